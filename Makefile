@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: MIT
+# `make` builds the object and .venv/bin/fw; `make demo` shows them at work; `make help` lists the rest.
+
+PREFIX  ?= /usr/local
+DESTDIR ?=
+PYTHON  ?= /usr/bin/python3
+CLANG   ?= clang
+STRIP   ?= llvm-strip
+
+VENV    := .venv
+PY      := $(VENV)/bin/python
+OBJECTS := $(patsubst bpf_src/%.bpf.c,build/%.bpf.o,$(wildcard bpf_src/*.bpf.c))
+# The BPF instruction set of level 3 (32-bit arithmetic and jumps) is as old as Linux 5.1.
+BPFFLAGS := -O2 -g -target bpf -mcpu=v3 -std=gnu11 -Wall -Werror \
+            -idirafter /usr/include/$(shell uname -m)-linux-gnu
+# What an installed fw imports; typer's further dependencies are for output that fw does not use.
+RUNTIME := typer annotated-doc shellingham pyroute2
+PIP     := $(PY) -m pip --disable-pip-version-check --no-input -qq install -c packaging/constraints.txt
+PYTEST  := $(PY) -m pytest
+
+.DELETE_ON_ERROR:
+.PHONY: all setup demo test test-fast test-kernels abi lint format bench wheel install uninstall clean help
+
+all: build/fw.bpf.o $(OBJECTS) $(VENV)/bin/fw	## build the object and .venv/bin/fw
+
+setup:	## install what is missing from the distribution's packages (as root)
+	@scripts/setup build
+
+demo:	## set up, build, and show fw at work in a lab of network namespaces (as root)
+	@scripts/setup build
+	@$(MAKE) --no-print-directory all
+	@scripts/demo
+
+test:	## set up, build, and run every test (as root)
+	@scripts/setup test
+	@$(MAKE) --no-print-directory all
+	$(PYTEST) -n 2 -m "not alone"
+	$(PYTEST) -m alone
+
+test-fast: all	## run the tests that need no root
+	$(PYTEST) -n 2 -m "not alone" tests/unit tests/golden tests/cli
+
+test-kernels: all	## run the packet tests on Linux 5.10, 6.1 and 6.12 in QEMU (as root)
+	@scripts/setup test
+	@$(PY) -m tests.vm
+
+abi: build/fw.bpf.o $(VENV)/bin/fw	## write firewall/abi.py from the object's BTF
+	@$(PY) scripts/gen-abi build/fw.bpf.o > build/abi.py
+	@mv build/abi.py firewall/abi.py
+
+lint: $(VENV)/bin/fw	## check style and types
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/clang-format --dry-run -Werror bpf_src/*.[ch]
+
+format: $(VENV)/bin/fw	## bring Python and C into the project's form
+	$(VENV)/bin/ruff check --fix-only -q .
+	$(VENV)/bin/ruff format -q .
+	$(VENV)/bin/clang-format -i bpf_src/*.[ch]
+
+bench: all	## measure the cost of a packet against an empty program (as root)
+	@bench/packet_cost
+
+wheel: all	## build/dist/fw-*.whl, with the object in it
+	@$(PY) -m pip --disable-pip-version-check --no-input -qq wheel --no-build-isolation --no-deps -w build/dist .
+	@ls build/dist/fw-*.whl
+
+install: all build/stage/.done	## put fw, its boot unit, man page and completions below PREFIX
+	@packaging/install install "$(PREFIX)" "$(DESTDIR)" "$(PYTHON)"
+
+uninstall:	## unload fw and take away what install put there; /etc/fw stays
+	@packaging/install uninstall "$(PREFIX)" "$(DESTDIR)"
+
+clean:	## remove what was built
+	rm -rf build $(VENV)
+	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +
+
+help:
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-13s %s\n", $$1, $$2}' Makefile
+
+build/%.bpf.o: bpf_src/%.bpf.c Makefile
+	@command -v $(CLANG) $(STRIP) >/dev/null || { echo "make: clang or llvm-strip is missing: run make setup" >&2; exit 1; }
+	@mkdir -p $(@D)
+	$(CLANG) $(BPFFLAGS) -MMD -MP -MT $@ -MF build/$*.d -c $< -o $@
+	@$(STRIP) -g $@
+
+# An editable install, so that .venv/bin/fw runs this tree; pip's own script gives way to the faster launcher.
+$(VENV)/bin/fw: pyproject.toml packaging/constraints.txt packaging/launcher Makefile
+	@echo "making $(VENV)"
+	@$(PYTHON) -c "import ensurepip" 2>/dev/null || { echo "make: Python's venv is missing: run make setup" >&2; exit 1; }
+	@[ -x $(PY) ] || $(PYTHON) -m venv $(VENV)
+	@$(PIP) -e .[test,lint]
+	@paths=$$($(PY) -c 'import sysconfig as s; print("\"..\",", repr("lib/" + s.get_path("purelib").rsplit("/lib/")[1]))') && \
+	    sed -e "s|@PYTHON@|$(PYTHON)|" -e "s|@PATHS@|$$paths|" packaging/launcher > $@.new
+	@chmod 755 $@.new && mv $@.new $@
+
+build/stage/.done: pyproject.toml packaging/constraints.txt $(VENV)/bin/fw
+	@rm -rf build/stage && mkdir -p build/stage
+	@$(PIP) --no-deps --no-compile --target build/stage $(RUNTIME)
+	@rm -rf build/stage/bin && touch $@
+
+-include $(OBJECTS:build/%.bpf.o=build/%.d)

@@ -1,0 +1,416 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Every layout that user space and the packet path share, written once.
+ * firewall/abi.py is generated from this file's BTF; `make abi` renews it.
+ *
+ * Addresses are four words in network order; an IPv4 address is in the last
+ * word with the others zero, its family told apart by a field of its own.
+ * Ports are in host order except in keys. Padding is explicit everywhere:
+ * keys are hashed as bytes.
+ */
+#ifndef FW_ABI_H
+#define FW_ABI_H
+
+#include <linux/types.h>
+
+/* Raised whenever a pinned map's layout or meaning changes. */
+enum fw_layout {
+	LAYOUT_VERSION = 1,
+};
+
+enum fw_limits {
+	GENERATION_SLOTS = 4,   /* rulesets that may exist at one time */
+	RULES_MAX = 1024,       /* rules of a policy */
+	ENTRIES_PER_CHUNK = 32, /* match entries in one classifier element */
+	CHUNKS_MAX = 128,       /* 4,096 match entries a policy */
+	CLASSES_MAX = 256,      /* interface classes; 0 is an unknown interface */
+	PATTERNS_MAX = 64,      /* distinct interface patterns of a policy */
+	PATTERN_ANY = 255,      /* a rule without on/via */
+	INTERFACES_MAX = 4096,
+	HOOKS_MAX = 1024, /* a power of two */
+	VLAN_DEVICES_MAX = 4096,
+	JOURNAL_SIZE = 4096,    /* last drops that are kept */
+	HANDOFFS_PER_CPU = 128, /* packets on their way from ingress to egress */
+	HANDOFF_CPUS = 32,
+	RULE_COUNTERS = 2048, /* the first three are the defaults' */
+	POLICY_CHUNK = 4096,  /* bytes of policy document in one element */
+	FRAGMENTS_MAX = 8192,
+	EVENT_BYTES = 1 << 20, /* ring buffer for followers */
+};
+
+enum fw_hook {
+	HOOK_INGRESS,
+	HOOK_EGRESS,
+};
+
+enum fw_scope {
+	SCOPE_IN,
+	SCOPE_OUT,
+	SCOPE_FORWARD,
+	SCOPE_COUNT,
+};
+
+enum fw_action {
+	ACTION_ALLOW,
+	ACTION_DROP,
+	ACTION_REJECT,
+};
+
+enum fw_mode {
+	MODE_ENFORCE,
+	MODE_OBSERVE,
+};
+
+/*
+ * Why a packet got its verdict: counters, logs, explanations and docs use
+ * these words, in lower case. Everything from REASON_FIRST_DROP on is a drop.
+ */
+enum fw_reason {
+	REASON_NONE, /* not settled yet; never counted */
+
+	REASON_FLOW,          /* belongs to a live flow */
+	REASON_RELATED,       /* ICMP error that quotes a live flow */
+	REASON_RULE_ALLOW,    /* a rule allowed it: a flow was opened */
+	REASON_DEFAULT_ALLOW, /* the scope's default allowed it: a flow was opened */
+	REASON_PICKUP,        /* mid-stream segment adopted after loading */
+	REASON_FRAGMENT,      /* later fragment of an allowed packet */
+	REASON_HANDED_ON,     /* judged at ingress, leaves where it was judged to */
+	REASON_TRANSLATED,    /* judged at ingress, then translated by the host */
+	REASON_ANSWER,        /* our own answer to a rejected packet */
+	REASON_VLAN_DEVICE,   /* its tag has a device of its own, judged there */
+	REASON_BUILTIN_ARP,
+	REASON_BUILTIN_PPPOE,
+	REASON_BUILTIN_EAPOL,
+	REASON_BUILTIN_LLDP,
+	REASON_BUILTIN_STP,
+	REASON_BUILTIN_ND,
+	REASON_BUILTIN_MLD,
+	REASON_BUILTIN_IGMP,
+	REASON_BUILTIN_DHCP,
+	REASON_BUILTIN_DHCP6,
+
+	REASON_RULE_DROP,
+	REASON_RULE_REJECT,
+	REASON_DEFAULT_DROP,
+	REASON_DEFAULT_REJECT,
+	REASON_REVOKED,           /* its flow is no longer allowed by the rules */
+	REASON_NO_FLOW,           /* cannot open a flow and belongs to none */
+	REASON_BAD_HANDSHAKE,     /* TCP segment that does not fit the handshake */
+	REASON_UNRELATED,         /* ICMP error that quotes no live flow */
+	REASON_FRAGMENT_UNKNOWN,  /* later fragment whose first was not allowed */
+	REASON_FRAGMENT_TINY,     /* first fragment without the whole header */
+	REASON_NOT_IP,            /* frame of a type that no built-in allows */
+	REASON_TRUNCATED,         /* ends before its headers do */
+	REASON_BAD_VERSION,       /* IP version that its frame type denies */
+	REASON_BAD_HEADER_LENGTH, /* header shorter than its least */
+	REASON_DISHONEST_LENGTH,  /* length that the frame cannot hold */
+	REASON_BAD_TCP_FLAGS,     /* flags that no stack sends together */
+	REASON_LONG_CHAIN,        /* too many IPv6 extension headers or VLAN tags */
+	REASON_NO_ROUTE,          /* the routing table refuses the destination */
+	REASON_TABLE_FULL,        /* no flow entry could be made */
+	REASON_NO_POLICY,         /* no ruleset in force, or an unknown interface */
+	REASON_COUNT,
+
+	REASON_FIRST_DROP = REASON_RULE_DROP,
+};
+
+/* What `option builtin.NAME` switches; a bit in settings.builtins each. */
+enum fw_builtin {
+	BUILTIN_ARP,
+	BUILTIN_PPPOE,
+	BUILTIN_EAPOL,
+	BUILTIN_LLDP,
+	BUILTIN_STP,
+	BUILTIN_ND,
+	BUILTIN_MLD,
+	BUILTIN_IGMP,
+	BUILTIN_DHCP,
+	BUILTIN_DHCP6,
+	BUILTIN_COUNT,
+};
+
+/* What one side of a TCP connection has sent so far. */
+enum fw_side_state {
+	SIDE_NONE,
+	SIDE_SYN,  /* its SYN */
+	SIDE_OPEN, /* an acknowledgement of the other's SYN */
+	SIDE_FIN,  /* its FIN */
+	SIDE_RST,
+};
+
+/* State of a whole flow, a pure function of both sides' records. */
+enum fw_state {
+	STATE_SYN_SENT,
+	STATE_SYN_RECV,
+	STATE_ESTABLISHED,
+	STATE_FIN_WAIT, /* one side has sent its FIN */
+	STATE_LAST_ACK, /* both have, not both acknowledged */
+	STATE_TIME_WAIT,
+	STATE_CLOSED,  /* reset */
+	STATE_ONE_WAY, /* not TCP: no answer yet */
+	STATE_TWO_WAY,
+	STATE_COUNT,
+};
+
+/* Index into settings.timeout_j. */
+enum fw_timeout {
+	TIMEOUT_TCP_SYN,
+	TIMEOUT_TCP_ESTABLISHED,
+	TIMEOUT_TCP_FIN,
+	TIMEOUT_TCP_CLOSED,
+	TIMEOUT_UDP_ONE_WAY,
+	TIMEOUT_UDP,
+	TIMEOUT_ICMP,
+	TIMEOUT_OTHER,
+	TIMEOUT_COUNT,
+};
+
+struct counter {
+	__u64 packets;
+	__u64 bytes;
+};
+
+/* What the live program reads from the skb, and a scratch copy from a map. */
+struct env {
+	__u32 ifindex;
+	__u32 ingress_ifindex;
+	__u32 mark;
+	__u32 tc_index;
+	__u32 vlan_present;
+	__u32 vlan_tci;
+	__u32 vlan_proto; /* network order, as in __sk_buff */
+	__u32 gso_segs;
+	__u32 gso_size;
+	__u32 pkt_type;
+};
+
+/* ------------------------------------------------------------ interfaces */
+
+enum fw_iface_flags {
+	IFACE_PROTECTED = 1 << 0,
+	IFACE_RAW_IP = 1 << 1,     /* no link header: tun, WireGuard, PPP */
+	IFACE_TCX = 1 << 2,        /* attached by TCX, else by clsact */
+	IFACE_QDISC_OURS = 1 << 3, /* we made the clsact qdisc */
+};
+
+/*
+ * interfaces: ifindex -> iface; hooks[ifindex % HOOKS_MAX] has a copy of a
+ * protected one's, unless another has taken its place there. Slots are never 0
+ * and fit 15 bits.
+ */
+struct iface {
+	__u32 ifindex;
+	__u16 slot;     /* what ingress writes into tc_index */
+	__u16 class_id; /* row of settings.patterns */
+	__u16 zone;     /* its VRF's number, else 0 */
+	__u16 flags;
+	char name[16];
+	__u32 reserved;
+};
+
+/* vlan_devices: a tag on a device that has a VLAN device of its own. */
+struct vlan_key {
+	__u32 ifindex;
+	__u16 proto; /* host order */
+	__u16 vid;
+};
+
+/* --------------------------------------------------------------- control */
+
+/*
+ * control[0], read once per packet. User space maps it and stores single
+ * aligned words. When deadline_ns (boot time) is set and past, the previous
+ * generation rules.
+ */
+struct control {
+	__u32 generation;
+	__u32 previous;
+	__u64 deadline_ns;
+	__u64 grace_until_j; /* mid-stream segments may open flows until then */
+	__u32 mode;
+	__u32 grace_forward; /* forwarded flows could not be read from conntrack */
+};
+
+/* settings[generation % GENERATION_SLOTS]: a ruleset but for its entries. */
+struct settings {
+	__u32 generation;
+	__u32 chunks;        /* classifier elements in use */
+	__u32 builtins;      /* bit per enum fw_builtin */
+	__u32 answers_per_s; /* per CPU; 0 answers nothing */
+	__u32 events_per_s;  /* per CPU */
+	__u8 defaults[3];    /* enum fw_action by scope */
+	__u8 default_log;    /* bit per scope */
+	__u32 timeout_j[8];  /* jiffies, by enum fw_timeout */
+	__u64 patterns[256]; /* by interface class: patterns that it matches */
+};
+
+/* Addresses from lo to hi, in host order, the more significant half first. */
+struct range {
+	__u64 lo[2];
+	__u64 hi[2];
+};
+
+enum fw_entry_flags {
+	ENTRY_LOG = 1 << 0,
+	ENTRY_SRC = 1 << 1, /* the source range is to be tested */
+	ENTRY_DST = 1 << 2,
+};
+
+/* One alternative of a rule; the first that matches decides. */
+struct entry {
+	struct range src;
+	struct range dst;
+	__u16 sport_lo;
+	__u16 sport_hi;
+	__u16 dport_lo; /* for ICMP: type << 8 | code */
+	__u16 dport_hi;
+	__u8 family; /* 0 any, 4, 6 */
+	__u8 proto;  /* 0 any */
+	__u8 scopes; /* bit per enum fw_scope; 0 ends the list */
+	__u8 action;
+	__u8 on; /* pattern, or PATTERN_ANY */
+	__u8 via;
+	__u16 flags;
+	__u32 rule;    /* stable id */
+	__u32 counter; /* index into rule_counters */
+};
+
+struct chunk {
+	struct entry entries[32];
+};
+
+/* ----------------------------------------------------------------- flows */
+
+struct tuple {
+	__be32 src[4];
+	__be32 dst[4];
+	__be16 sport;
+	__be16 dport;
+	__u16 zone;
+	__u8 proto;
+	__u8 family;
+};
+
+/*
+ * Key of both directions of a flow: the (address, port) pairs are ordered
+ * as units, the lower one first. ICMP queries have their id and type class
+ * as the two ports, GRE its key, ESP and AH their SPI in `ports`.
+ */
+struct flow_key {
+	__be32 lo[4];
+	__be32 hi[4];
+	__be16 lo_port;
+	__be16 hi_port;
+	__u16 zone;
+	__u8 proto;
+	__u8 family;
+};
+
+/* Written only by packets of the side that it describes. */
+struct side {
+	__u64 seen_j;  /* jiffies of its last packet */
+	__u64 packets; /* segments */
+	__u64 bytes;
+	__u32 seq_end;    /* one past the highest it sent */
+	__u32 ack;        /* highest it acknowledged */
+	__u32 window_end; /* highest that it allows the other to send */
+	__u32 window_max; /* largest window it offered, scaled */
+	__u32 in_ifindex; /* way of its packets through us; 0 is this host */
+	__u32 out_ifindex;
+	__u8 state; /* enum fw_side_state */
+	__u8 scale;
+	__u16 flags;    /* enum fw_side_flags */
+	__u16 out_slot; /* slot of out_ifindex, for tc_index */
+	__u16 reserved;
+};
+
+enum fw_side_flags {
+	SIDE_SEEN = 1 << 0, /* has sent anything, by a way that is known */
+	SIDE_SEQ = 1 << 1,  /* seq_end is known */
+	SIDE_ACK = 1 << 2,  /* ack is known */
+};
+
+enum fw_flow_flags {
+	FLOW_OPENER_HI = 1 << 0,  /* the opener is the key's `hi` end */
+	FLOW_TRANSLATED = 1 << 1, /* the host translates it: both hooks track */
+	FLOW_PARENT = 1 << 2,     /* `parent` holds the tuple that was judged */
+	FLOW_LIBERAL = 1 << 3,    /* adopted mid-stream: numbers are not known */
+};
+
+/* tc_index, ingress to egress: 0, a slot, or one of these. */
+enum fw_tc_index {
+	TC_INDEX_HANDOFF = 0x8000, /* plus an index into handoffs */
+	TC_INDEX_ANSWER = 0xffff,  /* our own answer, on its way through */
+};
+
+enum fw_role {
+	ROLE_OPENER,
+	ROLE_RESPONDER,
+};
+
+struct flow {
+	__u32 tag;         /* the key's ten words, xored */
+	__u32 incarnation; /* random: tells a reused node from the one held */
+	__u32 generation;  /* of the ruleset that last admitted it */
+	__u32 rule;        /* id; 0 is a default */
+	__u16 counter;     /* index into rule_counters */
+	__u8 scope;
+	__u8 flags; /* enum fw_flow_flags */
+	__u32 icmp; /* opener's type << 8 | code */
+	__u64 created_j;
+	struct side side[2]; /* by enum fw_role */
+	struct tuple parent; /* opener's orientation */
+};
+
+/* ------------------------------------------------------------- fragments */
+
+struct fragment_key {
+	__be32 src[4];
+	__be32 dst[4];
+	__u32 id;
+	__u16 zone;
+	__u8 proto;
+	__u8 family;
+};
+
+struct fragment {
+	__u64 when_j;
+	__u32 rule;
+	__u32 counter;
+};
+
+/* ---------------------------------------------------------------- events */
+
+enum fw_event_flags {
+	EVENT_DROP = 1 << 0,
+	EVENT_OBSERVED = 1 << 1, /* would have been dropped: observe mode */
+	EVENT_LOG = 1 << 2,      /* its rule asks for a log */
+};
+
+/* journal[number % JOURNAL_SIZE]; a record is whole when both numbers agree. */
+struct event {
+	__u64 number;  /* from 1 */
+	__u64 time_ns; /* boot time */
+	__be32 src[4];
+	__be32 dst[4];
+	__u32 rule;
+	__u32 generation;
+	__u32 in_ifindex;
+	__u32 out_ifindex;
+	__u32 bytes;
+	__u32 packets;
+	__u16 sport;     /* host order */
+	__u16 dport;     /* ICMP: type << 8 | code */
+	__u16 eth_proto; /* host order */
+	__u8 reason;
+	__u8 hook;
+	__u8 scope;
+	__u8 proto;
+	__u8 family; /* 0: addresses were not reached */
+	__u8 tcp_flags;
+	__u8 flags;
+	__u8 reserved[3];
+	__u64 number_end;
+};
+
+#endif

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The flow table: `flows` holds confirmed flows, `embryonic` the others, so
+ * that only a confirmed flow can displace a confirmed one. No locks: each side's
+ * record is written only by that side's packets, and what else changes in a
+ * flow is written with the same value by whoever writes it.
+ */
+#ifndef FW_FLOW_H
+#define FW_FLOW_H
+
+#include "cursor.h"
+
+#define EEXIST 17
+
+static __always_inline __u32 key_tag(const struct flow_key *key)
+{
+	const __u32 *words = (const __u32 *)key;
+	__u32 tag = 0;
+	int i;
+
+	for (i = 0; i < sizeof(*key) / sizeof(*words); i++)
+		tag ^= words[i];
+	return tag;
+}
+
+/*
+ * The node of an evicted flow is reused at once, under the feet of whoever
+ * found it; a tag that is not our key's says that this has happened.
+ */
+static __always_inline struct flow *find_flow(struct packet *p)
+{
+	__u32 tag = key_tag(&p->key);
+	struct flow *f;
+
+	f = bpf_map_lookup_elem(&flows, &p->key);
+	p->confirmed = 1;
+	if (f && f->tag == tag)
+		return f;
+	f = bpf_map_lookup_elem(&embryonic, &p->key);
+	p->confirmed = 0;
+	return f && f->tag == tag ? f : NULL;
+}
+
+static __always_inline void delete_flow(struct packet *p)
+{
+	if (p->confirmed)
+		bpf_map_delete_elem(&flows, &p->key);
+	else
+		bpf_map_delete_elem(&embryonic, &p->key);
+}
+
+static __always_inline __u32 role_of(const struct flow *f, bool from_hi)
+{
+	bool opener_hi = f->flags & FLOW_OPENER_HI;
+
+	return from_hi == opener_hi ? ROLE_OPENER : ROLE_RESPONDER;
+}
+
+static __always_inline bool seen(const struct side *side)
+{
+	return side->flags & SIDE_SEEN;
+}
+
+/* RFC 9293 section 3.3.2, of both ends at once, as far as a middlebox can see. */
+static __always_inline enum fw_state tcp_state(const struct side *o, const struct side *r)
+{
+	if (o->state == SIDE_RST || r->state == SIDE_RST)
+		return STATE_CLOSED;
+	if (o->state == SIDE_FIN && r->state == SIDE_FIN)
+		return o->ack == r->seq_end && r->ack == o->seq_end ? STATE_TIME_WAIT :
+								      STATE_LAST_ACK;
+	if (o->state == SIDE_FIN || r->state == SIDE_FIN)
+		return STATE_FIN_WAIT;
+	if (o->state == SIDE_OPEN && r->state >= SIDE_SYN)
+		return STATE_ESTABLISHED;
+	return r->state == SIDE_NONE ? STATE_SYN_SENT : STATE_SYN_RECV;
+}
+
+static __always_inline enum fw_timeout tcp_timeout(enum fw_state state)
+{
+	switch (state) {
+	case STATE_SYN_SENT:
+	case STATE_SYN_RECV:
+		return TIMEOUT_TCP_SYN;
+	case STATE_ESTABLISHED:
+		return TIMEOUT_TCP_ESTABLISHED;
+	case STATE_FIN_WAIT:
+	case STATE_LAST_ACK:
+		return TIMEOUT_TCP_FIN;
+	default:
+		return TIMEOUT_TCP_CLOSED;
+	}
+}
+
+static __always_inline enum fw_timeout timeout_of(const struct flow *f, __u32 proto, __u32 family)
+{
+	if (proto == IPPROTO_TCP)
+		return tcp_timeout(tcp_state(&f->side[ROLE_OPENER], &f->side[ROLE_RESPONDER]));
+	if (proto == IPPROTO_UDP)
+		return seen(&f->side[ROLE_RESPONDER]) ? TIMEOUT_UDP : TIMEOUT_UDP_ONE_WAY;
+	if (proto == (family == 4 ? IPPROTO_ICMP : IPPROTO_ICMPV6))
+		return TIMEOUT_ICMP;
+	return TIMEOUT_OTHER;
+}
+
+/* Past its state's timeout a flow is absent, whoever collects it. */
+static __always_inline bool expired(const struct flow *f, const struct packet *p,
+				    const struct settings *s)
+{
+	__u64 opener_j = f->side[ROLE_OPENER].seen_j;
+	__u64 responder_j = f->side[ROLE_RESPONDER].seen_j;
+	__u64 last_j = opener_j > responder_j ? opener_j : responder_j;
+	__u32 timeout = timeout_of(f, p->key.proto, p->key.family);
+
+	return (__s64)(p->now_j - last_j) > (__s64)s->timeout_j[timeout & 7];
+}
+
+static __always_inline void count_side(struct side *side, const struct packet *p)
+{
+	side->seen_j = p->now_j;
+	side->packets += p->segments;
+	side->bytes += p->bytes;
+	side->flags |= SIDE_SEEN;
+}
+
+/*
+ * Move a flow that has shown itself two-way to the confirmed table. Both
+ * entries exist for a moment; the confirmed one is looked up first. A packet
+ * of the other side that writes the old entry meanwhile loses that write,
+ * which its next packet makes good.
+ */
+static __always_inline void promote(struct cpu *cpu, struct packet *p, const struct flow *f)
+{
+	cpu->fresh = *f;
+	if (cpu->fresh.tag != key_tag(&p->key))
+		return;
+	if (!bpf_map_update_elem(&flows, &p->key, &cpu->fresh, BPF_NOEXIST)) {
+		bpf_map_delete_elem(&embryonic, &p->key);
+		p->confirmed = 1;
+	}
+}
+
+#endif

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * From ingress to egress of one packet, in skb->tc_index: 0, the slot of the
+ * interface that the packet was judged to leave by, or, while nobody knows yet
+ * whether the host translates the flow's addresses, the index of a record with
+ * the tuple as it was. Ingress overwrites tc_index of every packet that it
+ * passes, so egress may trust it whenever the packet came by a protected
+ * interface. Records are few and reused at once: a packet that finds another's
+ * is judged in full.
+ */
+#ifndef FW_HANDOFF_H
+#define FW_HANDOFF_H
+
+#include "scope.h"
+
+#define HANDOFFS (HANDOFF_CPUS * HANDOFFS_PER_CPU)
+#define HANDOFF_AGE_S 3 /* a packet may wait for its neighbour's address */
+
+static __always_inline bool same_ends(const struct tuple *a, const struct tuple *b)
+{
+	return a->src[0] == b->src[0] && a->src[1] == b->src[1] && a->src[2] == b->src[2] &&
+	       a->src[3] == b->src[3] && a->dst[0] == b->dst[0] && a->dst[1] == b->dst[1] &&
+	       a->dst[2] == b->dst[2] && a->dst[3] == b->dst[3];
+}
+
+/* What tc_index shall say, for settle() to write. */
+static __always_inline void hand_on(struct cpu *cpu, struct packet *p)
+{
+	__u32 index = bpf_get_smp_processor_id() % HANDOFF_CPUS * HANDOFFS_PER_CPU +
+		      cpu->handoff_next++ % HANDOFFS_PER_CPU;
+	struct handoff *h;
+
+	p->tc_index = p->out_slot;
+	if (!p->hand_tuple)
+		return;
+	h = bpf_map_lookup_elem(&handoffs, &index);
+	if (!h)
+		return;
+	h->when_j = p->now_j;
+	h->tuple = p->tuple;
+	h->key = p->key;
+	h->generation = p->generation;
+	h->rule = p->rule;
+	h->counter = p->counter;
+	h->icmp = p->icmp;
+	h->in_ifindex = p->ifindex;
+	h->seq = p->seq;
+	h->out_slot = p->out_slot;
+	h->role = p->role;
+	h->scope = p->scope;
+	h->flags = p->flow_flags;
+	p->tc_index = TC_INDEX_HANDOFF | index;
+}
+
+static __always_inline bool is_its_record(const struct handoff *h, const struct packet *p)
+{
+	return h->in_ifindex == p->in_ifindex && h->tuple.proto == p->tuple.proto &&
+	       h->tuple.family == p->tuple.family && p->now_j - h->when_j <= HANDOFF_AGE_S * hz &&
+	       (p->fragment == FRAGMENT_LATER || h->seq == p->seq);
+}
+
+/* Egress: what ingress said of this packet. HANDED_NO judges it in full. */
+static __always_inline enum fw_reason take_over(struct __sk_buff *skb, struct packet *p)
+{
+	struct iface *in = p->in_ifindex ? iface_of(p->in_ifindex) : NULL;
+	__u32 index = ENV(skb, tc_index);
+	struct handoff *h;
+
+	if (!in || !(in->flags & IFACE_PROTECTED) || !index)
+		return REASON_NONE;
+	if (index == TC_INDEX_ANSWER)
+		return REASON_ANSWER;
+	if (!(index & TC_INDEX_HANDOFF)) {
+		if (index == p->slot)
+			p->handed = HANDED_SAME;
+		return p->handed == HANDED_SAME ? REASON_HANDED_ON : REASON_NONE;
+	}
+	index = index & (HANDOFFS - 1);
+	h = bpf_map_lookup_elem(&handoffs, &index);
+	if (!h || !is_its_record(h, p))
+		return REASON_NONE;
+	if (same_ends(&h->tuple, &p->tuple) &&
+	    (p->fragment == FRAGMENT_LATER ||
+	     (h->tuple.sport == p->tuple.sport && h->tuple.dport == p->tuple.dport))) {
+		if (h->flags & FLOW_TRANSLATED || h->out_slot != p->slot)
+			return REASON_NONE;
+		p->handed = HANDED_SAME;
+		return REASON_HANDED_ON;
+	}
+	p->handed = HANDED_TRANSLATED;
+	p->handoff = index;
+	return REASON_NONE;
+}
+
+#endif

@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Every map, and the settings that the loader writes before loading. */
+#ifndef FW_MAPS_H
+#define FW_MAPS_H
+
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+#include "packet.h"
+
+const volatile __u32 hz = 250;        /* jiffies per second */
+const volatile __u32 answer_mark = 0; /* marks our own answers; random */
+const volatile __u8 env_from_map = 0; /* a scratch copy: read env_map, not the skb */
+
+/* Never read: it brings into the object's BTF the types that no map has. */
+const volatile struct {
+	enum fw_layout layout;
+	enum fw_limits limits;
+	enum fw_reason reason;
+	enum fw_mode mode;
+	enum fw_builtin builtin;
+	enum fw_side_state side_state;
+	enum fw_state state;
+	enum fw_timeout timeout;
+	enum fw_iface_flags iface_flags;
+	enum fw_entry_flags entry_flags;
+	enum fw_side_flags side_flags;
+	enum fw_flow_flags flow_flags;
+	enum fw_tc_index tc_index;
+	enum fw_role role;
+	enum fw_event_flags event_flags;
+	struct entry entry;
+} abi_types = {};
+
+struct bucket {
+	__u64 last_j;
+	__u64 tokens_j; /* a token costs hz of these */
+};
+
+/* What a packet that was judged at ingress tells egress. */
+struct handoff {
+	__u64 when_j;
+	struct tuple tuple; /* at ingress, as on the wire */
+	struct flow_key key;
+	__u32 generation;
+	__u32 rule;
+	__u32 counter;
+	__u32 icmp;
+	__u32 in_ifindex;
+	__u32 seq;
+	__u32 out_slot;
+	__u32 role;
+	__u32 scope;
+	__u32 flags; /* of the flow, enum fw_flow_flags */
+};
+
+#define ANSWER_MAX 256 /* bytes of an answer, link header aside */
+
+struct cpu {
+	struct counter reasons[REASON_COUNT];
+	struct packet packet;
+	struct flow fresh; /* a flow in the making */
+	struct event event;
+	struct bucket answers;
+	struct bucket events;
+	__u32 handoff_next;
+	__u32 reserved;
+	__u8 frame[ANSWER_MAX]; /* an answer in the making */
+};
+
+struct journal_head {
+	struct bpf_spin_lock lock;
+	__u32 reserved;
+	__u64 newest; /* number of the newest record; 0: none yet */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct control);
+} control SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, GENERATION_SLOTS);
+	__type(key, __u32);
+	__type(value, struct settings);
+} settings SEC(".maps");
+
+struct classifier {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_INNER_MAP);
+	__uint(max_entries, 1);
+	/* sizes, not types: clang forgets the types of inner maps */
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, sizeof(struct chunk));
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, GENERATION_SLOTS);
+	__type(key, __u32);
+	__array(values, struct classifier);
+} classifiers SEC(".maps");
+
+struct document {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_INNER_MAP);
+	__uint(max_entries, 1);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, POLICY_CHUNK);
+};
+
+/* The running policy's text and ids, for user space: swapped with the rules. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, GENERATION_SLOTS);
+	__type(key, __u32);
+	__array(values, struct document);
+} policies SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, INTERFACES_MAX);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u32);
+	__type(value, struct iface);
+} interfaces SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, HOOKS_MAX);
+	__type(key, __u32);
+	__type(value, struct iface);
+} hooks SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, VLAN_DEVICES_MAX);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct vlan_key);
+	__type(value, __u8);
+} vlan_devices SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 65536); /* option flows.max */
+	__type(key, struct flow_key);
+	__type(value, struct flow);
+} flows SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 16384); /* option flows.embryonic */
+	__type(key, struct flow_key);
+	__type(value, struct flow);
+} embryonic SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, FRAGMENTS_MAX);
+	__type(key, struct fragment_key);
+	__type(value, struct fragment);
+} fragments SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, HANDOFF_CPUS *HANDOFFS_PER_CPU);
+	__type(key, __u32);
+	__type(value, struct handoff);
+} handoffs SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, RULE_COUNTERS);
+	__type(key, __u32);
+	__type(value, struct counter);
+} rule_counters SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct cpu);
+} cpu SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, JOURNAL_SIZE);
+	__type(key, __u32);
+	__type(value, struct event);
+} journal SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct journal_head);
+} journal_head SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, EVENT_BYTES);
+} events SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct env);
+} env_map SEC(".maps");
+
+static __always_inline struct cpu *this_cpu(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&cpu, &zero);
+}
+
+/* The ruleset of a generation, or NULL when its slot holds another. */
+static __always_inline struct settings *settings_of(__u32 generation)
+{
+	__u32 slot = generation % GENERATION_SLOTS;
+	struct settings *s = bpf_map_lookup_elem(&settings, &slot);
+
+	return s && s->generation == generation ? s : NULL;
+}
+
+#endif

@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Packets of no flow: which may open one, what the rules say, and the entry. */
+#ifndef FW_OPEN_H
+#define FW_OPEN_H
+
+#include "track.h"
+
+#define TCP_LISTEN 10 /* include/net/tcp_states.h, as struct bpf_sock has it */
+
+static __always_inline bool can_open(const struct packet *p)
+{
+	if (p->tuple.proto == IPPROTO_TCP)
+		return (p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
+	return p->icmp_kind != ICMP_REPLY;
+}
+
+/* Is there a connected socket of this host behind a segment that arrives? */
+static __always_inline bool has_socket(struct __sk_buff *skb, const struct packet *p)
+{
+	struct bpf_sock_tuple t = {};
+	struct bpf_sock *sk;
+	bool connected;
+	__u32 size;
+
+	if (p->tuple.family == 4) {
+		t.ipv4.saddr = p->tuple.src[3];
+		t.ipv4.daddr = p->tuple.dst[3];
+		t.ipv4.sport = p->tuple.sport;
+		t.ipv4.dport = p->tuple.dport;
+		size = sizeof(t.ipv4);
+		sk = bpf_skc_lookup_tcp(skb, &t, size, BPF_F_CURRENT_NETNS, 0);
+	} else {
+		copy_words(t.ipv6.saddr, p->tuple.src);
+		copy_words(t.ipv6.daddr, p->tuple.dst);
+		t.ipv6.sport = p->tuple.sport;
+		t.ipv6.dport = p->tuple.dport;
+		size = sizeof(t.ipv6);
+		sk = bpf_skc_lookup_tcp(skb, &t, size, BPF_F_CURRENT_NETNS, 0);
+	}
+	if (!sk)
+		return false;
+	connected = sk->state != TCP_LISTEN;
+	bpf_sk_release(sk);
+	return connected;
+}
+
+/*
+ * For a while after loading, a segment in the middle of a connection opens its
+ * flow if the rules allow the connection from either end. To this host, only
+ * when a socket is connected; through it from the far end, only when conntrack
+ * could not tell which connections are forwarded. Anything else would let a
+ * stray acknowledgement in.
+ */
+static __always_inline enum fw_reason pickup(struct __sk_buff *skb, struct packet *p,
+					     const struct settings *s)
+{
+	__u32 zero = 0, scope = p->scope;
+	struct control *c = bpf_map_lookup_elem(&control, &zero);
+	bool reversed;
+	int i;
+
+	if (!c || p->tuple.proto != IPPROTO_TCP || p->tcp_flags & (TCP_SYN | TCP_RST) ||
+	    (__s64)(c->grace_until_j - p->now_j) <= 0)
+		return REASON_NO_FLOW;
+	if (scope == SCOPE_IN && !has_socket(skb, p))
+		return REASON_NO_FLOW;
+	for (i = 0; i < 2; i++) {
+		enum fw_reason reason;
+
+		reversed = i;
+		if (reversed && scope == SCOPE_FORWARD && !c->grace_forward)
+			break;
+		ask(p, &p->tuple, 0, reversed);
+		if (reversed)
+			ask_way(p, s, scope_of(p->out_ifindex, p->in_ifindex), p->out_ifindex,
+				p->in_ifindex);
+		else
+			ask_way(p, s, scope, p->in_ifindex, p->out_ifindex);
+		reason = judge();
+		if (reason)
+			return reason;
+		if (p->action == ACTION_ALLOW) {
+			p->pickup = 1;
+			p->role = reversed ? ROLE_RESPONDER : ROLE_OPENER;
+			p->scope = p->question.scope;
+			return REASON_NONE;
+		}
+	}
+	p->counter = NO_COUNTER;
+	p->rule = 0;
+	p->log = 0;
+	return REASON_NO_FLOW;
+}
+
+/* The host has translated a packet that ingress allowed: the same rule opens what it became. */
+static __always_inline enum fw_reason adopt(struct packet *p)
+{
+	__u32 index = p->handoff;
+	struct handoff *h = bpf_map_lookup_elem(&handoffs, &index);
+
+	if (!h || h->role != ROLE_OPENER)
+		return REASON_NO_FLOW;
+	p->rule = h->rule;
+	p->counter = h->counter;
+	p->scope = h->scope;
+	p->icmp = h->icmp;
+	p->action = ACTION_ALLOW;
+	return REASON_NONE;
+}
+
+/* match: REASON_NONE means that a flow is to be opened, under p->rule. */
+GLOBAL int match(struct __sk_buff *skb)
+{
+	struct cpu *cpu = this_cpu();
+	enum fw_reason reason;
+	struct settings *s;
+	struct packet *p;
+
+	if (!cpu)
+		return REASON_NO_POLICY;
+	p = &cpu->packet;
+	s = settings_of(p->generation);
+	if (!s)
+		return REASON_NO_POLICY;
+	p->role = ROLE_OPENER;
+	if (p->handed == HANDED_TRANSLATED)
+		return adopt(p);
+	reason = find_scope(skb, p);
+	if (reason)
+		return reason;
+	reason = builtin(p, s);
+	if (reason)
+		return reason;
+	if (!can_open(p))
+		return pickup(skb, p, s);
+	ask(p, &p->tuple, p->icmp, false);
+	ask_way(p, s, p->scope, p->in_ifindex, p->out_ifindex);
+	reason = judge();
+	if (reason)
+		return reason;
+	return p->action == ACTION_ALLOW ? REASON_NONE : refusal(p);
+}
+
+static __always_inline enum fw_reason opening(const struct packet *p)
+{
+	if (p->handed == HANDED_TRANSLATED)
+		return REASON_TRANSLATED;
+	if (p->pickup)
+		return REASON_PICKUP;
+	return p->rule ? REASON_RULE_ALLOW : REASON_DEFAULT_ALLOW;
+}
+
+/* Tell the flow as it was before translation that both hooks must follow it. */
+static __always_inline void mark_translated(struct flow *fresh, struct packet *p)
+{
+	__u32 index = p->handoff;
+	struct handoff *h = bpf_map_lookup_elem(&handoffs, &index);
+	struct flow *before;
+
+	if (!h)
+		return;
+	fresh->flags |= FLOW_TRANSLATED | FLOW_PARENT;
+	fresh->parent = h->tuple;
+	before = bpf_map_lookup_elem(&embryonic, &h->key);
+	if (!before)
+		before = bpf_map_lookup_elem(&flows, &h->key);
+	if (before)
+		before->flags |= FLOW_TRANSLATED;
+}
+
+/* open: make the entry. Two CPUs may open the same flow at once: one wins, both pass. */
+GLOBAL int open_flow(void)
+{
+	struct cpu *cpu = this_cpu();
+	struct side *own, *other;
+	struct packet *p;
+	struct flow *f;
+	long err;
+
+	if (!cpu)
+		return REASON_NO_POLICY;
+	p = &cpu->packet;
+	f = &cpu->fresh;
+	__builtin_memset(f, 0, sizeof(*f));
+	f->tag = key_tag(&p->key);
+	f->incarnation = bpf_get_prandom_u32();
+	f->generation = p->generation;
+	f->rule = p->rule;
+	f->counter = p->counter;
+	f->scope = p->scope;
+	f->icmp = p->icmp;
+	f->created_j = p->now_j;
+	if ((p->role == ROLE_OPENER) == !!p->from_hi)
+		f->flags |= FLOW_OPENER_HI;
+	own = &f->side[p->role & 1];
+	other = &f->side[!(p->role & 1)];
+	learn_way(own, p->in_ifindex, p->out_ifindex);
+	count_side(own, p);
+	if (p->tuple.proto == IPPROTO_TCP)
+		update_side(own, p);
+	if (p->pickup) {
+		f->flags |= FLOW_LIBERAL;
+		other->state = SIDE_OPEN;
+	}
+	if (p->handed == HANDED_TRANSLATED)
+		mark_translated(f, p);
+	err = bpf_map_update_elem(&embryonic, &p->key, f, BPF_NOEXIST);
+	if (err && err != -EEXIST)
+		return REASON_TABLE_FULL;
+	p->flow_flags = f->flags;
+	p->out_slot = own->out_slot;
+	p->hand_tuple = 1;
+	return opening(p);
+}
+
+#endif

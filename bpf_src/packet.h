@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What the path knows of one packet, in per-CPU memory: global functions take
+ * the skb alone (5.10's verifier allows them no other pointer) and find the
+ * rest here. The traffic-control hooks run with bottom halves off, so nothing
+ * else on this CPU uses the scratch until the packet is settled.
+ */
+#ifndef FW_PACKET_H
+#define FW_PACKET_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include "abi.h"
+
+#define GLOBAL __attribute__((noinline))
+
+enum fw_handed {
+	HANDED_NO,         /* not judged at ingress, or not to be trusted */
+	HANDED_SAME,       /* judged, and unchanged since */
+	HANDED_TRANSLATED, /* judged, then translated */
+};
+
+enum fw_fragment_kind {
+	FRAGMENT_NONE,
+	FRAGMENT_FIRST,
+	FRAGMENT_LATER,
+};
+
+enum fw_icmp_kind {
+	ICMP_NONE,
+	ICMP_QUERY,   /* may open a flow: has an id */
+	ICMP_REPLY,   /* belongs to a query's flow */
+	ICMP_ERROR,   /* belongs to the flow that it quotes */
+	ICMP_MESSAGE, /* neither: judged alone */
+};
+
+/* What the rules are asked. Host order, in the opener's orientation. */
+struct question {
+	__u64 src[2];
+	__u64 dst[2];
+	__u64 on; /* patterns that the way in matches */
+	__u64 via;
+	__u16 sport;
+	__u16 dport;
+	__u8 family;
+	__u8 proto;
+	__u8 scope;
+	__u8 reserved;
+};
+
+struct packet {
+	enum fw_hook hook;
+	enum fw_scope scope;
+	enum fw_action action; /* the rules' answer */
+	enum fw_handed handed;
+	enum fw_fragment_kind fragment;
+	enum fw_icmp_kind icmp_kind;
+	struct tuple tuple; /* as on the wire; for ICMP errors, of the quote */
+	struct flow_key key;
+	struct question question;
+	__u64 now_j;
+	__u32 generation; /* the ruleset that judges this packet */
+	__u32 mode;
+	__u32 from_hi; /* sent by the key's `hi` end */
+	__u32 l3_off;
+	__u32 l4_off;
+	__u32 l4_len;    /* by the IP header's word */
+	__u32 eth_proto; /* host order */
+	__u32 llc;       /* first two bytes of an 802.3 frame's payload */
+	__u32 hop_limit;
+	__u32 fragment_id;
+	__u32 icmp; /* type << 8 | code */
+	__u32 seq;
+	__u32 seq_end; /* one past its last, SYN and FIN counted */
+	__u32 ack;
+	__u32 window; /* as on the wire, unscaled */
+	__u32 tcp_flags;
+	__u32 segments;
+	__u32 bytes;
+	__u32 ifindex; /* of the hook's interface, and what we know of it */
+	__u16 slot;
+	__u16 class_id;
+	__u16 zone;
+	__u16 iface_flags;
+	__u32 in_ifindex; /* way of this packet; 0 is this host */
+	__u32 out_ifindex;
+	__u32 rule;
+	__u32 counter;
+	__u32 log;
+	__u32 tc_index;   /* what ingress hands to egress */
+	__u32 hand_tuple; /* hand on the whole tuple, not only the slot */
+	__u32 out_slot;
+	__u32 handoff;       /* index of what ingress handed on */
+	__u32 flow_flags;    /* of the flow that it belongs to or opens */
+	__u32 confirmed;     /* its flow is in `flows`, not `embryonic` */
+	__u32 role;          /* enum fw_role of its sender */
+	__u32 pickup;        /* adopted mid-stream */
+	__be32 outer_src[4]; /* of an ICMP error's own header */
+	__be32 outer_dst[4];
+};
+
+#define NO_COUNTER 0xffffffff
+
+enum fw_tcp_flags {
+	TCP_FIN = 0x01,
+	TCP_SYN = 0x02,
+	TCP_RST = 0x04,
+	TCP_PSH = 0x08,
+	TCP_ACK = 0x10,
+	TCP_URG = 0x20,
+};
+
+#endif

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The one exit: every packet is counted here under exactly one reason. The only
+ * file that knows what the traffic-control hook wants to be told. A pass lets
+ * the programs after ours run too.
+ */
+#ifndef FW_SETTLE_H
+#define FW_SETTLE_H
+
+#include <linux/pkt_cls.h>
+#include "journal.h"
+#include "handoff.h"
+#include "reject.h"
+
+static __always_inline void count(struct cpu *cpu, const struct packet *p, __u32 reason)
+{
+	struct counter *c;
+	__u32 rule = p->counter;
+
+	/* the compiler may know the bound already; older verifiers must see it here */
+	barrier_var(reason);
+	if (reason >= REASON_COUNT)
+		return;
+	cpu->reasons[reason].packets += p->segments;
+	cpu->reasons[reason].bytes += p->bytes;
+	c = rule == NO_COUNTER ? NULL : bpf_map_lookup_elem(&rule_counters, &rule);
+	if (c) {
+		c->packets += p->segments;
+		c->bytes += p->bytes;
+	}
+}
+
+/* Without memory to work in nothing can be counted, and nothing passes. */
+static __always_inline int refuse(void)
+{
+	return TC_ACT_SHOT;
+}
+
+static __always_inline bool rejected(const struct packet *p, __u32 reason)
+{
+	return reason == REASON_RULE_REJECT || reason == REASON_DEFAULT_REJECT ||
+	       (reason == REASON_REVOKED && p->action == ACTION_REJECT);
+}
+
+/* What egress shall know of a packet that ingress passes. */
+static __always_inline void mark(struct __sk_buff *skb, struct cpu *cpu, struct packet *p,
+				 __u32 reason)
+{
+	if (reason == REASON_ANSWER) {
+		skb->mark = 0;
+		p->tc_index = TC_INDEX_ANSWER;
+	} else if (p->hand_tuple || p->out_slot) {
+		hand_on(cpu, p);
+	}
+	skb->tc_index = p->tc_index;
+	if (env_from_map)
+		write_env(p);
+}
+
+static __always_inline int settle(struct __sk_buff *skb, struct cpu *cpu, __u32 reason)
+{
+	struct packet *p = &cpu->packet;
+	bool drop;
+
+	if (p->fragment == FRAGMENT_FIRST && reason && reason < REASON_FIRST_DROP &&
+	    fragment_open())
+		reason = REASON_TABLE_FULL;
+	count(cpu, p, reason);
+	drop = reason >= REASON_FIRST_DROP && p->mode != MODE_OBSERVE;
+	if (reason >= REASON_FIRST_DROP)
+		record(reason, EVENT_DROP | (drop ? 0 : EVENT_OBSERVED) | (p->log ? EVENT_LOG : 0));
+	else if (p->log)
+		record(reason, EVENT_LOG);
+	if (drop) {
+		int verdict = rejected(p, reason) ? answer(skb) : -1;
+
+		return verdict < 0 ? TC_ACT_SHOT : verdict;
+	}
+	if (p->hook == HOOK_INGRESS)
+		mark(skb, cpu, p, reason);
+	else if (reason == REASON_ANSWER)
+		skb->mark = 0;
+	return TC_ACT_UNSPEC;
+}
+
+#endif

@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The flow of a packet: found, still alive, still allowed by the ruleset in
+ * force, taking the way that it was judged for. One table lookup in the usual case.
+ */
+#ifndef FW_TRACK_H
+#define FW_TRACK_H
+
+#include "tcp.h"
+#include "match.h"
+#include "handoff.h"
+#include "fragment.h"
+
+/* Interfaces that a packet of this role is expected to take; 0 is this host. */
+static __always_inline void expected_way(const struct flow *f, __u32 role, __u32 *in, __u32 *out)
+{
+	const struct side *own = &f->side[role & 1], *other = &f->side[!(role & 1)];
+
+	*in = seen(own) ? own->in_ifindex : other->out_ifindex;
+	*out = seen(own) ? own->out_ifindex : other->in_ifindex;
+}
+
+/*
+ * Ingress knows the way in, egress both ends. The answer of a host behind a
+ * published port leaves by forwarding though its flow was judged `in`, and a
+ * translated packet has been accepted at ingress under its other addresses.
+ */
+static __always_inline bool on_its_way(const struct packet *p, const struct flow *f, __u32 in,
+				       __u32 out)
+{
+	if (p->hook == HOOK_INGRESS)
+		return in == p->in_ifindex;
+	return out == p->out_ifindex &&
+	       (in == p->in_ifindex || f->scope == SCOPE_IN || p->handed == HANDED_TRANSLATED);
+}
+
+/* Judge a running flow anew, as its opener's packet by this way; the answer is in p->action. */
+static __always_inline enum fw_reason judge_flow(struct packet *p, const struct flow *f,
+						 __u32 scope, __u32 in, __u32 out)
+{
+	struct settings *s = settings_of(p->generation);
+
+	if (!s)
+		return REASON_NO_POLICY;
+	if (f->flags & FLOW_PARENT)
+		ask(p, &f->parent, f->icmp, false);
+	else
+		ask(p, &p->tuple, f->icmp, p->role != ROLE_OPENER);
+	ask_way(p, s, scope, in, out);
+	return judge();
+}
+
+static __always_inline void learn_way(struct side *side, __u32 in, __u32 out)
+{
+	struct iface *iface = out ? iface_of(out) : NULL;
+
+	side->in_ifindex = in;
+	side->out_ifindex = out;
+	side->out_slot = iface ? iface->slot : 0;
+}
+
+/* REASON_NONE: allowed, by p->rule. Else the flow has ended. */
+static __always_inline enum fw_reason readmit(struct __sk_buff *skb, struct packet *p,
+					      struct flow *f, bool new_way)
+{
+	const struct side *opener = &f->side[ROLE_OPENER];
+	__u32 in = opener->in_ifindex, out = opener->out_ifindex, scope = f->scope;
+	enum fw_reason reason;
+
+	if (new_way) {
+		reason = p->hook == HOOK_INGRESS ? route(skb) : REASON_NONE;
+		if (reason)
+			return reason;
+		in = p->role == ROLE_OPENER ? p->in_ifindex : p->out_ifindex;
+		out = p->role == ROLE_OPENER ? p->out_ifindex : p->in_ifindex;
+		scope = scope_of(in, out);
+	}
+	reason = judge_flow(p, f, scope, in, out);
+	if (reason)
+		return reason;
+	p->scope = scope;
+	if (p->action != ACTION_ALLOW) {
+		if (p->mode == MODE_ENFORCE && !new_way)
+			delete_flow(p);
+		return new_way ? refusal(p) : REASON_REVOKED;
+	}
+	if (new_way) {
+		learn_way(&f->side[p->role & 1], p->in_ifindex, p->out_ifindex);
+		f->scope = p->scope;
+	}
+	f->rule = p->rule;
+	f->counter = p->counter;
+	f->generation = p->generation;
+	return REASON_NONE;
+}
+
+/*
+ * An ICMP error: p->tuple is the packet that it quotes, which must have been
+ * sent by the host that the error goes to, in a live flow that the rules still
+ * allow. It refreshes nothing.
+ */
+GLOBAL int related(void)
+{
+	struct cpu *cpu = this_cpu();
+	struct settings *s;
+	struct packet *p;
+	struct flow *f;
+	int i;
+
+	if (!cpu)
+		return REASON_NO_POLICY;
+	p = &cpu->packet;
+	s = settings_of(p->generation);
+	f = find_flow(p);
+	if (!s || !f || expired(f, p, s))
+		return REASON_UNRELATED;
+	for (i = 0; i < 4; i++)
+		if (p->outer_dst[i] != p->tuple.src[i])
+			return REASON_UNRELATED;
+	p->role = role_of(f, p->from_hi);
+	if (!seen(&f->side[p->role & 1]))
+		return REASON_UNRELATED;
+	if (f->generation != p->generation) {
+		enum fw_reason reason = judge_flow(p, f, f->scope, f->side[ROLE_OPENER].in_ifindex,
+						   f->side[ROLE_OPENER].out_ifindex);
+
+		if (reason)
+			return reason;
+		if (p->action != ACTION_ALLOW)
+			return REASON_UNRELATED;
+	}
+	p->rule = f->rule;
+	p->counter = f->counter;
+	return REASON_RELATED;
+}
+
+/* A flow that was found: may this packet pass by it, and what does it change? */
+static __always_inline enum fw_reason follow(struct __sk_buff *skb, struct cpu *cpu,
+					     struct packet *p, struct flow *f)
+{
+	__u32 in, out, incarnation = f->incarnation;
+	enum fw_segment segment = SEGMENT_ACCEPT;
+	struct side *own, *other;
+	enum fw_reason reason;
+	bool new_way;
+
+	p->role = role_of(f, p->from_hi);
+	own = &f->side[p->role & 1];
+	other = &f->side[!(p->role & 1)];
+	if (p->tuple.proto == IPPROTO_TCP) {
+		segment = judge_segment(p, f, own, other);
+		if (segment == SEGMENT_REFUSE)
+			return REASON_BAD_HANDSHAKE;
+		if (segment == SEGMENT_REOPEN) {
+			delete_flow(p);
+			return REASON_NONE;
+		}
+	}
+	expected_way(f, p->role, &in, &out);
+	new_way = !on_its_way(p, f, in, out);
+	if (new_way || f->generation != p->generation) {
+		reason = readmit(skb, p, f, new_way);
+		if (reason)
+			return reason;
+	}
+	if (f->incarnation != incarnation)
+		return REASON_NO_FLOW;
+	p->rule = f->rule;
+	p->counter = f->counter;
+	p->scope = f->scope;
+	if (!seen(own) && !new_way)
+		learn_way(own, in, p->hook == HOOK_EGRESS ? p->out_ifindex : out);
+	p->out_slot = own->out_slot;
+	if (segment == SEGMENT_ACCEPT) {
+		if (p->tuple.proto == IPPROTO_TCP)
+			update_side(own, p);
+		count_side(own, p);
+	}
+	if (!p->confirmed) {
+		bool two_way = seen(own) && seen(other);
+
+		if (p->tuple.proto == IPPROTO_TCP)
+			two_way = two_way &&
+				  tcp_state(&f->side[0], &f->side[1]) >= STATE_ESTABLISHED;
+		else
+			two_way = two_way && p->role == ROLE_OPENER;
+		if (two_way)
+			promote(cpu, p, f);
+	}
+	p->flow_flags = f->flags;
+	p->hand_tuple = !p->confirmed || f->flags & FLOW_TRANSLATED;
+	return p->handed == HANDED_TRANSLATED ? REASON_TRANSLATED : REASON_FLOW;
+}
+
+/* track: REASON_NONE means that the packet belongs to no flow and the rules decide. */
+static __always_inline enum fw_reason track(struct __sk_buff *skb, struct cpu *cpu)
+{
+	struct packet *p = &cpu->packet;
+	struct settings *s = settings_of(p->generation);
+	struct flow *f;
+
+	if (!s)
+		return REASON_NO_POLICY;
+	if (p->hook == HOOK_EGRESS && p->in_ifindex) {
+		enum fw_reason reason = take_over(skb, p);
+
+		if (reason)
+			return reason;
+	}
+	if (p->fragment == FRAGMENT_LATER)
+		return fragment_follow();
+	if (p->icmp_kind == ICMP_ERROR)
+		return related();
+	f = find_flow(p);
+	if (!f)
+		return REASON_NONE;
+	if (expired(f, p, s)) {
+		delete_flow(p);
+		return REASON_NONE;
+	}
+	return follow(skb, cpu, p, f);
+}
+
+#endif

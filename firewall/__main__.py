@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: MIT
+"""Where a run of fw begins and ends: the only place that prints errors and chooses exit codes."""
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import TextIO
+
+from firewall.errors import FwError
+
+INTERRUPTED = 130  # as shells report a process that SIGINT ended: 128 + 2
+
+
+def main(argv: Sequence[str] | None = None, out: TextIO | None = None, err: TextIO | None = None) -> int:
+    """Runs one command line, by default that of this process, and gives its exit status.
+
+    What the user asked for goes to `out`, all other talk to `err`: by default the process's own streams.
+    Nothing is raised. FW_DEBUG=1 in the environment adds the traceback of an unexpected error.
+    """
+    words = sys.argv[1:] if argv is None else argv
+    out, err = out or sys.stdout, err or sys.stderr
+    try:
+        status = _run(words, out, err)
+        out.flush()
+        return status
+    except BrokenPipeError:
+        # The reader has left, as `head` does when it has enough. What cannot be written must not be tried
+        # again by the interpreter at its end.
+        if out is sys.stdout:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except FwError as error:
+        _flush(out)
+        _say(err, error)
+        return error.exit_code
+    except Exception as error:
+        _flush(out)
+        return _unexpected(err, error)
+
+
+def _run(words: Sequence[str], out: TextIO, err: TextIO) -> int:
+    try:
+        from firewall.cli.app import run
+    except ModuleNotFoundError as error:
+        raise FwError(f"fw needs the Python module '{error.name}'", "install it, or run `make`") from error
+    return run(words, out, err)
+
+
+def _say(err: TextIO, error: FwError) -> None:
+    # What is wrong with a file begins with its name and line, as compilers do it.
+    problems = getattr(error, "problems", ())
+    prefix = "" if problems and problems[0].name else "fw: "
+    print(f"{prefix}{error.message}", file=err)
+    if error.hint:
+        print(f"hint: {error.hint}", file=err)
+
+
+def _unexpected(err: TextIO, error: Exception) -> int:
+    """A fault of ours, or of the machine, that nobody foresaw: still one line."""
+    if os.environ.get("FW_DEBUG") == "1":
+        import traceback
+
+        traceback.print_exc(file=err)
+    what = " ".join(str(error).split())
+    if isinstance(error, OSError):
+        print(f"fw: {what}", file=err)
+    else:
+        print(f"fw: unexpected {type(error).__name__}: {what}", file=err)
+    print("hint: run it again with FW_DEBUG=1 and report what that prints to the maintainers of fw", file=err)
+    return FwError.exit_code
+
+
+def _flush(stream: TextIO) -> None:
+    """What was printed before a failure still comes out before it, if anyone reads it."""
+    try:
+        stream.flush()
+    except OSError:
+        pass
+
+
+if __name__ == "__main__":
+    sys.exit(main())

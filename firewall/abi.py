@@ -1,0 +1,683 @@
+# SPDX-License-Identifier: MIT
+# Generated from the object's BTF by scripts/gen-abi; `make abi` renews it.
+"""What user space and the packet path share: the enums and structs of bpf_src/abi.h."""
+
+from enum import IntEnum
+
+from .layout import CStruct
+
+Raw = bytes
+
+
+class Layout(IntEnum):
+    LAYOUT_VERSION = 1
+
+
+class Limits(IntEnum):
+    GENERATION_SLOTS = 4
+    RULES_MAX = 1024
+    ENTRIES_PER_CHUNK = 32
+    CHUNKS_MAX = 128
+    CLASSES_MAX = 256
+    PATTERNS_MAX = 64
+    PATTERN_ANY = 255
+    INTERFACES_MAX = 4096
+    HOOKS_MAX = 1024
+    VLAN_DEVICES_MAX = 4096
+    JOURNAL_SIZE = 4096
+    HANDOFFS_PER_CPU = 128
+    HANDOFF_CPUS = 32
+    RULE_COUNTERS = 2048
+    POLICY_CHUNK = 4096
+    FRAGMENTS_MAX = 8192
+    EVENT_BYTES = 1048576
+
+
+class Hook(IntEnum):
+    HOOK_INGRESS = 0
+    HOOK_EGRESS = 1
+
+
+class Scope(IntEnum):
+    SCOPE_IN = 0
+    SCOPE_OUT = 1
+    SCOPE_FORWARD = 2
+    SCOPE_COUNT = 3
+
+
+class Action(IntEnum):
+    ACTION_ALLOW = 0
+    ACTION_DROP = 1
+    ACTION_REJECT = 2
+
+
+class Mode(IntEnum):
+    MODE_ENFORCE = 0
+    MODE_OBSERVE = 1
+
+
+class Reason(IntEnum):
+    NONE = 0
+    FLOW = 1
+    RELATED = 2
+    RULE_ALLOW = 3
+    DEFAULT_ALLOW = 4
+    PICKUP = 5
+    FRAGMENT = 6
+    HANDED_ON = 7
+    TRANSLATED = 8
+    ANSWER = 9
+    VLAN_DEVICE = 10
+    BUILTIN_ARP = 11
+    BUILTIN_PPPOE = 12
+    BUILTIN_EAPOL = 13
+    BUILTIN_LLDP = 14
+    BUILTIN_STP = 15
+    BUILTIN_ND = 16
+    BUILTIN_MLD = 17
+    BUILTIN_IGMP = 18
+    BUILTIN_DHCP = 19
+    BUILTIN_DHCP6 = 20
+    RULE_DROP = 21
+    RULE_REJECT = 22
+    DEFAULT_DROP = 23
+    DEFAULT_REJECT = 24
+    REVOKED = 25
+    NO_FLOW = 26
+    BAD_HANDSHAKE = 27
+    UNRELATED = 28
+    FRAGMENT_UNKNOWN = 29
+    FRAGMENT_TINY = 30
+    NOT_IP = 31
+    TRUNCATED = 32
+    BAD_VERSION = 33
+    BAD_HEADER_LENGTH = 34
+    DISHONEST_LENGTH = 35
+    BAD_TCP_FLAGS = 36
+    LONG_CHAIN = 37
+    NO_ROUTE = 38
+    TABLE_FULL = 39
+    NO_POLICY = 40
+    COUNT = 41
+    FIRST_DROP = 21
+
+
+class Builtin(IntEnum):
+    BUILTIN_ARP = 0
+    BUILTIN_PPPOE = 1
+    BUILTIN_EAPOL = 2
+    BUILTIN_LLDP = 3
+    BUILTIN_STP = 4
+    BUILTIN_ND = 5
+    BUILTIN_MLD = 6
+    BUILTIN_IGMP = 7
+    BUILTIN_DHCP = 8
+    BUILTIN_DHCP6 = 9
+    BUILTIN_COUNT = 10
+
+
+class SideState(IntEnum):
+    SIDE_NONE = 0
+    SIDE_SYN = 1
+    SIDE_OPEN = 2
+    SIDE_FIN = 3
+    SIDE_RST = 4
+
+
+class State(IntEnum):
+    STATE_SYN_SENT = 0
+    STATE_SYN_RECV = 1
+    STATE_ESTABLISHED = 2
+    STATE_FIN_WAIT = 3
+    STATE_LAST_ACK = 4
+    STATE_TIME_WAIT = 5
+    STATE_CLOSED = 6
+    STATE_ONE_WAY = 7
+    STATE_TWO_WAY = 8
+    STATE_COUNT = 9
+
+
+class Timeout(IntEnum):
+    TIMEOUT_TCP_SYN = 0
+    TIMEOUT_TCP_ESTABLISHED = 1
+    TIMEOUT_TCP_FIN = 2
+    TIMEOUT_TCP_CLOSED = 3
+    TIMEOUT_UDP_ONE_WAY = 4
+    TIMEOUT_UDP = 5
+    TIMEOUT_ICMP = 6
+    TIMEOUT_OTHER = 7
+    TIMEOUT_COUNT = 8
+
+
+class IfaceFlags(IntEnum):
+    IFACE_PROTECTED = 1
+    IFACE_RAW_IP = 2
+    IFACE_TCX = 4
+    IFACE_QDISC_OURS = 8
+
+
+class EntryFlags(IntEnum):
+    ENTRY_LOG = 1
+    ENTRY_SRC = 2
+    ENTRY_DST = 4
+
+
+class SideFlags(IntEnum):
+    SIDE_SEEN = 1
+    SIDE_SEQ = 2
+    SIDE_ACK = 4
+
+
+class FlowFlags(IntEnum):
+    FLOW_OPENER_HI = 1
+    FLOW_TRANSLATED = 2
+    FLOW_PARENT = 4
+    FLOW_LIBERAL = 8
+
+
+class TcIndex(IntEnum):
+    TC_INDEX_HANDOFF = 32768
+    TC_INDEX_ANSWER = 65535
+
+
+class Role(IntEnum):
+    ROLE_OPENER = 0
+    ROLE_RESPONDER = 1
+
+
+class EventFlags(IntEnum):
+    EVENT_DROP = 1
+    EVENT_OBSERVED = 2
+    EVENT_LOG = 4
+
+
+class Counter(CStruct):
+    __slots__ = (
+        "packets",
+        "bytes",
+    )
+    SIZE = 16
+    FIELDS = (
+        ("packets", 0, "Q", 0),
+        ("bytes", 8, "Q", 0),
+    )
+    packets: int
+    bytes: int
+
+
+class Env(CStruct):
+    __slots__ = (
+        "ifindex",
+        "ingress_ifindex",
+        "mark",
+        "tc_index",
+        "vlan_present",
+        "vlan_tci",
+        "vlan_proto",
+        "gso_segs",
+        "gso_size",
+        "pkt_type",
+    )
+    SIZE = 40
+    FIELDS = (
+        ("ifindex", 0, "I", 0),
+        ("ingress_ifindex", 4, "I", 0),
+        ("mark", 8, "I", 0),
+        ("tc_index", 12, "I", 0),
+        ("vlan_present", 16, "I", 0),
+        ("vlan_tci", 20, "I", 0),
+        ("vlan_proto", 24, "I", 0),
+        ("gso_segs", 28, "I", 0),
+        ("gso_size", 32, "I", 0),
+        ("pkt_type", 36, "I", 0),
+    )
+    ifindex: int
+    ingress_ifindex: int
+    mark: int
+    tc_index: int
+    vlan_present: int
+    vlan_tci: int
+    vlan_proto: int
+    gso_segs: int
+    gso_size: int
+    pkt_type: int
+
+
+class Iface(CStruct):
+    __slots__ = (
+        "ifindex",
+        "slot",
+        "class_id",
+        "zone",
+        "flags",
+        "name",
+        "reserved",
+    )
+    SIZE = 32
+    FIELDS = (
+        ("ifindex", 0, "I", 0),
+        ("slot", 4, "H", 0),
+        ("class_id", 6, "H", 0),
+        ("zone", 8, "H", 0),
+        ("flags", 10, "H", 0),
+        ("name", 12, "bytes", 16),
+        ("reserved", 28, "I", 0),
+    )
+    ifindex: int
+    slot: int
+    class_id: int
+    zone: int
+    flags: int
+    name: Raw
+    reserved: int
+
+
+class VlanKey(CStruct):
+    __slots__ = (
+        "ifindex",
+        "proto",
+        "vid",
+    )
+    SIZE = 8
+    FIELDS = (
+        ("ifindex", 0, "I", 0),
+        ("proto", 4, "H", 0),
+        ("vid", 6, "H", 0),
+    )
+    ifindex: int
+    proto: int
+    vid: int
+
+
+class Control(CStruct):
+    __slots__ = (
+        "generation",
+        "previous",
+        "deadline_ns",
+        "grace_until_j",
+        "mode",
+        "grace_forward",
+    )
+    SIZE = 32
+    FIELDS = (
+        ("generation", 0, "I", 0),
+        ("previous", 4, "I", 0),
+        ("deadline_ns", 8, "Q", 0),
+        ("grace_until_j", 16, "Q", 0),
+        ("mode", 24, "I", 0),
+        ("grace_forward", 28, "I", 0),
+    )
+    generation: int
+    previous: int
+    deadline_ns: int
+    grace_until_j: int
+    mode: int
+    grace_forward: int
+
+
+class Settings(CStruct):
+    __slots__ = (
+        "generation",
+        "chunks",
+        "builtins",
+        "answers_per_s",
+        "events_per_s",
+        "defaults",
+        "default_log",
+        "timeout_j",
+        "patterns",
+    )
+    SIZE = 2104
+    FIELDS = (
+        ("generation", 0, "I", 0),
+        ("chunks", 4, "I", 0),
+        ("builtins", 8, "I", 0),
+        ("answers_per_s", 12, "I", 0),
+        ("events_per_s", 16, "I", 0),
+        ("defaults", 20, "bytes", 3),
+        ("default_log", 23, "B", 0),
+        ("timeout_j", 24, "I", 8),
+        ("patterns", 56, "Q", 256),
+    )
+    generation: int
+    chunks: int
+    builtins: int
+    answers_per_s: int
+    events_per_s: int
+    defaults: Raw
+    default_log: int
+    timeout_j: list[int]
+    patterns: list[int]
+
+
+class Range(CStruct):
+    __slots__ = (
+        "lo",
+        "hi",
+    )
+    SIZE = 32
+    FIELDS = (
+        ("lo", 0, "Q", 2),
+        ("hi", 16, "Q", 2),
+    )
+    lo: list[int]
+    hi: list[int]
+
+
+class Entry(CStruct):
+    __slots__ = (
+        "src",
+        "dst",
+        "sport_lo",
+        "sport_hi",
+        "dport_lo",
+        "dport_hi",
+        "family",
+        "proto",
+        "scopes",
+        "action",
+        "on",
+        "via",
+        "flags",
+        "rule",
+        "counter",
+    )
+    SIZE = 88
+    FIELDS = (
+        ("src", 0, Range, 0),
+        ("dst", 32, Range, 0),
+        ("sport_lo", 64, "H", 0),
+        ("sport_hi", 66, "H", 0),
+        ("dport_lo", 68, "H", 0),
+        ("dport_hi", 70, "H", 0),
+        ("family", 72, "B", 0),
+        ("proto", 73, "B", 0),
+        ("scopes", 74, "B", 0),
+        ("action", 75, "B", 0),
+        ("on", 76, "B", 0),
+        ("via", 77, "B", 0),
+        ("flags", 78, "H", 0),
+        ("rule", 80, "I", 0),
+        ("counter", 84, "I", 0),
+    )
+    src: Range
+    dst: Range
+    sport_lo: int
+    sport_hi: int
+    dport_lo: int
+    dport_hi: int
+    family: int
+    proto: int
+    scopes: int
+    action: int
+    on: int
+    via: int
+    flags: int
+    rule: int
+    counter: int
+
+
+class Tuple(CStruct):
+    __slots__ = (
+        "src",
+        "dst",
+        "sport",
+        "dport",
+        "zone",
+        "proto",
+        "family",
+    )
+    SIZE = 40
+    FIELDS = (
+        ("src", 0, "bytes", 16),
+        ("dst", 16, "bytes", 16),
+        ("sport", 32, "net16", 0),
+        ("dport", 34, "net16", 0),
+        ("zone", 36, "H", 0),
+        ("proto", 38, "B", 0),
+        ("family", 39, "B", 0),
+    )
+    src: Raw
+    dst: Raw
+    sport: int
+    dport: int
+    zone: int
+    proto: int
+    family: int
+
+
+class FlowKey(CStruct):
+    __slots__ = (
+        "lo",
+        "hi",
+        "lo_port",
+        "hi_port",
+        "zone",
+        "proto",
+        "family",
+    )
+    SIZE = 40
+    FIELDS = (
+        ("lo", 0, "bytes", 16),
+        ("hi", 16, "bytes", 16),
+        ("lo_port", 32, "net16", 0),
+        ("hi_port", 34, "net16", 0),
+        ("zone", 36, "H", 0),
+        ("proto", 38, "B", 0),
+        ("family", 39, "B", 0),
+    )
+    lo: Raw
+    hi: Raw
+    lo_port: int
+    hi_port: int
+    zone: int
+    proto: int
+    family: int
+
+
+class Side(CStruct):
+    __slots__ = (
+        "seen_j",
+        "packets",
+        "bytes",
+        "seq_end",
+        "ack",
+        "window_end",
+        "window_max",
+        "in_ifindex",
+        "out_ifindex",
+        "state",
+        "scale",
+        "flags",
+        "out_slot",
+        "reserved",
+    )
+    SIZE = 56
+    FIELDS = (
+        ("seen_j", 0, "Q", 0),
+        ("packets", 8, "Q", 0),
+        ("bytes", 16, "Q", 0),
+        ("seq_end", 24, "I", 0),
+        ("ack", 28, "I", 0),
+        ("window_end", 32, "I", 0),
+        ("window_max", 36, "I", 0),
+        ("in_ifindex", 40, "I", 0),
+        ("out_ifindex", 44, "I", 0),
+        ("state", 48, "B", 0),
+        ("scale", 49, "B", 0),
+        ("flags", 50, "H", 0),
+        ("out_slot", 52, "H", 0),
+        ("reserved", 54, "H", 0),
+    )
+    seen_j: int
+    packets: int
+    bytes: int
+    seq_end: int
+    ack: int
+    window_end: int
+    window_max: int
+    in_ifindex: int
+    out_ifindex: int
+    state: int
+    scale: int
+    flags: int
+    out_slot: int
+    reserved: int
+
+
+class Flow(CStruct):
+    __slots__ = (
+        "tag",
+        "incarnation",
+        "generation",
+        "rule",
+        "counter",
+        "scope",
+        "flags",
+        "icmp",
+        "created_j",
+        "side",
+        "parent",
+    )
+    SIZE = 184
+    FIELDS = (
+        ("tag", 0, "I", 0),
+        ("incarnation", 4, "I", 0),
+        ("generation", 8, "I", 0),
+        ("rule", 12, "I", 0),
+        ("counter", 16, "H", 0),
+        ("scope", 18, "B", 0),
+        ("flags", 19, "B", 0),
+        ("icmp", 20, "I", 0),
+        ("created_j", 24, "Q", 0),
+        ("side", 32, Side, 2),
+        ("parent", 144, Tuple, 0),
+    )
+    tag: int
+    incarnation: int
+    generation: int
+    rule: int
+    counter: int
+    scope: int
+    flags: int
+    icmp: int
+    created_j: int
+    side: list[Side]
+    parent: Tuple
+
+
+class FragmentKey(CStruct):
+    __slots__ = (
+        "src",
+        "dst",
+        "id",
+        "zone",
+        "proto",
+        "family",
+    )
+    SIZE = 40
+    FIELDS = (
+        ("src", 0, "bytes", 16),
+        ("dst", 16, "bytes", 16),
+        ("id", 32, "I", 0),
+        ("zone", 36, "H", 0),
+        ("proto", 38, "B", 0),
+        ("family", 39, "B", 0),
+    )
+    src: Raw
+    dst: Raw
+    id: int
+    zone: int
+    proto: int
+    family: int
+
+
+class Fragment(CStruct):
+    __slots__ = (
+        "when_j",
+        "rule",
+        "counter",
+    )
+    SIZE = 16
+    FIELDS = (
+        ("when_j", 0, "Q", 0),
+        ("rule", 8, "I", 0),
+        ("counter", 12, "I", 0),
+    )
+    when_j: int
+    rule: int
+    counter: int
+
+
+class Event(CStruct):
+    __slots__ = (
+        "number",
+        "time_ns",
+        "src",
+        "dst",
+        "rule",
+        "generation",
+        "in_ifindex",
+        "out_ifindex",
+        "bytes",
+        "packets",
+        "sport",
+        "dport",
+        "eth_proto",
+        "reason",
+        "hook",
+        "scope",
+        "proto",
+        "family",
+        "tcp_flags",
+        "flags",
+        "reserved",
+        "number_end",
+    )
+    SIZE = 96
+    FIELDS = (
+        ("number", 0, "Q", 0),
+        ("time_ns", 8, "Q", 0),
+        ("src", 16, "bytes", 16),
+        ("dst", 32, "bytes", 16),
+        ("rule", 48, "I", 0),
+        ("generation", 52, "I", 0),
+        ("in_ifindex", 56, "I", 0),
+        ("out_ifindex", 60, "I", 0),
+        ("bytes", 64, "I", 0),
+        ("packets", 68, "I", 0),
+        ("sport", 72, "H", 0),
+        ("dport", 74, "H", 0),
+        ("eth_proto", 76, "H", 0),
+        ("reason", 78, "B", 0),
+        ("hook", 79, "B", 0),
+        ("scope", 80, "B", 0),
+        ("proto", 81, "B", 0),
+        ("family", 82, "B", 0),
+        ("tcp_flags", 83, "B", 0),
+        ("flags", 84, "B", 0),
+        ("reserved", 85, "bytes", 3),
+        ("number_end", 88, "Q", 0),
+    )
+    number: int
+    time_ns: int
+    src: Raw
+    dst: Raw
+    rule: int
+    generation: int
+    in_ifindex: int
+    out_ifindex: int
+    bytes: int
+    packets: int
+    sport: int
+    dport: int
+    eth_proto: int
+    reason: int
+    hook: int
+    scope: int
+    proto: int
+    family: int
+    tcp_flags: int
+    flags: int
+    reserved: Raw
+    number_end: int

@@ -1,0 +1,247 @@
+# SPDX-License-Identifier: MIT
+"""Puts another policy in the place of the one that runs: checked first, then all of it or nothing."""
+
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from typing import NamedTuple
+
+from firewall import abi
+from firewall.document import Document, PlacedRule, place
+from firewall.errors import NeedsYes, NotLoaded
+from firewall.links import Link, list_links
+from firewall.options import OPTIONS, effective
+from firewall.paths import policy_path
+from firewall.policy import Default, Policy, Setting, parse_policy
+from firewall.protect import (
+    adopt_connections,
+    attach_all,
+    begin_grace,
+    describe,
+    detach_all,
+    not_protected,
+    targets,
+)
+from firewall.publish import generation, next_generation, publish, return_to
+from firewall.reports import ApplyReport
+from firewall.saved import Staged, read_saved
+from firewall.shadow import dead_by
+from firewall.sshguard import guard
+from firewall.state import ENFORCE, FlowLimits, Interface, Running
+from firewall.verify import verify
+
+
+class Wishes(NamedTuple):
+    """How a change is to be made.
+
+    `save` writes the file; `yes` does what is dangerous for the caller; `dry_run` only checks; `attach` is a mode of
+    `firewall.attach`; `edited` warns of new rules alone; `name` is what messages call the text.
+    """
+
+    save: bool = True
+    yes: bool = False
+    dry_run: bool = False
+    attach: str = "auto"
+    edited: bool = False
+    name: str | None = None
+
+
+class _Plan(NamedTuple):
+    """What differs between what runs and what is wanted."""
+
+    policy: Policy
+    document: Document
+    joining: list[Link]
+    leaving: list[Interface]
+    staying: set[int]
+    limits: FlowLimits
+    writes: bool
+    runs: bool
+
+
+def put(running: Running, text: str, wishes: Wishes) -> ApplyReport:
+    """Makes `text` the running policy. Raises FwError, and then the old one is in force and the file as it was."""
+    policy = parse_policy(text, wishes.name or str(policy_path()))
+    warnings = _warnings(policy, running.document, wishes.edited)
+    links = list_links()
+    plan = _plan(running, policy, text, links, wishes)
+    changed = plan.writes or plan.runs
+    seeded = 0
+    if changed:
+        _demand_safe(running, plan, links, wishes)
+    if changed and not wishes.dry_run:
+        seeded = _carry_out(running, plan, links, wishes)
+        warnings += not_protected(policy, links)
+    return ApplyReport(
+        changed=changed,
+        loaded=True,
+        saved=plan.document.saved,
+        generation=generation(running.pins),
+        added=_without(plan.document.rules, running.document.rules),
+        removed=_without(running.document.rules, plan.document.rules),
+        attached=tuple(link.name for link in plan.joining),
+        detached=tuple(interface.name for interface in plan.leaving),
+        warnings=tuple(warnings),
+        file=str(policy_path()),
+        other=differences(running.policy, policy),
+        seeded=seeded,
+    )
+
+
+def save_only(text: str, wishes: Wishes) -> ApplyReport:
+    """Makes `text` the saved policy where nothing is loaded. Raises FwError, and then the file is as it was."""
+    if not wishes.save:
+        raise NotLoaded("nothing is loaded, so there is nothing to change at run time", "leave --runtime out")
+    saved_text = read_saved()
+    old_policy = parse_policy("" if saved_text is None else saved_text)
+    old = place(old_policy, saved_text or "", True, None, abi.Limits.RULE_COUNTERS)
+    policy = parse_policy(text, wishes.name or str(policy_path()))
+    warnings = _warnings(policy, old, wishes.edited)
+    new = place(policy, text, True, old, abi.Limits.RULE_COUNTERS)
+    changed = text != saved_text
+    if changed and not wishes.dry_run:
+        with Staged(text) as staged:
+            staged.commit()
+    return ApplyReport(
+        changed=changed,
+        loaded=False,
+        saved=True,
+        generation=0,
+        added=_without(new.rules, old.rules),
+        removed=_without(old.rules, new.rules),
+        attached=(),
+        detached=(),
+        warnings=tuple(warnings),
+        file=str(policy_path()),
+        other=differences(old_policy, policy),
+        seeded=0,
+    )
+
+
+def differences(old: Policy, new: Policy) -> tuple[str, ...]:
+    """The defaults and options of `new` that have other values than in `old`, as statements."""
+    defaults = [
+        Default(scope, action) for scope, action in new.defaults.items() if old.defaults[scope] != action
+    ]
+    before = {name: old.options.get(name, option.default) for name, option in OPTIONS.items()}
+    after = {name: new.options.get(name, option.default) for name, option in OPTIONS.items()}
+    settings = [Setting(name, after[name]) for name in OPTIONS if before[name] != after[name]]
+    return tuple(map(str, (*defaults, *settings)))
+
+
+def limits_of(policy: Policy) -> FlowLimits:
+    """The sizes that the policy's options give the flow tables."""
+    values = effective(policy.options)
+    return FlowLimits(values["flows.max"], values["flows.embryonic"])
+
+
+def _plan(running: Running, policy: Policy, text: str, links: Sequence[Link], wishes: Wishes) -> _Plan:
+    saved_text = read_saved()
+    wanted = targets(policy, links)
+    present = {link.name for link in wanted}
+    current = {interface.ifindex: interface for interface in running.interfaces()}
+    # One that was made anew under its name has another index; what is left of the old goes.
+    leaving = [
+        old
+        for old in current.values()
+        if not policy.protects(old.name) or (old.attach == "gone" and old.name in present)
+    ]
+    joining = [
+        link
+        for link in wanted
+        if link.ifindex not in current or current[link.ifindex].attach not in ("tcx", "clsact")
+    ]
+    staying = {link.ifindex for link in wanted} | current.keys() - {old.ifindex for old in leaving}
+    saved = wishes.save or text == saved_text
+    document = place(policy, text, saved, running.document, abi.Limits.RULE_COUNTERS)
+    limits = limits_of(policy)
+    return _Plan(
+        policy=policy,
+        document=document,
+        joining=joining,
+        leaving=leaving,
+        staying=staying,
+        limits=limits,
+        writes=wishes.save and text != saved_text,
+        runs=bool(text != running.document.text or joining or leaving or limits != running.flow_limits()),
+    )
+
+
+def _demand_safe(running: Running, plan: _Plan, links: Sequence[Link], wishes: Wishes) -> None:
+    if wishes.yes:
+        return
+    if plan.leaving and not plan.staying:
+        names = ", ".join(interface.name for interface in plan.leaving)
+        raise NeedsYes(
+            f"this policy protects no interface that exists: {names} would be open",
+            f"keep 'protect {names}' in it, or give --yes",
+        )
+    if running.mode == ENFORCE:
+        guard(plan.policy, {link.name for link in links if link.ifindex in plan.staying}, links)
+
+
+def _carry_out(running: Running, plan: _Plan, links: Sequence[Link], wishes: Wishes) -> int:
+    """Returns how many connections were taken over."""
+    pins = running.pins
+    seeded = 0
+    before = {interface.ifindex for interface in running.interfaces()}
+    with ExitStack() as undo:
+        staged = undo.enter_context(Staged(plan.document.text)) if plan.writes else None
+        undo.callback(describe, pins, running.policy, links, before)
+        known = describe(pins, running.policy, links, before | plan.staying)
+        classes = {one.name: one.class_id for one in known.values()}
+        undo.callback(return_to, pins, running.generation)
+        publish(pins, plan.policy, plan.document, classes, next_generation(pins))
+        if plan.joining:
+            undo.callback(detach_all, pins, [link.ifindex for link in plan.joining])
+            begin_grace(pins, plan.policy)
+            seeded = adopt_connections(pins)
+            attach_all(pins, plan.joining, wishes.attach)
+            seeded += adopt_connections(pins)
+        if plan.limits != running.flow_limits():
+            from firewall.programs import finish_next, prepare_next
+
+            prepare_next(pins, plan.limits)
+            finish_next(pins)
+        if staged:
+            staged.commit()
+        undo.pop_all()
+    if plan.leaving:
+        detach_all(pins, [interface.ifindex for interface in plan.leaving])
+        describe(pins, plan.policy, links, plan.staying)
+    return seeded
+
+
+def _warnings(policy: Policy, old: Document, edited: bool) -> list[str]:
+    """What is odd about the policy; after an edit only about its new rules, with the insertion that would work."""
+    found = verify(policy)
+    if not edited:
+        return [f"{policy.name}:{warning.line}: {warning.message}" for warning in found]
+    before = [rule.text for rule in old.rules]
+    fresh = []
+    for index, (line, rule) in enumerate(zip(policy.rule_lines, policy.rules, strict=True)):
+        if str(rule) in before:
+            before.remove(str(rule))
+        else:
+            fresh.append((index, line))
+    said = []
+    for index, line in fresh:
+        killer = dead_by(policy.rules, index)
+        if killer is None or policy.rules[killer].action == policy.rules[index].action:
+            said += [warning.message for warning in found if warning.line == line]
+        else:
+            said.append(_say_dead(policy, index, killer, old))
+    return said
+
+
+def _say_dead(policy: Policy, index: int, killer: int, old: Document) -> str:
+    text = str(policy.rules[killer])
+    known = next((rule.id for rule in old.rules if rule.text == text), None)
+    dead = str(policy.rules[index])
+    if known is None:
+        return f"'{dead}' never decides: '{text}' stands before it"
+    return f"'{dead}' never decides: rule {known} ('{text}') stands before it; fw rule insert {known} {dead}"
+
+
+def _without(rules: Iterable[PlacedRule], others: Iterable[PlacedRule]) -> tuple[PlacedRule, ...]:
+    ids = {rule.id for rule in others}
+    return tuple(rule for rule in rules if rule.id not in ids)

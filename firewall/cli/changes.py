@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: MIT
+"""What a change of the policy did, said the same way by every command that makes one."""
+
+from typing import TYPE_CHECKING
+
+from firewall.cli.base import Session
+from firewall.errors import WouldChange
+
+if TYPE_CHECKING:
+    from firewall.reports import ApplyReport
+
+
+def report(session: Session, done: "ApplyReport", dry_run: bool) -> None:
+    """Prints what was added and removed, and says on stderr where it went.
+
+    Raises WouldChange after a dry run that found something to change.
+    """
+    session.print(*(f"- rule {rule.id}: {rule.text}" for rule in done.removed))
+    session.print(*(f"+ rule {rule.id}: {rule.text}" for rule in done.added))
+    session.print(*(f"* {text}" for text in done.other))
+    session.warn(*done.warnings)
+    if dry_run:
+        if done.changed:
+            raise WouldChange("this would change the policy", "leave out --dry-run to do it")
+        session.say("nothing would change")
+        return
+    for name in done.attached:
+        session.say(f"{name} is protected now")
+    for name in done.detached:
+        session.say(f"{name} is not protected any more")
+    session.say(_where(done))
+
+
+def _where(done: "ApplyReport") -> str:
+    if not done.loaded:
+        return f"saved in {done.file}; nothing is loaded, so it takes effect with the next 'fw load'"
+    if not done.changed:
+        return f"nothing changed; generation {done.generation} is in force"
+    if not done.saved:
+        return f"in force as generation {done.generation}, but not saved: the next 'fw load' forgets it"
+    return f"in force as generation {done.generation}, and saved in {done.file}"

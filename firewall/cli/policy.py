@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: MIT
+"""`fw apply`, `fw check` and `fw show`: the policy as a whole, as a file."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from firewall import render
+from firewall.cli.base import Command, DryRun, Report, Runtime, Yes, new_app, session_of
+from firewall.errors import FwError, NotPermitted
+
+app = new_app()
+
+_STDIN = "-"
+
+File = Annotated[str | None, typer.Argument(metavar="[FILE|-]", help="A policy file; - is standard input.")]
+
+_APPLY = """
+fw apply                                the saved file, after an edit
+fw apply rules.fw --dry-run             what would change
+fw show | fw apply - --dry-run          nothing
+fw apply rules.fw --runtime             try it, without saving it
+"""
+_CHECK = """
+fw check                                the saved file
+fw check rules.fw
+"""
+_SHOW = """
+fw show > rules.fw
+fw show --saved
+"""
+
+
+@app.command(cls=Command, epilog=_APPLY)
+def apply(
+    ctx: typer.Context, file: File = None, dry_run: DryRun = False, yes: Yes = False, runtime: Runtime = False
+) -> None:
+    """Put a policy file in force and save it.
+
+    Without FILE: the saved one. The change is made all at once or not at all.
+    """
+    from firewall import engine
+    from firewall.cli.changes import report
+
+    if file is None:
+        done = engine.apply(runtime=runtime, yes=yes, dry_run=dry_run)
+    else:
+        text, name = read_policy(file)
+        done = engine.apply(text, name=name, runtime=runtime, yes=yes, dry_run=dry_run)
+    report(session_of(ctx), done, dry_run)
+
+
+@app.command(cls=Report, epilog=_CHECK)
+def check(ctx: typer.Context, file: File = None) -> None:
+    """Say what is wrong with a policy file, changing nothing.
+
+    Without FILE: the saved one.
+    """
+    from firewall.lang import PolicyError
+    from firewall.policy import parse_policy
+    from firewall.verify import verify
+
+    session = session_of(ctx)
+    if file is None:
+        from firewall.paths import policy_path
+
+        file = str(policy_path())
+    text, name = read_policy(file)
+    try:
+        policy = parse_policy(text, name)
+        warnings = verify(policy)
+    except PolicyError as error:
+        if session.json:
+            session.print_json(
+                file=name, problems=[problem._asdict() for problem in error.problems], warnings=[]
+            )
+        raise
+    if session.json:
+        session.print_json(file=name, problems=[], warnings=[warning._asdict() for warning in warnings])
+        return
+    session.warn(*(f"{name}:{warning.line}: {warning.message}" for warning in warnings))
+    rules = render.counted(len(policy.rules), "rule")
+    session.say(f"{name} is a policy: {rules}, {render.counted(len(warnings), 'warning')}")
+
+
+@app.command(cls=Command, epilog=_SHOW)
+def show(
+    ctx: typer.Context,
+    saved: Annotated[bool, typer.Option("--saved", help="The saved policy, which may differ.")] = False,
+) -> None:
+    """Print the policy in force as a file."""
+    from firewall import state
+
+    session_of(ctx).out.write(state.policy_text(saved))
+
+
+def read_policy(file: str) -> tuple[str, str]:
+    """The text of a policy file, and the name to use for it in messages."""
+    from firewall.lang import decode_policy
+
+    name = "standard input" if file == _STDIN else file
+    try:
+        if file == _STDIN:
+            data = sys.stdin.buffer.read()
+        else:
+            with open(file, "rb") as opened:
+                data = opened.read()
+    except PermissionError as error:
+        raise NotPermitted(f"cannot read {name}: {error.strerror}") from None
+    except OSError as error:
+        raise FwError(f"cannot read {name}: {error.strerror}") from None
+    return decode_policy(data, name), name

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: MIT
+"""`fw status`: what is protected, whether it works, and why packets passed or did not."""
+
+from typing import Any
+
+import typer
+
+from firewall import render
+from firewall.cli.base import Report, Session, new_app, session_of
+
+app = new_app()
+
+_EXAMPLES = """
+fw                       the same
+fw status --json
+fw --netns blue status   in another network namespace
+"""
+
+_WIDTH = len("unprotected") + len(render.GAP)
+
+
+@app.command(cls=Report, epilog=_EXAMPLES)
+def status(ctx: typer.Context) -> None:
+    """Show mode, interfaces, flows, and why packets were dropped."""
+    from firewall import links, state
+    from firewall.flows import Table
+
+    session = session_of(ctx)
+    with state.read() as running:
+        interfaces = running.interfaces()
+        protected = {interface.name for interface in interfaces}
+        confirmed, embryonic = Table(running.pins).counts()
+        limits = running.flow_limits()
+        facts: dict[str, Any] = {
+            "mode": running.mode,
+            "generation": running.generation,
+            "rules": len(running.document.rules),
+            "differs": running.differs(),
+            "interfaces": [{"name": i.name, "ifindex": i.ifindex, "attach": i.attach} for i in interfaces],
+            "unprotected": [
+                link.name
+                for link in links.list_links()
+                if link.up and link.name not in protected and link.name != "lo" and not link.master
+            ],
+            "flows": {"confirmed": confirmed, "embryonic": embryonic, "max": limits.max},
+            "reasons": {name: counter.packets for name, counter in running.reasons().items()},
+        }
+    if session.json:
+        session.print_json(**facts)
+    else:
+        _show(session, facts)
+
+
+def _show(session: Session, facts: dict[str, Any]) -> None:
+    from firewall.paths import policy_path
+
+    observing = facts["mode"] == "observe"
+    rows = [("mode", "observe: judges and counts, drops nothing" if observing else "enforce")]
+    saved = "differs from the saved" if facts["differs"] else "as saved in"
+    rules = render.counted(facts["rules"], "rule")
+    rows.append(("policy", f"generation {facts['generation']}, {rules}, {saved} {policy_path()}"))
+    for i, interface in enumerate(facts["interfaces"]):
+        rows.append(("" if i else "protected", _interface(interface, facts["interfaces"])))
+    if not facts["interfaces"]:
+        rows.append(("protected", "no interface"))
+    if facts["unprotected"]:
+        rows.append(("unprotected", ", ".join(facts["unprotected"])))
+    flows = facts["flows"]
+    rows.append(
+        (
+            "flows",
+            f"{render.count(flows['confirmed'])} confirmed of {render.count(flows['max'])},"
+            f" {render.count(flows['embryonic'])} embryonic",
+        )
+    )
+    session.print(*(f"{name:{_WIDTH}}{text}" for name, text in rows))
+    _show_reasons(session, facts["reasons"], "would be dropped" if observing else "dropped")
+
+
+def _interface(interface: dict[str, Any], every: list[dict[str, Any]]) -> str:
+    width = max(len(other["name"]) for other in every)
+    attach = {
+        "gone": "GONE: the interface has vanished",
+        "detached": "DETACHED: not filtered, our programs were removed; 'fw load' puts them back",
+    }.get(interface["attach"], interface["attach"])
+    return f"{interface['name']:{width}}{render.GAP}{attach}"
+
+
+def _show_reasons(session: Session, packets: dict[str, int], dropped: str) -> None:
+    """Two tables in one pair of columns: drops, then what passed; most frequent first."""
+    from firewall.reasons import DROPS, REASONS
+
+    counted = sorted((name for name in REASONS if packets[name]), key=lambda name: -packets[name])
+    parts = [
+        (dropped, [name for name in counted if name in DROPS]),
+        ("passed", [name for name in counted if name not in DROPS]),
+    ]
+    rows = []
+    for title, part in parts:
+        if part:
+            rows += [("", "", ""), (title, "packets", "because")]
+            rows += [(f"  {name}", render.count(packets[name]), REASONS[name]) for name in part]
+    session.print(*render.columns(rows, right=[1]))

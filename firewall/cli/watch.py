@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: MIT
+"""`fw log`: what was dropped lately, and what is dropped now."""
+
+import time
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from firewall import render
+from firewall.cli import filters
+from firewall.cli.base import JSON_SCHEMA, Report, Session, new_app, session_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from firewall.events import Event, Journal
+    from firewall.state import Running
+
+app = new_app()
+
+_EXAMPLES = """
+fw log                                      the last 4,096, oldest first
+fw log -n 20 --reason default_drop
+fw log -f --address 192.0.2.0/24            as they happen, until Ctrl-C
+fw log -f --json                            one object a line
+"""
+
+
+@app.command(cls=Report, epilog=_EXAMPLES)
+def log(
+    ctx: typer.Context,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with new ones as they come.")] = False,
+    number: Annotated[int | None, typer.Option("-n", metavar="N", min=0, help="The last N only.")] = None,
+    reason: Annotated[
+        str | None, typer.Option("--reason", metavar="REASON", help="As 'fw status' has it.")
+    ] = None,
+    address: filters.Address = None,
+    proto: filters.Proto = None,
+) -> None:
+    """Show the last drops and logged packets.
+
+    The kernel keeps the last 4,096 of them, from before this was called.
+    """
+    from firewall import state
+    from firewall.events import Journal
+
+    session = session_of(ctx)
+    wanted = _filter(reason, address, proto)
+    with state.read() as running:
+        printer = _Printer(session, running)
+        journal = Journal(running.pins)
+        if follow:
+            printer.follow(journal, wanted, number)
+            return
+        events = _last(number, filter(wanted, journal.read()))
+        if session.json:
+            session.print_json(events=[printer.fields(event) for event in events])
+        else:
+            session.print(*map(printer.line, events))
+
+
+class _Printer:
+    """Events as lines whose columns line up, also those that come one by one."""
+
+    def __init__(self, session: Session, running: "Running") -> None:
+        self._session = session
+        self._running = running
+        self._names: dict[int, str] = {}
+        self._log_texts: dict[int, str] = {}
+        for rule in running.document.rules:
+            if ' log "' in rule.text:
+                from firewall.rule import Rule
+
+                self._log_texts[rule.id] = Rule.parse(rule.text).log or ""
+
+    def follow(self, journal: "Journal", wanted: "Callable[[Event], bool]", number: int | None) -> None:
+        """Prints the last `number` kept events, and then each new one, until the firewall is unloaded."""
+        newest = None
+
+        def show(events: "list[Event]") -> None:
+            nonlocal newest
+            chosen = list(filter(wanted, events))
+            if newest is None:
+                chosen = _last(number, chosen)
+            elif missed := events[-1].number - newest - len(events):
+                self._session.say(f"{render.counted(missed, 'event')} not shown, see 'fw option log.rate'")
+            newest = events[-1].number
+            for event in chosen:
+                self._session.print(self._json_line(event) if self._session.json else self.line(event))
+            self._session.out.flush()
+
+        journal.follow(show)
+        self._session.say("fw was unloaded")
+
+    def line(self, event: "Event") -> str:
+        """Time, reason, ways in and out, protocol, ends, TCP flags, rule."""
+        from firewall.services import protocol_name
+
+        stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(event.time_s))
+        reason = f"{event.reason} (observed)" if event.observed else event.reason
+        if event.src:
+            what = protocol_name(event.proto)
+            ends = f"{render.endpoint(event.src, event.sport)} > {render.endpoint(event.dst, event.dport)}"
+        else:
+            what, ends = f"0x{event.eth_proto:04x}", ""
+        columns = [
+            f"{stamp}.{int(event.time_s * 1000) % 1000:03d}",
+            f"{reason:16}",
+            f"{self._name(event.in_ifindex):8}",
+            f"{self._name(event.out_ifindex):8}",
+            f"{what:5}",
+            f"{ends:39}",
+            *self._details(event),
+        ]
+        return render.GAP.join(columns).rstrip()
+
+    def _details(self, event: "Event") -> "Iterator[str]":
+        if event.tcp_flags:
+            yield event.tcp_flags
+        if event.icmp_type is not None:
+            from firewall.services import icmp_type_name
+
+            yield icmp_type_name(event.proto, event.icmp_type >> 8)
+        if event.rule:
+            yield f"rule {event.rule}"
+        if text := self._log_texts.get(event.rule):
+            yield f'"{text}"'
+        if event.packets > 1:
+            yield render.counted(event.packets, "segment")
+
+    def fields(self, event: "Event") -> dict[str, Any]:
+        """The event as JSON has it: interface names, and no fields of index."""
+        fields = event._asdict()
+        fields["in"] = self._name(fields.pop("in_ifindex")) if event.in_ifindex else None
+        fields["out"] = self._name(fields.pop("out_ifindex")) if event.out_ifindex else None
+        return fields
+
+    def _json_line(self, event: "Event") -> str:
+        import json
+
+        return json.dumps({"schema": JSON_SCHEMA, **self.fields(event)}, ensure_ascii=False)
+
+    def _name(self, ifindex: int) -> str:
+        if ifindex and ifindex not in self._names:
+            self._names = self._running.names()
+        return self._names.get(ifindex, f"#{ifindex}") if ifindex else "-"
+
+
+def _last(number: int | None, events: "Iterable[Event]") -> "list[Event]":
+    listed = list(events)
+    return listed if number is None else listed[max(0, len(listed) - number) :]
+
+
+def _filter(reason: str | None, address: str | None, proto: str | None) -> "Callable[[Event], bool]":
+    name = None if reason is None else filters.reason(reason)
+    number = None if proto is None else filters.protocol(proto)
+    ranges = None if address is None else filters.addresses(address)
+
+    def wanted(event: "Event") -> bool:
+        if name is not None and event.reason != name:
+            return False
+        if number is not None and (event.proto != number or not event.src):
+            return False
+        return ranges is None or any(_within(ranges, end) for end in (event.src, event.dst) if end)
+
+    return wanted
+
+
+def _within(ranges: "Mapping[int, Sequence[tuple[int, int]]]", text: str) -> bool:
+    from ipaddress import ip_address
+
+    address = ip_address(text)
+    return any(low <= int(address) <= high for low, high in ranges[address.version])

@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: MIT
+"""A policy as the bytes that the packet path reads: pure, no root, no system calls."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from firewall import abi
+from firewall.document import Document
+from firewall.errors import UsageError
+from firewall.expand import SCOPE_BITS, Entry, expand
+from firewall.options import effective
+from firewall.policy import Policy
+from firewall.ranges import ADDRESS_MAX
+from firewall.rule import Rule
+from firewall.terms import Names
+
+_ACTIONS = {
+    "allow": abi.Action.ACTION_ALLOW,
+    "drop": abi.Action.ACTION_DROP,
+    "reject": abi.Action.ACTION_REJECT,
+}
+_SCOPES = {"in": abi.Scope.SCOPE_IN, "out": abi.Scope.SCOPE_OUT, "forward": abi.Scope.SCOPE_FORWARD}
+_LOW_HALF = (1 << 64) - 1
+
+CHUNK_BYTES = abi.Limits.ENTRIES_PER_CHUNK * abi.Entry.SIZE  # a value of a classifier map
+
+_TIMEOUTS = {
+    "timeout.tcp-syn": abi.Timeout.TIMEOUT_TCP_SYN,
+    "timeout.tcp-established": abi.Timeout.TIMEOUT_TCP_ESTABLISHED,
+    "timeout.tcp-fin": abi.Timeout.TIMEOUT_TCP_FIN,
+    "timeout.tcp-closed": abi.Timeout.TIMEOUT_TCP_CLOSED,
+    "timeout.udp-one-way": abi.Timeout.TIMEOUT_UDP_ONE_WAY,
+    "timeout.udp": abi.Timeout.TIMEOUT_UDP,
+    "timeout.icmp": abi.Timeout.TIMEOUT_ICMP,
+    "timeout.other": abi.Timeout.TIMEOUT_OTHER,
+}
+
+_BUILTINS = {
+    "builtin.arp": abi.Builtin.BUILTIN_ARP,
+    "builtin.pppoe": abi.Builtin.BUILTIN_PPPOE,
+    "builtin.eapol": abi.Builtin.BUILTIN_EAPOL,
+    "builtin.lldp": abi.Builtin.BUILTIN_LLDP,
+    "builtin.stp": abi.Builtin.BUILTIN_STP,
+    "builtin.nd": abi.Builtin.BUILTIN_ND,
+    "builtin.mld": abi.Builtin.BUILTIN_MLD,
+    "builtin.igmp": abi.Builtin.BUILTIN_IGMP,
+    "builtin.dhcp": abi.Builtin.BUILTIN_DHCP,
+    "builtin.dhcp6": abi.Builtin.BUILTIN_DHCP6,
+}
+
+
+class Patterns:
+    """The different `on` and `via` lists of a policy, numbered: the bits of a row of settings.patterns."""
+
+    def __init__(self, rules: Iterable[Rule]) -> None:
+        """Raises UsageError if there are more than a row has bits."""
+        self._numbers: dict[tuple[bool, frozenset[str]], int] = {}
+        self._names: list[Names] = []
+        for rule in rules:
+            for names in (rule.on, rule.via):
+                if names is not None and self._key(names) not in self._numbers:
+                    self._numbers[self._key(names)] = len(self._names)
+                    self._names.append(names)
+        if len(self._names) > abi.Limits.PATTERNS_MAX:
+            most = f"the most is {abi.Limits.PATTERNS_MAX}"
+            raise UsageError(
+                f"the rules have {len(self._names)} different lists of interfaces; {most}",
+                "a name that ends in '+' stands for many",
+            )
+
+    def number(self, names: Names | None) -> int:
+        """What an entry's `on` or `via` holds for a list; PATTERN_ANY for None."""
+        return abi.Limits.PATTERN_ANY if names is None else self._numbers[self._key(names)]
+
+    def row(self, ifname: str) -> int:
+        """The bits of all lists that an interface matches."""
+        return sum(1 << number for number, names in enumerate(self._names) if names.matches(ifname))
+
+    @staticmethod
+    def _key(names: Names) -> tuple[bool, frozenset[str]]:
+        return names.negated, frozenset(names.patterns)
+
+
+class Compiled(NamedTuple):
+    """`chunks` are the values of a classifier map in order, `settings` is that of the map `settings`."""
+
+    chunks: tuple[bytes, ...]
+    settings: bytes
+
+
+def compile_policy(
+    policy: Policy, document: Document, classes: Mapping[str, int], generation: int, ticks_per_s: int
+) -> Compiled:
+    """The bytes of a verified policy.
+
+    `document` has the rules' ids and counters, in the policy's order; `classes` maps interface names to the
+    classes that the map `interfaces` gives them, of which 0 (unknown) matches no list of names, not even a
+    negated one.
+    """
+    patterns = Patterns(policy.rules)
+    entries = [
+        _entry(entry, rule, placed.id, placed.counter, patterns)
+        for rule, placed in zip(policy.rules, document.rules, strict=True)
+        for entry in expand(rule)
+    ]
+    chunks = _chunks(entries)
+    rows = [0] * abi.Limits.CLASSES_MAX
+    for name, class_ in classes.items():
+        if class_:
+            rows[class_] = patterns.row(name)
+    return Compiled(chunks, _settings(policy, rows, generation, len(chunks), ticks_per_s))
+
+
+def _entry(entry: Entry, rule: Rule, rule_id: int, counter: int, patterns: Patterns) -> bytes:
+    whole = ADDRESS_MAX[entry.family or 6]
+    flags = 0
+    if rule.log is not None:
+        flags |= abi.EntryFlags.ENTRY_LOG
+    if (entry.src_lo, entry.src_hi) != (0, whole):
+        flags |= abi.EntryFlags.ENTRY_SRC
+    if (entry.dst_lo, entry.dst_hi) != (0, whole):
+        flags |= abi.EntryFlags.ENTRY_DST
+    return abi.Entry(
+        src=_range(entry.src_lo, entry.src_hi),
+        dst=_range(entry.dst_lo, entry.dst_hi),
+        sport_lo=entry.sport_lo,
+        sport_hi=entry.sport_hi,
+        dport_lo=entry.dport_lo,
+        dport_hi=entry.dport_hi,
+        family=entry.family,
+        proto=entry.proto,
+        scopes=entry.scopes,
+        action=_ACTIONS[rule.action],
+        on=patterns.number(entry.on),
+        via=patterns.number(entry.via),
+        flags=flags,
+        rule=rule_id,
+        counter=counter,
+    ).pack()
+
+
+def _range(low: int, high: int) -> abi.Range:
+    """Addresses as halves, the more significant first."""
+    return abi.Range(lo=[low >> 64, low & _LOW_HALF], hi=[high >> 64, high & _LOW_HALF])
+
+
+def _chunks(entries: Sequence[bytes]) -> tuple[bytes, ...]:
+    """At least one chunk; the zeros behind the last entry end the list, unless its chunk is full."""
+    step = abi.Limits.ENTRIES_PER_CHUNK
+    starts = range(0, max(1, len(entries)), step)
+    return tuple(b"".join(entries[i : i + step]).ljust(CHUNK_BYTES, b"\0") for i in starts)
+
+
+def _settings(policy: Policy, rows: list[int], generation: int, chunks: int, ticks_per_s: int) -> bytes:
+    values = effective(policy.options)
+    defaults = [0] * len(_SCOPES)
+    for scope, number in _SCOPES.items():
+        defaults[number] = _ACTIONS[policy.defaults[scope]]
+    timeouts_j = [0] * abi.Timeout.TIMEOUT_COUNT
+    for name, timeout in _TIMEOUTS.items():
+        timeouts_j[timeout] = values[name] * ticks_per_s
+    return abi.Settings(
+        generation=generation,
+        chunks=chunks,
+        builtins=sum(1 << number for name, number in _BUILTINS.items() if values[name]),
+        answers_per_s=values["reject.rate"],
+        events_per_s=values["log.rate"],
+        defaults=bytes(defaults),
+        timeout_j=timeouts_j,
+        patterns=rows,
+    ).pack()
+
+
+assert {1 << number for number in _SCOPES.values()} == set(SCOPE_BITS.values())

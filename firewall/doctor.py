@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: MIT
+"""What this machine offers to fw and what may stand in its way, each with what to do about it.
+
+Everything is looked at or tried; nothing is changed. What needs privileges that we lack is said to be
+unknown.
+"""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from firewall import bpf, features, otherfilters
+from firewall.errors import FwError, KernelLacks, NotPermitted
+from firewall.links import list_links
+from firewall.paths import find_bpffs, find_pin_dir
+
+OK, WARN, BAD = "ok", "warn", "bad"
+
+# include/uapi/linux/capability.h
+_CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_SYS_ADMIN": 21, "CAP_PERFMON": 38, "CAP_BPF": 39}
+_JIT_SWITCH = "/proc/sys/net/core/bpf_jit_enable"
+_LIBBPF_MIN = (1, 0)
+
+
+class Finding(NamedTuple):
+    """One thing looked at; `verdict` is "ok", "warn" or "bad". `essential`: fw cannot run if it is bad."""
+
+    check: str
+    verdict: str
+    text: str
+    advice: str = ""
+    error: type[FwError] | None = None
+
+
+def examine() -> list[Finding]:
+    """All findings, what fw cannot do without first."""
+    return [finding for check in _CHECKS for finding in check()]
+
+
+def _capabilities() -> Iterator[Finding]:
+    with open("/proc/self/status") as status:
+        held = next(int(line.split()[1], 16) for line in status if line.startswith("CapEff:"))
+    missing = [name for name, bit in _CAPABILITIES.items() if not held >> bit & 1]
+    if missing:
+        yield Finding("capabilities", BAD, f"without {', '.join(missing)}", "run as root", NotPermitted)
+    else:
+        yield Finding("capabilities", OK, ", ".join(_CAPABILITIES))
+
+
+def _libbpf() -> Iterator[Finding]:
+    try:
+        version = bpf.libbpf_version()
+    except FwError as error:
+        yield Finding("libbpf", BAD, error.message, error.hint or "install libbpf 1.0 or later", KernelLacks)
+        return
+    yield Finding("libbpf", OK, version)
+
+
+def _features() -> Iterator[Finding]:
+    for name, lacking in _FEATURES.items():
+        probe = features.PROBES[name]
+        what = (probe.__doc__ or name).rstrip(".")
+        try:
+            there = probe()
+        except NotPermitted:
+            yield Finding(f"kernel {name}", WARN, f"unknown: {what}", "run as root to try it")
+            continue
+        if there:
+            yield Finding(f"kernel {name}", OK, what)
+        else:
+            verdict, advice = lacking
+            error = KernelLacks if verdict == BAD else None
+            yield Finding(f"kernel {name}", verdict, f"missing: {what}", advice, error)
+
+
+_NEWER = "a kernel 5.10 or later with CONFIG_BPF_SYSCALL has it"
+_FEATURES = {
+    "lru": (BAD, _NEWER),
+    "inner_maps": (BAD, _NEWER),
+    "mmapable": (BAD, _NEWER),
+    "ringbuf": (BAD, _NEWER),
+    "batch": (WARN, "listing many flows is slow without it"),
+    "tcx": (OK, "clsact filters are used instead"),
+    "btf": (OK, "nothing that fw does now needs it"),
+    "jit": (WARN, f"echo 1 > {_JIT_SWITCH} makes packets several times cheaper"),
+}
+
+
+def _bpffs() -> Iterator[Finding]:
+    with open("/proc/filesystems") as kinds:
+        known = any(line.split()[-1] == "bpf" for line in kinds)
+    if not known:
+        yield Finding("bpffs", BAD, "the kernel has no bpf file system", _NEWER, KernelLacks)
+        return
+    try:
+        mounted = find_bpffs()
+    except NotPermitted as error:
+        yield Finding("bpffs", WARN, f"unknown: {error.message}", "run as root to see it")
+        return
+    yield Finding("bpffs", OK, f"mounted at {mounted}" if mounted else "not mounted yet: 'fw load' does that")
+
+
+def _object() -> Iterator[Finding]:
+    from firewall.programs import object_path
+
+    try:
+        yield Finding("object", OK, str(object_path()))
+    except FwError as error:
+        yield Finding("object", BAD, error.message, error.hint or "", FwError)
+
+
+def _tc_programs() -> Iterator[Finding]:
+    """Who else is at the hooks of the interfaces that are up, and whether before us."""
+    from firewall.attach import status
+
+    pins = find_pin_dir() or Path("/nonexistent")
+    alone = True
+    for link in list_links():
+        if not link.up:
+            continue
+        try:
+            found = status(link.ifindex, pins)
+        except NotPermitted:
+            yield Finding("tc programs", WARN, "unknown", "run as root to see them")
+            return
+        for hook, there in (("ingress", found.ingress), ("egress", found.egress)):
+            for place, others in (("before", there.before), ("after", there.after)):
+                for other in others:
+                    alone = False
+                    yield _other(f"{link.name} {hook}", other.name or "?", place if there.prog_id else "")
+    if alone:
+        yield Finding("tc programs", OK, "none but fw's")
+
+
+def _other(where: str, name: str, place: str) -> Finding:
+    if place == "before":
+        advice = "a packet that it accepts may never reach fw: remove it, or 'fw unload' and 'fw load' again"
+        return Finding("tc programs", WARN, f"{where}: '{name}' runs before fw", advice)
+    when = "runs after fw and sees what fw passes" if place else "is there; fw would run before it"
+    return Finding("tc programs", OK, f"{where}: '{name}' {when}")
+
+
+def _filters() -> Iterator[Finding]:
+    both = "a packet must pass it and fw: allow in both what is to come through"
+    found = [
+        *(Finding("other filters", WARN, f"the service {name} is active", both) for name in _services()),
+        *(
+            Finding(
+                "other filters",
+                WARN,
+                f"nft table {table.family} {table.name}",
+                f"{both} ('nft list ruleset')",
+            )
+            for table in otherfilters.nft_tables()
+            if table.objects
+        ),
+        *(
+            Finding(
+                "other filters", WARN, f"{table} table (legacy)", f"{both} ('{table.split()[0]}-legacy-save')"
+            )
+            for table in otherfilters.legacy_tables()
+        ),
+    ]
+    yield from found or [Finding("other filters", OK, "none")]
+
+
+_services: Callable[[], list[str]] = otherfilters.active_services
+_CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (
+    _capabilities,
+    _libbpf,
+    _features,
+    _bpffs,
+    _object,
+    _tc_programs,
+    _filters,
+)

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: MIT
+"""The running policy as it is kept beside the rules in the kernel: its text, its rules' ids and counters."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from firewall.errors import FwError
+from firewall.policy import Policy
+from firewall.policyfile import assign_ids
+
+SCHEMA = 1
+# rule_counters[0..2] count what the defaults of in, out and forward decide.
+FIRST_RULE_COUNTER = 3
+_LENGTH_BYTES = 4
+
+
+class PlacedRule(NamedTuple):
+    """A rule of a policy: its id, its line from 1, its place in rule_counters, and its canonical text."""
+
+    id: int
+    line: int
+    counter: int
+    text: str
+
+
+class Document(NamedTuple):
+    """`text` is a policy file byte for byte; `saved` tells whether it was saved when it was put in force."""
+
+    text: str
+    rules: tuple[PlacedRule, ...]
+    next_id: int
+    saved: bool
+
+    def encode(self) -> bytes:
+        """The bytes to keep: their length in 32 bits, little-endian, and JSON."""
+        body = json.dumps(
+            {
+                "schema": SCHEMA,
+                "text": self.text,
+                "rules": [rule._asdict() for rule in self.rules],
+                "next_id": self.next_id,
+                "saved": self.saved,
+            },
+            ensure_ascii=False,
+            separators=(",", ":"),
+        ).encode()
+        return len(body).to_bytes(_LENGTH_BYTES, "little") + body
+
+    @classmethod
+    def decode(cls, data: bytes) -> "Document":
+        """What `encode` made, whatever follows it. Raises FwError if it is something else."""
+        length = int.from_bytes(data[:_LENGTH_BYTES], "little")
+        try:
+            fields: dict[str, Any] = json.loads(data[_LENGTH_BYTES : _LENGTH_BYTES + length])
+            rules = tuple(PlacedRule(**rule) for rule in fields["rules"])
+            return cls(fields["text"], rules, fields["next_id"], fields["saved"])
+        except (ValueError, TypeError, KeyError):
+            hint = "'fw unload --all' removes it"
+            raise FwError("the running policy's document cannot be read", hint) from None
+
+
+def place(policy: Policy, text: str, saved: bool, previous: Document | None, counters: int) -> Document:
+    """The document of a policy that takes the place of `previous`.
+
+    A rule whose text is unchanged keeps its id and its counter; a new one gets an id that was never used and
+    a counter that no rule of `previous` has, since those still count until the switch. `counters` is the size
+    of rule_counters.
+    """
+    old: dict[str, list[PlacedRule]] = {}
+    for rule in previous.rules if previous else ():
+        old.setdefault(rule.text, []).append(rule)
+    texts = [str(rule) for rule in policy.rules]
+    ids, next_id = assign_ids(policy.rules, _ids(old), previous.next_id if previous else 1)
+    kept = {rule.id: rule.counter for rules in old.values() for rule in rules}
+    free = _free_counters(kept.values(), ids, kept, counters)
+    rules = tuple(
+        PlacedRule(id_, line, kept[id_] if id_ in kept else next(free), text)
+        for id_, line, text in zip(ids, policy.rule_lines, texts, strict=True)
+    )
+    return Document(text, rules, next_id, saved)
+
+
+def _ids(old: Mapping[str, Sequence[PlacedRule]]) -> dict[str, list[int]]:
+    return {text: [rule.id for rule in rules] for text, rules in old.items()}
+
+
+def _free_counters(
+    used: Iterable[int], ids: Sequence[int], kept: Mapping[int, int], counters: int
+) -> Iterator[int]:
+    """Counters that no rule has; after them, if every rule changes at once, those that become free."""
+    in_use = set(used)
+    freed = in_use - {kept[id_] for id_ in ids if id_ in kept}
+    yield from (slot for slot in range(FIRST_RULE_COUNTER, counters) if slot not in in_use)
+    yield from sorted(freed)

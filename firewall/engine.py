@@ -1,0 +1,283 @@
+# SPDX-License-Identifier: MIT
+"""What the command line asks for: load, unload, apply, edit, mode, upgrade, in the network namespace we are in.
+
+Each function holds the lock while it works, leaves everything as it was when it raises FwError, and can be killed at
+any point: the next one to take the lock clears away or completes what was begun.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from firewall import abi
+from firewall import attach as attaching
+from firewall.change import Wishes, put, save_only
+from firewall.document import PlacedRule, place
+from firewall.errors import FwError, UsageError
+from firewall.lang import PolicyError
+from firewall.links import Link, find, list_links, why_not_loadable
+from firewall.options import effective
+from firewall.paths import Lock, find_pin_dir, namespace_name, policy_path
+from firewall.pins import layout_of, offset_of, open_pins
+from firewall.policy import parse_policy
+from firewall.policyfile import add_protect, remove_protect
+from firewall.recover import locked, remove_all
+from firewall.reports import ApplyReport, Loaded, LoadReport, UnloadReport, UpgradeReport
+from firewall.rule import Rule
+from firewall.saved import Staged, read_saved
+from firewall.sshguard import guard
+from firewall.state import ENFORCE, OBSERVE, Running, read
+
+# `systemctl enable fw` and OpenWrt's `/etc/init.d/fw enable` leave these in /etc.
+_BOOT_LINKS = ("systemd/system/*.wants/fw.service", "rc.d/S*fw")
+_MODE = offset_of(abi.Control, "mode")
+_MODES = {ENFORCE: abi.Mode.MODE_ENFORCE, OBSERVE: abi.Mode.MODE_OBSERVE}
+
+
+class Source(NamedTuple):
+    """A policy to be edited: its text, and its rules with the ids that they have."""
+
+    text: str
+    rules: tuple[PlacedRule, ...]
+
+    def line_of(self, rule_id: int) -> int:
+        """The line of a rule. Raises UsageError if there is no such id."""
+        for rule in self.rules:
+            if rule.id == rule_id:
+                return rule.line
+        ids = ", ".join(str(rule.id) for rule in self.rules[:20])
+        more = ", ..." if len(self.rules) > 20 else ""
+        hint = f"there are {ids}{more}" if ids else "there are no rules"
+        raise UsageError(f"there is no rule {rule_id}", hint)
+
+    def find(self, wanted: Rule) -> PlacedRule:
+        """The first rule that says the same as `wanted`. Raises UsageError if none does."""
+        for rule in self.rules:
+            if rule.text == str(wanted):
+                return rule
+        raise UsageError(f"there is no rule '{wanted}'", "'fw rule list' shows them with their ids")
+
+
+def load(
+    names: Sequence[str] = (), *, attach: str = "auto", observe: bool = False, yes: bool = False
+) -> LoadReport:
+    """Protects interfaces: `names`, and those that the policy names. Can be repeated at will.
+
+    The first load puts the saved policy in force, or a starter file if there is none. `attach` is a mode of
+    `firewall.attach`; `observe` lets everything pass that the policy would drop.
+    """
+    if attach not in attaching.MODES:
+        raise UsageError(f"there is no attach mode '{attach}'", f"there are {', '.join(attaching.MODES)}")
+    links = list_links()
+    for name in names:
+        reason = why_not_loadable(find(name, links), links)
+        if reason:
+            raise FwError(reason)
+    with locked():
+        pins = open_pins()
+        if pins is None:
+            from firewall.firstload import first_load
+
+            return _load_report(links, first_load(names, links, attach, observe, yes), first=True)
+        with Running(pins) as running:
+            text = running.document.text
+            for name in names:
+                text = add_protect(text, name)
+            save = text != running.document.text
+            if save:
+                _demand_same(running)
+            done = put(running, text, Wishes(save=save, yes=yes or observe, attach=attach))
+            if observe:
+                pins.control.store_u32(_MODE, _MODES[OBSERVE])
+        return _load_report(links, Loaded(done.attached, None, done.seeded, done.warnings), first=False)
+
+
+def unload(names: Sequence[str]) -> UnloadReport:
+    """Takes the programs off interfaces and their names out of the policy; with the last one everything goes."""
+    with locked():
+        directory = find_pin_dir()
+        if directory is not None and layout_of(directory) != abi.Layout.LAYOUT_VERSION:
+            return _unload_foreign(directory, names)
+        with read() as running:
+            protected = [interface.name for interface in running.interfaces()]
+            for name in names:
+                if name not in protected:
+                    raise UsageError(f"'{name}' is not protected", f"protected are {', '.join(protected)}")
+            text = running.document.text
+            same = read_saved() == text
+            for name in names:
+                text = remove_protect(text, name)
+            warnings = () if same else _unprotect_saved(names)
+            put(running, text, Wishes(save=same, yes=True))
+            left = running.interfaces()
+        if not left:
+            remove_all()
+        return UnloadReport(tuple(names), not left, warnings)
+
+
+def unload_all() -> UnloadReport:
+    """Removes everything of ours from this network namespace, whatever state or version it is of.
+
+    The saved policy stays as it is.
+    """
+    with Lock():
+        return UnloadReport(remove_all(), True, ())
+
+
+def apply(
+    text: str | None = None,
+    *,
+    name: str | None = None,
+    runtime: bool = False,
+    yes: bool = False,
+    dry_run: bool = False,
+) -> ApplyReport:
+    """Puts a policy in force and saves it; without `text` the saved one. `runtime` does not save.
+
+    A dry run says what would change, and raises what the change would raise for. `name` is what messages call the
+    file that the text is from.
+    """
+    with locked():
+        if text is None:
+            text = read_saved()
+            if text is None:
+                raise FwError(f"there is no {policy_path()}", "'fw load IF' writes one to begin with")
+        return _put(text, Wishes(save=not runtime, yes=yes, dry_run=dry_run, name=name))
+
+
+def edit(
+    change: Callable[[Source], str], *, runtime: bool = False, yes: bool = False, dry_run: bool = False
+) -> ApplyReport:
+    """Changes the policy's text: `change` gets the old one and returns the new. Otherwise like `apply`.
+
+    Raises FwError when what runs and what is saved differ, since saving would mix them. Where nothing is loaded
+    the saved policy is changed; where there is none, a starter file.
+    """
+    wishes = Wishes(save=not runtime, yes=yes, dry_run=dry_run, edited=True)
+    with locked():
+        pins = open_pins()
+        if pins is None:
+            text = read_saved()
+            if text is None:
+                from firewall.starter import starter_for
+
+                text = starter_for((), list_links())
+            rules = place(parse_policy(text), text, True, None, abi.Limits.RULE_COUNTERS).rules
+            return _put(change(Source(text, rules)), wishes)
+        with Running(pins) as running:
+            if not runtime:
+                _demand_same(running)
+            new = change(Source(running.document.text, running.document.rules))
+            return put(running, new, wishes)
+
+
+def set_mode(mode: str, *, yes: bool = False) -> bool:
+    """Sets "enforce" or "observe"; False if that was the mode already."""
+    if mode not in _MODES:
+        raise UsageError(f"there is no mode '{mode}'", f"there are {' and '.join(_MODES)}")
+    with locked(), read() as running:
+        if running.mode == mode:
+            return False
+        if mode == ENFORCE and not yes:
+            guard(running.policy, {interface.name for interface in running.interfaces()}, list_links())
+        running.pins.control.store_u32(_MODE, _MODES[mode])
+        return True
+
+
+def upgrade(*, yes: bool = False) -> UpgradeReport:
+    """Replaces the programs by those of this version, each at once; every flow lives on.
+
+    Where what is loaded has another layout, flows cannot be read: the saved policy takes its place, and live
+    connections are taken over as at a first load. Nothing is open in between.
+    """
+    from firewall.upgrade import replace_layout, replace_programs
+
+    with locked():
+        directory = find_pin_dir()
+        if directory is not None and layout_of(directory) != abi.Layout.LAYOUT_VERSION:
+            return replace_layout(directory, yes)
+        with read() as running:
+            return replace_programs(running)
+
+
+def _put(text: str, wishes: Wishes) -> ApplyReport:
+    pins = open_pins()
+    if pins is None:
+        return save_only(text, wishes)
+    with Running(pins) as running:
+        return put(running, text, wishes)
+
+
+def _demand_same(running: Running) -> None:
+    """Raises FwError if to save a change of what runs would save more than the change."""
+    if read_saved() in (None, running.document.text):
+        return
+    message = f"what runs is not what {policy_path()} says, and this change would mix the two"
+    hint = (
+        "'fw apply' puts the file in force and drops what runs; 'fw show > FILE; fw apply FILE' saves what runs; "
+        "--runtime changes what runs alone"
+    )
+    raise FwError(message, hint)
+
+
+def _unprotect_saved(names: Sequence[str]) -> tuple[str, ...]:
+    """Takes names out of a saved policy that is not the one that runs."""
+    text = read_saved()
+    if text is None:
+        return ()
+    try:
+        for name in names:
+            text = remove_protect(text, name)
+    except PolicyError as error:
+        return (f"{policy_path()} was left as it is: {error.message}",)
+    with Staged(text) as staged:
+        staged.commit()
+    return ()
+
+
+def _unload_foreign(directory: Path, names: Sequence[str]) -> UnloadReport:
+    """Takes interfaces from pins of another layout, of which only the attachments can be read."""
+    links = list_links()
+    for name in names:
+        attaching.detach(find(name, links).ifindex, directory)
+    left = attaching.attached(directory)
+    if not left:
+        remove_all()
+    return UnloadReport(tuple(names), not left, _unprotect_saved(names))
+
+
+def _load_report(links: Sequence[Link], loaded: Loaded, first: bool) -> LoadReport:
+    with read() as running:
+        policy = running.policy
+        protected = tuple(running.interfaces())
+        names = {interface.name for interface in protected}
+        unprotected = [
+            link.name
+            for link in links
+            if link.up and link.name not in names and why_not_loadable(link, links) is None
+        ]
+        opened = [str(rule) for rule in policy.rules if rule.action == "allow" and "in" in rule.scopes]
+        if policy.defaults["in"] == "allow":
+            opened.append("default in allow")
+        return LoadReport(
+            first=first,
+            protected=protected,
+            added=loaded.added,
+            unprotected=tuple(unprotected),
+            open=tuple(opened),
+            seeded=loaded.seeded,
+            grace_s=effective(policy.options)["load.grace"],
+            boot=_boots(),
+            starter=loaded.starter,
+            file=str(policy_path()),
+            mode=running.mode,
+            generation=running.generation,
+            warnings=loaded.warnings,
+        )
+
+
+def _boots() -> bool:
+    """Whether the policy of this network namespace comes back with the machine."""
+    if namespace_name() is not None:
+        return False
+    return any(next(Path("/etc").glob(pattern), None) for pattern in _BOOT_LINKS)

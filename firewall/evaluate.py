@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: MIT
+"""What a policy says about one packet, in the plainest way: clause by clause, rule by rule.
+
+This is the meaning of the language; what the kernel does is tested against it. Built-in rules are not part of
+a policy and are not looked at.
+"""
+
+from ipaddress import IPv4Address, IPv6Address
+from typing import NamedTuple
+
+from firewall.addresses import Addrs
+from firewall.policy import Policy
+from firewall.rule import Rule
+from firewall.services import ICMP, ICMP6, PORT_PROTOCOLS
+from firewall.terms import End, Names, Ports
+
+
+class Question(NamedTuple):
+    """A packet that opens a flow: `scope`, IP protocol number, both ends, and the interfaces that it came in
+    and leaves by.
+
+    Ports count for TCP, UDP and SCTP only, type and code for ICMP and ICMPv6 only. `on` or `via` is None
+    where there is no such interface, or it is not known; no `on` or `via` clause then matches.
+    """
+
+    scope: str
+    proto: int
+    src: IPv4Address | IPv6Address
+    dst: IPv4Address | IPv6Address
+    sport: int = 0
+    dport: int = 0
+    icmp_type: int = 0
+    icmp_code: int = 0
+    on: str | None = None
+    via: str | None = None
+
+
+class Answer(NamedTuple):
+    """What becomes of the packet: `position` in the policy and `rule` of the rule that decided, both None if
+    a default did; what to log.
+    """
+
+    action: str
+    rule: Rule | None
+    position: int | None
+    log: str | None
+
+
+def evaluate(policy: Policy, question: Question) -> Answer:
+    """The first rule that matches decides, else the default of the scope."""
+    for index, rule in enumerate(policy.rules):
+        if matches(rule, question):
+            return Answer(rule.action, rule, index, rule.log)
+    return Answer(policy.defaults[question.scope], None, None, None)
+
+
+def matches(rule: Rule, question: Question) -> bool:
+    """Whether every clause of the rule holds for the packet."""
+    return (
+        question.scope in rule.scopes
+        and _interface_matches(rule.on, question.on)
+        and _interface_matches(rule.via, question.via)
+        and _proto_matches(rule, question)
+        and _end_matches(rule.src, question.src, question.sport, question.proto)
+        and _end_matches(rule.dst, question.dst, question.dport, question.proto)
+        and _icmp_matches(rule, question)
+    )
+
+
+def _interface_matches(names: Names | None, ifname: str | None) -> bool:
+    return names is None or names.matches(ifname)
+
+
+def _proto_matches(rule: Rule, question: Question) -> bool:
+    """ICMP is of IPv4 and ICMPv6 is of IPv6, whatever a packet's protocol field claims."""
+    if not rule.protos:
+        return True
+    family = {ICMP: 4, ICMP6: 6}.get(question.proto, question.src.version)
+    return question.proto in rule.protos and question.src.version == family
+
+
+def _end_matches(end: End, address: IPv4Address | IPv6Address, port: int, proto: int) -> bool:
+    if end.addrs is not None and not _address_matches(end.addrs, address):
+        return False
+    return end.ports is None or (proto in PORT_PROTOCOLS and _port_matches(end.ports, port))
+
+
+def _address_matches(addrs: Addrs, address: IPv4Address | IPv6Address) -> bool:
+    listed = any(
+        span.family == address.version and span.low <= int(address) <= span.high for span in addrs.spans
+    )
+    return listed != addrs.negated
+
+
+def _port_matches(ports: Ports, port: int) -> bool:
+    return any(low <= port <= high for low, high in ports.spans) != ports.negated
+
+
+def _icmp_matches(rule: Rule, question: Question) -> bool:
+    return not rule.icmp_types or any(
+        question.icmp_type == icmp_type.number_for(question.proto)
+        and icmp_type.code in (None, question.icmp_code)
+        for icmp_type in rule.icmp_types
+    )

@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: MIT
+"""What the packet path tells: its journal of the last drops and logged packets, and its ring buffer for who
+follows.
+
+Every event has a number. The journal keeps the last 4,096 of them whether anybody reads or not; the ring
+buffer holds what `option log.rate` lets through, for one reader. So a follower first takes what lies in the
+ring from before, then reads the journal, and then waits at the ring for greater numbers.
+"""
+
+import sys
+import time
+from collections.abc import Callable
+from ipaddress import IPv6Address
+from typing import NamedTuple
+
+from firewall import abi
+from firewall.bpf import RingBuffer
+from firewall.errors import Busy
+from firewall.fields import picker
+from firewall.paths import Lock, lock_path
+from firewall.pins import Pins
+from firewall.reasons import REASONS
+from firewall.services import ICMP, ICMP6, PORT_PROTOCOLS, TCP
+
+TCP_FLAGS = "FSRPAUEC"  # from bit 0, RFC 9293 section 3.1
+_EVENT = picker(abi.Event, *(name for name, *_ in abi.Event.FIELDS if name != "reserved"))
+_NAMES = ("none", *REASONS)
+_SCOPES = ("in", "out", "forward")
+_OBSERVED, _LOG = int(abi.EventFlags.EVENT_OBSERVED), int(abi.EventFlags.EVENT_LOG)
+_IDLE_MS = 500
+
+
+class Event(NamedTuple):
+    """One packet (or the segments of one super-packet) that was dropped or logged.
+
+    `time_s` is seconds since the epoch; `observed` means that it would have been dropped, were the mode not
+    observe. `src` and `dst` are empty where no address was reached; ports are None where the protocol has
+    none; interface indexes are 0 for this host.
+    """
+
+    number: int
+    time_s: float
+    reason: str
+    observed: bool
+    logged: bool
+    scope: str
+    in_ifindex: int
+    out_ifindex: int
+    eth_proto: int
+    proto: int
+    src: str
+    sport: int | None
+    dst: str
+    dport: int | None
+    icmp_type: int | None
+    tcp_flags: str
+    rule: int
+    packets: int
+    bytes: int
+
+
+class Journal:
+    """The events of what is loaded."""
+
+    def __init__(self, pins: Pins) -> None:
+        self._pins = pins
+        self._records = pins.map("journal")
+        self._booted_s = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+
+    def read(self, after: int = 0) -> list[Event]:
+        """The events that are kept with numbers greater than `after`, oldest first."""
+        newest = self._newest()
+        oldest = max(after, newest - self._records.max_entries) + 1
+        if oldest > newest:
+            return []
+        if newest - oldest < 64:  # few: not worth a reading of the whole
+            slots = (number % self._records.max_entries for number in range(oldest, newest + 1))
+            found = (self._records.lookup(slot.to_bytes(4, sys.byteorder)) for slot in slots)
+            records = [record for record in found if record]
+        else:
+            records = [record for _, record in self._records.items()]
+        events = (self._decoded(record) for record in records)
+        return sorted(event for event in events if event and event.number > after)
+
+    def follow(self, on_events: Callable[[list[Event]], None]) -> None:
+        """Hands over the kept events, then new ones as they come, each once, until the firewall is
+        unloaded.
+        """
+        try:
+            lock = Lock(lock_path().with_suffix(".follow"), wait_s=0)
+            lock.__enter__()
+        except Busy:
+            # Someone else has the ring, which serves one reader. The journal serves all.
+            self._follow_journal(on_events)
+            return
+        try:
+            self._follow_ring(on_events)
+        finally:
+            lock.__exit__(None, None, None)
+
+    def _follow_ring(self, on_events: Callable[[list[Event]], None]) -> None:
+        raw: list[bytes] = []
+        with RingBuffer(self._pins.map("events"), raw.append) as ring:
+            ring.consume()  # stale: what of it matters is in the journal
+            raw.clear()
+            last = self._hand_on(self.read(), on_events, 0)
+            while self._is_loaded():
+                ring.poll(_IDLE_MS)
+                events = [event for event in map(self._decoded, raw) if event and event.number > last]
+                raw.clear()
+                last = self._hand_on(sorted(events), on_events, last)
+
+    def _follow_journal(self, on_events: Callable[[list[Event]], None]) -> None:
+        last = self._hand_on(self.read(), on_events, 0)
+        while self._is_loaded():
+            time.sleep(_IDLE_MS / 1000)
+            last = self._hand_on(self.read(last), on_events, last)
+
+    def _hand_on(self, events: list[Event], on_events: Callable[[list[Event]], None], last: int) -> int:
+        if events:
+            on_events(events)
+        return events[-1].number if events else last
+
+    def _is_loaded(self) -> bool:
+        return (self._pins.directory / "events").exists()
+
+    def _newest(self) -> int:
+        # struct journal_head of bpf_src/maps.h ends with it, behind the lock
+        head = self._pins.map("journal_head").lookup(bytes(4)) or b""
+        return int.from_bytes(head[-8:], sys.byteorder)
+
+    def _decoded(self, record: bytes) -> Event | None:
+        """The event, or None if it was being written just then."""
+        number, time_ns, src, dst, rule, _, in_if, out_if, octets, packets, sport, dport, *rest = (
+            _EVENT.unpack(record)
+        )
+        eth_proto, reason, _, scope, proto, family, tcp_flags, flags, number_end = rest
+        if not number or number != number_end:
+            return None
+        is_icmp = proto == (ICMP if family == 4 else ICMP6)
+        has_ports = proto in PORT_PROTOCOLS
+        return Event(
+            number,
+            self._booted_s + time_ns / 1e9,
+            _NAMES[reason] if reason < len(_NAMES) else f"reason {reason}",
+            bool(flags & _OBSERVED),
+            bool(flags & _LOG),
+            _SCOPES[scope] if scope < len(_SCOPES) else "",
+            in_if,
+            out_if,
+            eth_proto,
+            proto,
+            _address(family, src),
+            sport if has_ports else None,
+            _address(family, dst),
+            dport if has_ports else None,
+            dport if is_icmp else None,
+            "".join(letter for bit, letter in enumerate(TCP_FLAGS) if proto == TCP and tcp_flags >> bit & 1),
+            rule,
+            packets,
+            octets,
+        )
+
+
+def _address(family: int, raw: bytes) -> str:
+    if family == 4:
+        return "%d.%d.%d.%d" % tuple(raw[12:])
+    return str(IPv6Address(raw)) if family == 6 else ""

@@ -1,0 +1,266 @@
+# SPDX-License-Identifier: MIT
+"""The flow tables as the packet path sees them: what each flow is, whether it still counts, and taking
+flows away.
+
+A flow past its state's timeout is absent to the packet path, though its entry stays until the kernel reuses
+it; so it is left out here too. State and timeout are computed as in bpf_src/flow.h, and a test compares the
+two.
+"""
+
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from ipaddress import IPv4Address, IPv6Address
+from typing import NamedTuple
+
+from firewall import abi
+from firewall.clock import hz, now_j
+from firewall.fields import picker
+from firewall.pins import Pins, offset_of
+from firewall.ranges import Range
+from firewall.services import ICMP, ICMP6, TCP, UDP
+
+# In the order of enum fw_state.
+STATES = (
+    "syn_sent",
+    "syn_recv",
+    "established",
+    "fin_wait",
+    "last_ack",
+    "time_wait",
+    "closed",
+    "one_way",
+    "two_way",
+)
+SYN_SENT, SYN_RECV, ESTABLISHED, FIN_WAIT, LAST_ACK, TIME_WAIT, CLOSED, ONE_WAY, TWO_WAY = range(len(STATES))
+
+_KEY = picker(abi.FlowKey, "lo", "hi", "lo_port", "hi_port", "proto", "family")
+_SIDE = ("seen_j", "packets", "bytes", "seq_end", "ack", "in_ifindex", "out_ifindex", "state", "flags")
+_FLOW = picker(
+    abi.Flow,
+    *("generation", "rule", "scope", "flags", "icmp", "created_j"),
+    *(f"side.{role}.{field}" for role in (0, 1) for field in _SIDE),
+)
+_SIDE_SEEN = int(abi.SideFlags.SIDE_SEEN)
+_OPENER_HI = int(abi.FlowFlags.FLOW_OPENER_HI)
+_SIDE_SYN, _SIDE_OPEN, _SIDE_FIN, _SIDE_RST = (
+    int(abi.SideState[f"SIDE_{name}"]) for name in ("SYN", "OPEN", "FIN", "RST")
+)
+_TIMEOUT_OF_STATE = {
+    SYN_SENT: abi.Timeout.TIMEOUT_TCP_SYN,
+    SYN_RECV: abi.Timeout.TIMEOUT_TCP_SYN,
+    ESTABLISHED: abi.Timeout.TIMEOUT_TCP_ESTABLISHED,
+    FIN_WAIT: abi.Timeout.TIMEOUT_TCP_FIN,
+    LAST_ACK: abi.Timeout.TIMEOUT_TCP_FIN,
+    TIME_WAIT: abi.Timeout.TIMEOUT_TCP_CLOSED,
+    CLOSED: abi.Timeout.TIMEOUT_TCP_CLOSED,
+}
+_SCOPES = ("in", "out", "forward")
+
+
+class Side(NamedTuple):
+    """What one end has sent: packets, bytes, and by which interfaces (index; 0 is this host) it came and
+    left.
+    """
+
+    seen_j: int
+    packets: int
+    bytes: int
+    seq_end: int
+    ack: int
+    in_ifindex: int
+    out_ifindex: int
+    state: int
+    flags: int
+
+
+class Flow(NamedTuple):
+    """One flow; `src` and `sport` are its opener's.
+
+    Addresses are numbers of `family` (4 or 6). ICMP has no ports: `icmp_id` and `icmp_type` (the query's
+    type and code, as type << 8 | code) are None for all else, as the ports are for what has none. `rule` is
+    0 for a default.
+    """
+
+    key: bytes
+    confirmed: bool
+    proto: int
+    family: int
+    src: int
+    sport: int | None
+    dst: int
+    dport: int | None
+    icmp_id: int | None
+    icmp_type: int | None
+    state: str
+    scope: str
+    rule: int
+    generation: int
+    age_s: int
+    expires_s: int
+    opener: Side
+    responder: Side
+
+
+class Filter(NamedTuple):
+    """What a flow must be like; None asks nothing. An address or port may be of either end."""
+
+    proto: int | None = None
+    addresses: Mapping[int, Sequence[Range]] | None = None  # by family
+    port: int | None = None
+    state: str | None = None
+    rule: int | None = None
+    ifindexes: frozenset[int] | None = None
+
+    def matches(self, flow: Flow) -> bool:
+        """Whether the flow is like that."""
+        if self.proto is not None and flow.proto != self.proto:
+            return False
+        if self.state is not None and flow.state != self.state:
+            return False
+        if self.rule is not None and flow.rule != self.rule:
+            return False
+        if self.port is not None and self.port not in (flow.sport, flow.dport):
+            return False
+        if self.ifindexes is not None and self.ifindexes.isdisjoint(_interfaces(flow)):
+            return False
+        return self.addresses is None or self._has_address(flow)
+
+    def _has_address(self, flow: Flow) -> bool:
+        ranges = self.addresses[flow.family] if self.addresses else ()
+        return any(low <= end <= high for end in (flow.src, flow.dst) for low, high in ranges)
+
+
+class Table:
+    """The flow tables of what is loaded. What is live is decided by the time of its making."""
+
+    def __init__(self, pins: Pins) -> None:
+        self._maps = (pins.map("flows"), pins.map("embryonic"))
+        self._timeouts_j = _timeouts(pins)
+        self._hz = hz()
+        self._now_j = now_j(self._hz)
+
+    def __iter__(self) -> Iterator[Flow]:
+        """The live flows, confirmed ones first."""
+        seen: set[bytes] = set()
+        for table, confirmed in zip(self._maps, (True, False), strict=True):
+            for key, value in table.items():
+                # A flow that is just being promoted is in both.
+                flow = self._flow(key, value, confirmed) if confirmed or key not in seen else None
+                if flow:
+                    seen.add(key)
+                    yield flow
+
+    def counts(self) -> tuple[int, int]:
+        """How many flows are live: (confirmed, embryonic)."""
+        confirmed, embryonic = (sum(self._is_live(*item) for item in table.items()) for table in self._maps)
+        return confirmed, embryonic
+
+    def delete(self, flows: Iterable[Flow]) -> int:
+        """Takes flows away; how many were still there. Their next packet is that of a stranger."""
+        keys = [flow.key for flow in flows]
+        in_each = [table.delete_batch(keys) for table in self._maps]
+        return min(len(keys), sum(in_each))
+
+    def _is_live(self, key: bytes, value: bytes) -> bool:
+        proto, family = _KEY.unpack(key)[4:]
+        fields = _FLOW.unpack(value)
+        opener, responder = fields[6:15], fields[15:24]
+        idle_j = self._now_j - max(opener[0], responder[0])
+        return bool(idle_j <= self._timeouts_j[_timeout(proto, family, _state(proto, opener, responder))])
+
+    def _flow(self, key: bytes, value: bytes, confirmed: bool) -> Flow | None:
+        lo, hi, lo_port, hi_port, proto, family = _KEY.unpack(key)
+        fields = _FLOW.unpack(value)
+        generation, rule, scope, flags, icmp, created_j = fields[:6]
+        opener, responder = Side._make(fields[6:15]), Side._make(fields[15:24])
+        state = _state(proto, opener, responder)
+        last_j = max(opener.seen_j, responder.seen_j)
+        left_j = self._timeouts_j[_timeout(proto, family, state)] - (self._now_j - last_j)
+        if left_j < 0:
+            return None
+        ends = (int.from_bytes(lo, "big"), int.from_bytes(hi, "big"))
+        ports: tuple[int | None, int | None] = (
+            int.from_bytes(lo_port, "big"),
+            int.from_bytes(hi_port, "big"),
+        )
+        if flags & _OPENER_HI:
+            ends, ports = ends[::-1], ports[::-1]
+        icmp_id = icmp_type = None
+        if _is_icmp(proto, family):
+            icmp_id, icmp_type, ports = int.from_bytes(lo_port, "big"), icmp, (None, None)
+        elif not any(ports):
+            ports = (None, None)
+        return Flow(
+            key,
+            confirmed,
+            proto,
+            family,
+            ends[0],
+            ports[0],
+            ends[1],
+            ports[1],
+            icmp_id,
+            icmp_type,
+            STATES[state],
+            _SCOPES[scope] if scope < len(_SCOPES) else "?",
+            rule,
+            generation,
+            max(0, self._now_j - created_j) // self._hz,
+            left_j // self._hz,
+            opener,
+            responder,
+        )
+
+
+def address_text(family: int, address: int) -> str:
+    """An address as it is written."""
+    return str(IPv4Address(address) if family == 4 else IPv6Address(address))
+
+
+def _is_icmp(proto: int, family: int) -> bool:
+    return proto == (ICMP if family == 4 else ICMP6)
+
+
+def _interfaces(flow: Flow) -> set[int]:
+    ways = (
+        flow.opener.in_ifindex,
+        flow.opener.out_ifindex,
+        flow.responder.in_ifindex,
+        flow.responder.out_ifindex,
+    )
+    return {ifindex for ifindex in ways if ifindex}
+
+
+def _state(proto: int, opener: Side | tuple[int, ...], responder: Side | tuple[int, ...]) -> int:
+    """tcp_state() of bpf_src/flow.h (RFC 9293, section 3.3.2, of both ends at once); else whether it was
+    answered.
+    """
+    _, _, _, o_seq_end, o_ack, _, _, o_state, _ = opener
+    _, _, _, r_seq_end, r_ack, _, _, r_state, r_flags = responder
+    if proto != TCP:
+        return TWO_WAY if r_flags & _SIDE_SEEN else ONE_WAY
+    if _SIDE_RST in (o_state, r_state):
+        return CLOSED
+    if o_state == r_state == _SIDE_FIN:
+        return TIME_WAIT if o_ack == r_seq_end and r_ack == o_seq_end else LAST_ACK
+    if _SIDE_FIN in (o_state, r_state):
+        return FIN_WAIT
+    if o_state == _SIDE_OPEN and r_state >= _SIDE_SYN:
+        return ESTABLISHED
+    return SYN_RECV if r_state else SYN_SENT
+
+
+def _timeout(proto: int, family: int, state: int) -> int:
+    """timeout_of() of bpf_src/flow.h: an enum fw_timeout."""
+    if proto == TCP:
+        return _TIMEOUT_OF_STATE[state]
+    if proto == UDP:
+        return abi.Timeout.TIMEOUT_UDP if state == TWO_WAY else abi.Timeout.TIMEOUT_UDP_ONE_WAY
+    return abi.Timeout.TIMEOUT_ICMP if _is_icmp(proto, family) else abi.Timeout.TIMEOUT_OTHER
+
+
+def _timeouts(pins: Pins) -> list[int]:
+    """Timeouts of the ruleset in force, in jiffies, by enum fw_timeout."""
+    generation = pins.control.load_u32(offset_of(abi.Control, "generation"))
+    slot = generation % abi.Limits.GENERATION_SLOTS
+    return abi.Settings.unpack(pins.map("settings").lookup(slot.to_bytes(4, sys.byteorder)) or b"").timeout_j

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: MIT
+"""System calls that Python 3.11's `os` does not offer, by ctypes on the C library. Failures are OSError."""
+
+import ctypes
+import os
+from collections.abc import Callable
+from typing import Any
+
+CLONE_NEWNS = 0x00020000
+CLONE_NEWNET = 0x40000000
+
+MS_NOSUID = 2
+MS_NODEV = 4
+MS_NOEXEC = 8
+MNT_DETACH = 2
+
+BPF_FS_MAGIC = 0xCAFE4A11  # include/uapi/linux/magic.h
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+_libc.setns.argtypes = (ctypes.c_int, ctypes.c_int)
+_libc.unshare.argtypes = (ctypes.c_int,)
+_libc.mount.argtypes = (ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p)
+_libc.umount2.argtypes = (ctypes.c_char_p, ctypes.c_int)
+_libc.statfs.argtypes = (ctypes.c_char_p, ctypes.c_void_p)
+
+
+def _call(function: Callable[..., int], *args: Any, path: str | None = None) -> None:
+    if function(*args) != 0:
+        err = ctypes.get_errno()
+        raise OSError(err, os.strerror(err), path)
+
+
+def setns(fd: int, kind: int) -> None:
+    """Move the calling thread into the namespace of `fd`, an open /proc/PID/ns/ file; see setns(2)."""
+    _call(_libc.setns, fd, kind)
+
+
+def unshare(flags: int) -> None:
+    """Give the calling process namespaces of its own; see unshare(2)."""
+    _call(_libc.unshare, flags)
+
+
+def mount(source: str, target: str, fstype: str, flags: int = 0, data: str = "") -> None:
+    """Mount a file system; see mount(2)."""
+    names = source.encode(), os.fsencode(target), fstype.encode()
+    _call(_libc.mount, *names, flags, data.encode(), path=target)
+
+
+def umount(target: str, flags: int = 0) -> None:
+    """Unmount what is on top at `target`; see umount2(2)."""
+    _call(_libc.umount2, os.fsencode(target), flags, path=target)
+
+
+def filesystem_magic(path: str) -> int:
+    """The `f_type` of statfs(2), first in the struct; os.statvfs leaves it out."""
+    buffer = ctypes.create_string_buffer(256)
+    _call(_libc.statfs, os.fsencode(path), buffer, path=path)
+    return ctypes.c_ulong.from_buffer(buffer).value & 0xFFFFFFFF

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: MIT
+"""Everything that `option NAME VALUE` can set: one table, and how its values are read.
+
+Values are kept as text, as the user wrote them; `effective` gives every option as a number: a count, seconds,
+or 0 and 1 for off and on.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from firewall.errors import UsageError
+from firewall.lang import closest, number
+
+COUNT, TIME, SWITCH = "int", "time", "bool"
+AUTO = "auto"
+
+# The fewest entries of a flow table: LRU maps hand out free entries by the 128 for each CPU, and evict early
+# below this.
+FLOWS_FLOOR = 1024
+# Jiffies are compared as signed 32-bit differences: at HZ=1000 nothing may last 24.8 days.
+_TIMEOUT_MAX_S = 14 * 86400
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+class Option(NamedTuple):
+    """`kind` is "int", "time" or "bool"; `minimum` and `maximum` are in the unit of `number`."""
+
+    name: str
+    kind: str
+    default: str
+    minimum: int
+    maximum: int
+    help: str
+
+
+def _timeout(name: str, default: str, minimum: int, text: str) -> Option:
+    return Option(f"timeout.{name}", TIME, default, minimum, _TIMEOUT_MAX_S, text)
+
+
+def _builtin(name: str, text: str) -> Option:
+    return Option(f"builtin.{name}", SWITCH, "on", 0, 1, f"pass {text}")
+
+
+_TABLE = (
+    Option("flows.max", COUNT, "65536", FLOWS_FLOOR, 1 << 24, "confirmed flows that the table holds"),
+    Option(
+        "flows.embryonic",
+        COUNT,
+        AUTO,
+        FLOWS_FLOOR,
+        1 << 24,
+        "flows not yet confirmed; auto: a quarter of flows.max",
+    ),
+    _timeout("tcp-syn", "120s", 1, "TCP connection whose handshake is not complete"),
+    # RFC 5382, REQ-5: not less than 2 hours and 4 minutes.
+    _timeout("tcp-established", "86400s", 7440, "established TCP connection that is idle"),
+    # RFC 5382, REQ-5: the transitory timeout is 4 minutes.
+    _timeout("tcp-fin", "240s", 1, "TCP connection that one side has closed"),
+    _timeout("tcp-closed", "60s", 1, "TCP connection that both sides have closed or one has reset"),
+    _timeout("udp-one-way", "30s", 1, "UDP flow that was not answered"),
+    # RFC 4787, REQ-5: not less than 2 minutes.
+    _timeout("udp", "180s", 120, "UDP flow that was answered"),
+    # RFC 5508, REQ-1: not less than 60 seconds.
+    _timeout("icmp", "60s", 60, "echo request waiting for more"),
+    _timeout("other", "600s", 1, "flow of any other protocol"),
+    Option(
+        "load.grace",
+        TIME,
+        "30s",
+        0,
+        3600,
+        "time after a load in which running TCP connections are taken over",
+    ),
+    Option(
+        "reject.rate", COUNT, "250", 0, 100_000, "answers to rejected packets per second and CPU; 0: none"
+    ),
+    Option("log.rate", COUNT, "1000", 0, 1_000_000, "logged events per second and CPU; 0: none"),
+    _builtin("arp", "ARP, which finds the neighbours of IPv4"),
+    _builtin("pppoe", "PPPoE discovery and session frames"),
+    _builtin("eapol", "802.1X authentication"),
+    _builtin("lldp", "LLDP, by which switches name themselves"),
+    _builtin("stp", "spanning tree frames of bridges"),
+    _builtin("nd", "neighbour and router discovery of IPv6 (hop limit 255)"),
+    _builtin("mld", "multicast listener discovery of IPv6 (hop limit 1)"),
+    _builtin("igmp", "IGMP, which joins multicast groups of IPv4"),
+    _builtin("dhcp", "the DHCP client's exchange"),
+    _builtin("dhcp6", "the DHCPv6 client's exchange"),
+)
+
+OPTIONS = {option.name: option for option in _TABLE}
+
+
+def find(name: str) -> Option:
+    """The option of that name. Raises UsageError, with the name that was likely meant."""
+    option = OPTIONS.get(name)
+    if option is None:
+        near = closest(name, OPTIONS)
+        hint = f"did you mean '{near}'?" if near else "'fw option' lists them all"
+        raise UsageError(f"there is no option '{name}'", hint)
+    return option
+
+
+def check(name: str, value: str) -> str:
+    """`value` as it is to be kept, without leading zeros. Raises UsageError if the option cannot have it."""
+    option = find(name)
+    amount = _amount(option, value)
+    if value == AUTO or option.kind == SWITCH:
+        return value
+    if not option.minimum <= amount <= option.maximum:
+        unit = "s" if option.kind == TIME else ""
+        limits = f"it goes from {option.minimum}{unit} to {option.maximum}{unit}"
+        raise UsageError(f"'{name}' cannot be {value}: {limits}")
+    return f"{int(value[:-1])}{value[-1]}" if option.kind == TIME else str(amount)
+
+
+def effective(settings: Mapping[str, str]) -> dict[str, int]:
+    """Each option's value, in the order of the table; `settings` has checked values of those that are set."""
+    values = {name: settings.get(name, option.default) for name, option in OPTIONS.items()}
+    amounts = {name: _amount(OPTIONS[name], value) for name, value in values.items()}
+    if values["flows.embryonic"] == AUTO:
+        amounts["flows.embryonic"] = max(FLOWS_FLOOR, amounts["flows.max"] // 4)
+    return amounts
+
+
+def _amount(option: Option, value: str) -> int:
+    """The number that `value` stands for; 0 for an `auto` that `effective` has yet to resolve."""
+    if option.kind == SWITCH:
+        if value not in ("on", "off"):
+            raise UsageError(f"'{option.name}' is 'on' or 'off', not '{value}'")
+        return int(value == "on")
+    if value == option.default == AUTO:
+        return 0
+    if option.kind == COUNT:
+        amount = number(value)
+        if amount is None:
+            choice = " or 'auto'" if option.default == AUTO else ""
+            raise UsageError(f"'{option.name}' is a whole number{choice}, not '{value}'")
+        return amount
+    amount = number(value[:-1])
+    if amount is None or value[-1] not in _SECONDS:
+        bare = number(value)
+        hint = f"did you mean '{bare}s'?" if bare is not None else "as in 90s, 5m, 2h or 1d"
+        raise UsageError(f"'{option.name}' is a time with its unit, not '{value}'", hint)
+    return amount * _SECONDS[value[-1]]

@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: MIT
+"""A policy as a value: the statements of a file in order, and what they come to."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from firewall import options
+from firewall.errors import UsageError
+from firewall.lang import (
+    COMMA,
+    END,
+    WORD,
+    Cursor,
+    PolicyError,
+    Problem,
+    Source,
+    decode_policy,
+    lex_line,
+    lex_words,
+    split_lines,
+)
+from firewall.rule import Rule
+from firewall.terms import Names, read_names
+from firewall.words import ACTIONS, SCOPES, refuse
+
+# What becomes of a packet that no rule matches, where the policy does not say.
+DEFAULT_ACTIONS = {"in": "drop", "forward": "drop", "out": "allow"}
+
+LOOPBACK = "lo"
+
+
+class Default(NamedTuple):
+    """`default SCOPE ACTION`."""
+
+    scope: str
+    action: str
+
+    def __str__(self) -> str:
+        return f"default {self.scope} {self.action}"
+
+
+class Setting(NamedTuple):
+    """`option NAME VALUE`."""
+
+    name: str
+    value: str
+
+    def __str__(self) -> str:
+        return f"option {self.name} {self.value}"
+
+
+class Protect(NamedTuple):
+    """`protect NAMES`."""
+
+    names: Names
+
+    def __str__(self) -> str:
+        return f"protect {self.names}"
+
+
+Value = Rule | Default | Setting | Protect
+
+
+class Statement(NamedTuple):
+    """A statement, the number of its line from 1, and that line as it was written."""
+
+    line: int
+    source: str
+    value: Value
+
+
+class Policy:
+    """The statements of one policy, in order. Immutable.
+
+    Two policies are equal if they decide alike word for word: the same rules in the same order, and the same
+    defaults, options and protected names, whether said or left to their defaults. Lines and comments do not
+    count.
+    """
+
+    __slots__ = ("defaults", "name", "options", "protect", "rule_lines", "rules", "statements")
+
+    def __init__(self, statements: Iterable[Statement], name: str = "rules.fw") -> None:
+        self.name = name
+        self.statements = tuple(statements)
+        rules = [
+            (statement.line, statement.value)
+            for statement in self.statements
+            if isinstance(statement.value, Rule)
+        ]
+        values = [statement.value for statement in self.statements]
+        self.rules = tuple(rule for _, rule in rules)
+        self.rule_lines = tuple(line for line, _ in rules)
+        self.protect = tuple(value.names for value in values if isinstance(value, Protect))
+        self.options = {value.name: value.value for value in values if isinstance(value, Setting)}
+        said = {value.scope: value.action for value in values if isinstance(value, Default)}
+        self.defaults = {**DEFAULT_ACTIONS, **said}
+
+    @classmethod
+    def of(
+        cls,
+        rules: Iterable[Rule] = (),
+        defaults: Mapping[str, str] | None = None,
+        options: Mapping[str, str] | None = None,
+        protect: Iterable[Names] = (),
+    ) -> "Policy":
+        """A policy of values that did not come from a file, with the lines that `str` will give them."""
+        values: list[Value] = [Protect(names) for names in protect]
+        values += [Setting(name, value) for name, value in (options or {}).items()]
+        values += [
+            Default(scope, action) for scope, action in {**DEFAULT_ACTIONS, **(defaults or {})}.items()
+        ]
+        values += rules
+        return cls(Statement(line, str(value), value) for line, value in enumerate(values, 1))
+
+    def protects(self, ifname: str) -> bool:
+        """Whether a `protect` statement names this interface; the loopback interface never is."""
+        return ifname != LOOPBACK and any(names.matches(ifname) for names in self.protect)
+
+    def render(self) -> str:
+        """The policy as a file: protected names, options, defaults, rules. Parses to an equal policy."""
+        lines = [str(Protect(names)) for names in self.protect]
+        lines += [str(Setting(name, value)) for name, value in self.options.items()]
+        lines += [str(Default(scope, action)) for scope, action in self.defaults.items()]
+        lines += map(str, self.rules)
+        return "".join(line + "\n" for line in lines)
+
+    __str__ = render
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Policy) and self._meaning() == other._meaning()
+
+    def __hash__(self) -> int:
+        return hash(self.rules)
+
+    def __repr__(self) -> str:
+        return f"<Policy {self.name}: {len(self.rules)} rules>"
+
+    def _meaning(self) -> tuple[object, ...]:
+        names = {names for names in self.protect if names.negated}
+        plain = {pattern for names in self.protect if not names.negated for pattern in names.patterns}
+        return self.rules, self.defaults, options.effective(self.options), names, plain
+
+
+def parse_policy(text: str | bytes, name: str = "rules.fw") -> Policy:
+    """The policy that a file's text says. Raises PolicyError with all the lines that are wrong."""
+    if isinstance(text, bytes):
+        text = decode_policy(text, name)
+    statements: list[Statement] = []
+    problems: list[Problem] = []
+    for number, line in enumerate(split_lines(text), 1):
+        if not line or line.isspace() or line[0] == "#":
+            continue
+        try:
+            cursor = lex_line(Source(name, number, line))
+            if cursor.next.kind != END:
+                statements.append(Statement(number, line, read_statement(cursor)))
+        except PolicyError as error:
+            problems += error.problems
+    if problems:
+        raise PolicyError(problems)
+    return Policy(statements, name)
+
+
+def parse_words(words: Sequence[str]) -> Value:
+    """The statement that the words of a command line say. Raises PolicyError."""
+    return read_statement(lex_words(words))
+
+
+def read_statement(cursor: Cursor) -> Value:
+    """The one statement of a line."""
+    first = cursor.next
+    if first.kind != WORD or first.text not in _READERS:
+        refuse(cursor, first, _EXPECTED, _READERS)
+    value: Value = _READERS[first.text](cursor)
+    cursor.finish()
+    return value
+
+
+def _read_default(cursor: Cursor) -> Default:
+    cursor.take()
+    scope = cursor.take()
+    if scope.text not in SCOPES:
+        refuse(cursor, scope, "a scope ('in', 'out' or 'forward')", SCOPES)
+    if cursor.next.text == ",":
+        cursor.fail("a default speaks of one scope", cursor.next, "write one line for each scope")
+    action = cursor.take()
+    if action.text not in ACTIONS:
+        refuse(cursor, action, "'allow', 'drop' or 'reject'", ACTIONS)
+    return Default(scope.text, action.text)
+
+
+def _read_setting(cursor: Cursor) -> Setting:
+    cursor.take()
+    name = cursor.word("the name of an option", "'fw option' lists them all")
+    try:
+        options.find(name.text)
+    except UsageError as error:
+        cursor.fail(error.message, name, error.hint)
+    value = cursor.word(f"a value for '{name.text}'")
+    if cursor.next.kind == COMMA:
+        cursor.fail("an option has one value", cursor.next, "write numbers without commas")
+    try:
+        return Setting(name.text, options.check(name.text, value.text))
+    except UsageError as error:
+        cursor.fail(error.message, value, error.hint)
+
+
+def _read_protect(cursor: Cursor) -> Protect:
+    cursor.take()
+    start = cursor.next
+    names = read_names(cursor)
+    if not names.negated and LOOPBACK in names.patterns:
+        cursor.fail("the loopback interface cannot be protected", start)
+    return Protect(names)
+
+
+_EXPECTED = "a statement ('allow', 'drop', 'reject', 'default', 'option' or 'protect')"
+_READERS: dict[str, Callable[[Cursor], Value]] = {
+    "default": _read_default,
+    "option": _read_setting,
+    "protect": _read_protect,
+    **dict.fromkeys(ACTIONS, Rule.read),
+}

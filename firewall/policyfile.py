@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: MIT
+"""Edits of a policy's text: pure functions from text to text that keep every other line byte for byte.
+
+Texts come from `lang.decode_policy`, so line ends (LF or CRLF), a byte order mark and a missing final line
+end are in them; a new line gets the line end of the text's first line. A text that is no policy raises
+PolicyError.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from firewall import options
+from firewall.errors import UsageError
+from firewall.lang import WORD, Source, Token, lex_line
+from firewall.policy import Default, Protect, Setting, Statement, Value, parse_policy, parse_words
+from firewall.rule import Rule
+
+_BOM = "\ufeff"
+# The order in which kinds of statements stand, where a file does not have one of its own.
+_ORDER = (Protect, Setting, Default, Rule)
+
+
+def add_rule(text: str, rule: Rule) -> str:
+    """Adds a rule after the last one; where there is none, at the end."""
+    file = _File(text)
+    lines = [statement.line for statement in file.statements(Rule)]
+    file.insert(lines[-1] + 1 if lines else len(file.lines) + 1, rule)
+    return file.text()
+
+
+def insert_rule(text: str, line: int, rule: Rule) -> str:
+    """Adds a rule before the rule on `line`, and before comment lines right above it, likely its own."""
+    file = _File(text)
+    file.demand_rule(line)
+    file.insert(file.above_comments(line), rule)
+    return file.text()
+
+
+def delete_rule(text: str, line: int) -> str:
+    """Takes the rule on `line` away, with a comment that follows it on the same line."""
+    file = _File(text)
+    file.demand_rule(line)
+    del file.lines[line - 1]
+    return file.text()
+
+
+def set_default(text: str, scope: str, action: str) -> str:
+    """Makes the policy say `default SCOPE ACTION`."""
+    return _set(text, Default, parse_words(["default", scope, action]))
+
+
+def set_option(text: str, name: str, value: str) -> str:
+    """Makes the policy say `option NAME VALUE`. Raises UsageError if there is no such option or value."""
+    return _set(text, Setting, Setting(name, options.check(name, value)))
+
+
+def unset_option(text: str, name: str) -> str:
+    """Takes every `option NAME` away, so that the built-in default holds again."""
+    options.find(name)
+    file = _File(text)
+    for statement in reversed(file.statements(Setting)):
+        if _subject(statement.value) == name:
+            del file.lines[statement.line - 1]
+    return file.text()
+
+
+def add_protect(text: str, ifname: str) -> str:
+    """Makes the policy protect an interface, where it does not already by this name or a wider one."""
+    value = parse_words(["protect", ifname])
+    file = _File(text)
+    if not file.policy.protects(ifname):
+        file.insert(file.place(Protect), value)
+    return file.text()
+
+
+def remove_protect(text: str, ifname: str) -> str:
+    """Takes an interface out of the `protect` statements; the text is unchanged where none names it.
+
+    Raises UsageError where a pattern or a `not` protects it, since taking that away would change more.
+    """
+    file = _File(text)
+    found = [(one.line, one.value) for one in file.statements(Protect) if isinstance(one.value, Protect)]
+    for line, value in found:
+        wider = value.names._replace(patterns=tuple(name for name in value.names.patterns if name != ifname))
+        if wider.matches(ifname):
+            message = f"'{ifname}' is protected by line {line} of the policy: {value}"
+            raise UsageError(message, "edit that line; it may speak of other interfaces too")
+    for line, value in reversed(found):
+        file.remove_name(line, value, ifname)
+    return file.text()
+
+
+def assign_ids(
+    rules: Sequence[Rule], previous: Mapping[str, Sequence[int]], next_id: int
+) -> tuple[list[int], int]:
+    """An id for each rule, and the first id that is still free.
+
+    `previous` has the ids in use, in order, under the rules' texts (`str(rule)`): a rule whose text is in it
+    keeps its id, the second of two equal ones the second id. Every other rule gets a new id from `next_id`
+    on, so that none returns.
+    """
+    left = {text: list(ids) for text, ids in previous.items()}
+    assigned: list[int] = []
+    for rule in rules:
+        known = left.get(str(rule))
+        if known:
+            assigned.append(known.pop(0))
+        else:
+            assigned.append(next_id)
+            next_id += 1
+    return assigned, next_id
+
+
+class _File:
+    """A policy's text as its lines, each with its end, while it is edited; line numbers count from 1."""
+
+    def __init__(self, text: str) -> None:
+        self.policy = parse_policy(text)
+        self.bom = _BOM if text.startswith(_BOM) else ""
+        body = text.removeprefix(_BOM)
+        self.lines = [line + "\n" for line in body.split("\n")]
+        self.lines[-1] = self.lines[-1][:-1]
+        if not self.lines[-1]:
+            self.lines.pop()
+        self.line_end = "\r\n" if self.lines and self.lines[0].endswith("\r\n") else "\n"
+
+    def text(self) -> str:
+        return self.bom + "".join(self.lines)
+
+    def statements(self, kind: type) -> list[Statement]:
+        return [statement for statement in self.policy.statements if isinstance(statement.value, kind)]
+
+    def demand_rule(self, line: int) -> None:
+        if line not in self.policy.rule_lines:
+            raise UsageError(f"line {line} of the policy is not a rule")
+
+    def insert(self, line: int, value: Value) -> None:
+        """Adds a statement as the line `line`, which may be one behind the last."""
+        if line > len(self.lines) and self.lines and not self.lines[-1].endswith("\n"):
+            self.lines[-1] += self.line_end
+        self.lines.insert(line - 1, f"{value}{self.line_end}")
+
+    def above_comments(self, line: int) -> int:
+        """The first of the comment lines right above `line`; `line` itself if they are the file's heading."""
+        first = line
+        while first > 1 and self.lines[first - 2].lstrip(" \t").startswith("#"):
+            first -= 1
+        return line if first == 1 else first
+
+    def place(self, kind: type) -> int:
+        """The line for one more statement of this kind: behind its like, else behind what goes before."""
+        for earlier in reversed(_ORDER[: _ORDER.index(kind) + 1]):
+            found = self.statements(earlier)
+            if found:
+                return found[-1].line + 1
+        everything = self.policy.statements
+        return self.above_comments(everything[0].line) if everything else len(self.lines) + 1
+
+    def words(self, line: int) -> list[Token]:
+        """The words of the statement on a line, without the commas between them."""
+        cursor = lex_line(Source(self.policy.name, line, self.lines[line - 1].rstrip("\r\n")))
+        return [token for token in cursor.tokens if token.kind == WORD]
+
+    def cut(self, line: int, start: int, end: int, text: str = "") -> None:
+        """Puts `text` in place of the characters from `start` to before `end` of a line, counted from 0."""
+        old = self.lines[line - 1]
+        self.lines[line - 1] = old[:start] + text + old[end:]
+
+    def remove_name(self, line: int, value: Protect, ifname: str) -> None:
+        """Takes a name out of a list; the whole line, if it is the only one."""
+        if value.names.negated or ifname not in value.names.patterns:
+            return
+        names = self.words(line)[1:]
+        index = value.names.patterns.index(ifname)
+        if len(names) == 1:
+            del self.lines[line - 1]
+        elif index + 1 < len(names):
+            self.cut(line, names[index].column - 1, names[index + 1].column - 1)
+        else:
+            before = names[index - 1]
+            self.cut(line, before.column - 1 + before.width, names[index].column - 1 + names[index].width)
+
+
+def _set(text: str, kind: type, value: Value) -> str:
+    """Changes the last word of the statements on the same subject, or adds one."""
+    file = _File(text)
+    found = [one for one in file.statements(kind) if _subject(one.value) == _subject(value)]
+    for statement in found:
+        last = file.words(statement.line)[-1]
+        file.cut(statement.line, last.column - 1, last.column - 1 + last.width, str(value).split()[-1])
+    if not found:
+        file.insert(file.place(kind), value)
+    return file.text()
+
+
+def _subject(value: Value) -> str | None:
+    """What a default or an option speaks of."""
+    if isinstance(value, Default):
+        return value.scope
+    return value.name if isinstance(value, Setting) else None

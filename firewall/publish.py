@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: MIT
+"""Puts rulesets in force, one after the other, and reads back which one is.
+
+Everything of a ruleset is reached from one word, control.generation, which a packet reads once. A generation
+is built in a slot that no packet can still be using, and then the word is stored: a packet sees the old ruleset
+or the new one, and whoever is killed on the way leaves the old one whole.
+"""
+
+import sys
+from collections.abc import Callable, Iterable, Mapping
+
+from firewall import abi
+from firewall.bpfmap import F_INNER_MAP, Map, MapType, create_map
+from firewall.clock import hz
+from firewall.compile import CHUNK_BYTES, Patterns, compile_policy
+from firewall.document import Document
+from firewall.errors import FwError
+from firewall.pins import Pins, offset_of
+from firewall.policy import Policy
+
+_GENERATION = offset_of(abi.Control, "generation")
+_PREVIOUS = offset_of(abi.Control, "previous")
+_PATTERNS = offset_of(abi.Settings, "patterns")
+_ROW_BYTES = 8
+
+
+def generation(pins: Pins) -> int:
+    """The generation in force; 0 before the first."""
+    return pins.control.load_u32(_GENERATION)
+
+
+def next_generation(pins: Pins) -> int:
+    """The first number that no ruleset ever had; one that was built but never came into force had its own."""
+    built = [int.from_bytes(value[:4], sys.byteorder) for _, value in pins.map("settings").items()]
+    return max(built) + 1
+
+
+def publish(pins: Pins, policy: Policy, document: Document, classes: Mapping[str, int], new: int) -> None:
+    """Puts a verified policy in force as generation `new`, which must never have been used.
+
+    `classes` are those of the map `interfaces`, see `firewall.interfaces`.
+    """
+    old = generation(pins)
+    compiled = compile_policy(policy, document, classes, new, hz())
+    key = slot_key(new)
+    classifiers, policies = pins.map("classifiers"), pins.map("policies")
+    with (
+        _inner_map("chunks", CHUNK_BYTES, compiled.chunks) as chunks,
+        _inner_map("document", int(abi.Limits.POLICY_CHUNK), _cut(document.encode())) as text,
+    ):
+        # Each returns when all packets that were on their way are done, so that none uses the slot's last ruleset
+        # any longer; side by side they wait for the same.
+        waiting = _Beside(lambda: policies.set_inner(key, text))
+        classifiers.set_inner(key, chunks)
+        waiting.join()
+    pins.map("settings").update(key, compiled.settings)
+    before = {rule.counter for rule in read_document(pins, old).rules} if old else set()
+    _zero_counters(pins, (rule.counter for rule in document.rules if rule.counter not in before))
+    pins.control.store_u32(_PREVIOUS, old)
+    pins.control.store_u32(_GENERATION, new)
+
+
+def return_to(pins: Pins, old: int) -> None:
+    """Puts the generation back in force that the last `publish` replaced."""
+    pins.control.store_u32(_GENERATION, old)
+
+
+def read_document(pins: Pins, number: int) -> Document:
+    """The document of a generation that is in force, or was before the last `publish`."""
+    inner = pins.map("policies").lookup_inner(slot_key(number))
+    if inner is None:
+        raise FwError(
+            "no ruleset is in force: a load was interrupted", "'fw unload --all' removes what is left of it"
+        )
+    with inner:
+        return Document.decode(b"".join(value for _, value in sorted(inner.items(), key=_by_index)))
+
+
+def describe_classes(pins: Pins, policy: Policy, names: Mapping[str, int]) -> None:
+    """Tells the ruleset in force, which is `policy`, of interface names whose classes are not in use yet."""
+    key = slot_key(generation(pins))
+    settings = bytearray(pins.map("settings").lookup(key) or b"")
+    patterns = Patterns(policy.rules)
+    for name, class_id in names.items():
+        at = _PATTERNS + class_id * _ROW_BYTES
+        settings[at : at + _ROW_BYTES] = patterns.row(name).to_bytes(_ROW_BYTES, sys.byteorder)
+    pins.map("settings").update(key, bytes(settings))
+
+
+def slot_key(number: int) -> bytes:
+    """The key of a generation in `settings`, `classifiers` and `policies`."""
+    return _key(number % abi.Limits.GENERATION_SLOTS)
+
+
+class _Beside:
+    """A call in a thread of its own; `join` raises what it raised."""
+
+    def __init__(self, call: Callable[[], None]) -> None:
+        from threading import Thread
+
+        self._call = call
+        self._error: BaseException | None = None
+        self._thread = Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._call()
+        except BaseException as error:
+            self._error = error
+
+    def join(self) -> None:
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+
+
+def _cut(data: bytes) -> list[bytes]:
+    """A document in pieces of equal size."""
+    step = int(abi.Limits.POLICY_CHUNK)
+    return [data[start : start + step].ljust(step, b"\0") for start in range(0, len(data), step)]
+
+
+def _inner_map(name: str, value_size: int, values: Iterable[bytes]) -> Map:
+    pairs = [(_key(index), value) for index, value in enumerate(values)]
+    inner = create_map(MapType.ARRAY, name, 4, value_size, len(pairs), F_INNER_MAP)
+    inner.update_batch(pairs)
+    return inner
+
+
+def _zero_counters(pins: Pins, slots: Iterable[int]) -> None:
+    counters = pins.map("rule_counters")
+    zero = bytes(counters.raw_value_size)
+    for slot in slots:
+        counters.update(_key(slot), zero)
+
+
+def _by_index(pair: tuple[bytes, bytes]) -> int:
+    return int.from_bytes(pair[0], sys.byteorder)
+
+
+def _key(index: int) -> bytes:
+    return index.to_bytes(4, sys.byteorder)

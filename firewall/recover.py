@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: MIT
+"""Only one fw changes a network namespace's firewall at a time, and it begins with what a killed one left."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from firewall import abi, attach
+from firewall.bpfprog import open_pinned_program
+from firewall.errors import FwError
+from firewall.links import list_links
+from firewall.paths import Lock, find_bpffs, namespace_id
+from firewall.pins import EGRESS, INGRESS, NEXT, Pins, layout_of, remove_tree, remove_unfinished
+
+_SUCCESSOR = "-next"
+_ATTACHMENTS = ("links", "clsact")  # what `firewall.attach` keeps
+
+
+@contextmanager
+def locked() -> Iterator[None]:
+    """Holds the lock; what was begun and not finished is cleared away or completed first. Raises Busy."""
+    with Lock():
+        root = find_bpffs()
+        if root is not None:
+            directory = root / namespace_id()
+            remove_unfinished(directory)
+            finish_succession(directory)
+            if (directory / NEXT).exists() and layout_of(directory) == abi.Layout.LAYOUT_VERSION:
+                from firewall.programs import finish_next
+
+                with Pins(directory) as pins:
+                    finish_next(pins)
+        yield
+
+
+def succeed(building: Path, directory: Path) -> None:
+    """Puts whole new pins in the place of old ones, and their programs in the place of the old programs."""
+    os.rename(building, _successor(directory))
+    finish_succession(directory)
+
+
+def finish_succession(directory: Path) -> None:
+    """Does what `succeed` has not yet done, if it was interrupted."""
+    successor = _successor(directory)
+    if not successor.exists():
+        return
+    with (
+        open_pinned_program(successor / INGRESS) as ingress,
+        open_pinned_program(successor / EGRESS) as egress,
+    ):
+        for ifindex in attach.attached(directory):
+            if not attach.status(ifindex, directory).gone:
+                attach.replace(ifindex, ingress, egress, directory)
+    for name in _ATTACHMENTS:
+        if (directory / name).exists():
+            os.rename(directory / name, successor / name)
+    remove_tree(directory)
+    os.rename(successor, directory)
+
+
+def remove_all() -> tuple[str, ...]:
+    """Removes all of ours from this network namespace; returns the names of the interfaces that were protected."""
+    root = find_bpffs()
+    names = {link.ifindex: link.name for link in list_links()}
+    directory = (root or Path("/nonexistent")) / namespace_id()
+    held = attach.attached(directory)
+    # A filter may be left whose pins somebody removed, so every interface is looked at.
+    removed = [ifindex for ifindex in sorted({*held, *names}) if _detach(ifindex, directory)]
+    if root is not None:
+        remove_unfinished(directory)
+        remove_tree(_successor(directory))
+        remove_tree(directory)
+    return tuple(names.get(ifindex, f"interface {ifindex}") for ifindex in removed)
+
+
+def _detach(ifindex: int, directory: Path) -> bool:
+    try:
+        return attach.detach(ifindex, directory)
+    except FwError:
+        if attach.status(ifindex, directory).gone:
+            return True
+        raise
+
+
+def _successor(directory: Path) -> Path:
+    return directory.with_name(directory.name + _SUCCESSOR)

@@ -1,0 +1,308 @@
+# SPDX-License-Identifier: MIT
+"""A rule as a value: text to `Rule` and back, with `Rule.parse(str(rule)) == rule`.
+
+A rule speaks of the packet that opens a flow. Its clauses may be written in any order; they print in the
+order of the fields below.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple, Self
+
+from firewall.lang import STRING, WORD, Cursor, Source, Token, lex_line, lex_words, number
+from firewall.services import EXTENSION_HEADERS, ICMP, ICMP6, PORT_PROTOCOLS, PROTOCOLS, protocol_name
+from firewall.terms import (
+    ANY_END,
+    End,
+    IcmpType,
+    Names,
+    read_end,
+    read_icmp_types,
+    read_names,
+)
+from firewall.words import ACTIONS, SCOPES, quoted, refuse
+
+_CLAUSES = ("on", "via", "proto", "from", "to", "icmp-type", "log", "comment")
+# Where a packet of each scope can be asked for its interface.
+_ON_SCOPES, _VIA_SCOPES = ("in", "forward"), ("out", "forward")
+_FAMILY_OF = {ICMP: 4, ICMP6: 6}
+
+
+class Rule(NamedTuple):
+    """One line of policy. None and empty tuples stand for clauses that were not given.
+
+    `parse` and `from_words` check what they read; building a Rule by hand checks nothing. `protos` are IP
+    protocol numbers. `log` is None for no logging, else the text to log, which may be empty.
+    """
+
+    action: str
+    scopes: tuple[str, ...]
+    on: Names | None = None
+    via: Names | None = None
+    protos: tuple[int, ...] = ()
+    src: End = ANY_END
+    dst: End = ANY_END
+    icmp_types: tuple[IcmpType, ...] = ()
+    log: str | None = None
+    comment: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """The rule that `text` says. Raises PolicyError, with a caret."""
+        return cls._only(lex_line(Source("", 0, text)))
+
+    @classmethod
+    def from_words(cls, words: Sequence[str]) -> Self:
+        """The rule that the words of a command line say. Raises PolicyError, with a caret."""
+        return cls._only(lex_words(words))
+
+    @classmethod
+    def read(cls, cursor: Cursor) -> Self:
+        """The rule at the cursor, which is then behind the rule's last clause."""
+        action = cursor.take()
+        if action.kind != WORD or action.text not in ACTIONS:
+            refuse(cursor, action, "a rule ('allow', 'drop' or 'reject')", ACTIONS)
+        scopes = _read_scopes(cursor)
+        draft = _Draft(cursor, scopes)
+        draft.read_clauses()
+        draft.check()
+        rule = cls(
+            action.text,
+            scopes,
+            draft.on,
+            draft.via,
+            draft.protos,
+            draft.src,
+            draft.dst,
+            draft.icmp_types,
+            draft.log,
+            draft.comment,
+        )
+        draft.check_families(rule)
+        return rule
+
+    @classmethod
+    def _only(cls, cursor: Cursor) -> Self:
+        rule = cls.read(cursor)
+        cursor.finish()
+        return rule
+
+    def __str__(self) -> str:
+        words = [self.action, ", ".join(self.scopes)]
+        if self.on:
+            words.append(f"on {self.on}")
+        if self.via:
+            words.append(f"via {self.via}")
+        if self.protos:
+            words.append(", ".join(map(protocol_name, self.protos)))
+        if self.src != ANY_END:
+            words.append(f"from {self.src}")
+        if self.dst != ANY_END:
+            words.append(f"to {self.dst}")
+        if self.icmp_types:
+            words.append("icmp-type " + ", ".join(map(str, self.icmp_types)))
+        if self.log is not None:
+            words.append(f'log "{self.log}"' if self.log else "log")
+        if self.comment is not None:
+            words.append(f'comment "{self.comment}"')
+        return " ".join(words)
+
+    def kinds(self) -> list[tuple[int, int]]:
+        """The (protocol, family) pairs of which a packet can match; protocol 0 where none is named.
+
+        ICMP is IPv4's and ICMPv6 is IPv6's alone; a family counts only if both ends have addresses of it; an
+        ICMP protocol counts only if it has one of the types.
+        """
+        families = [
+            family for family in (4, 6) if _has_family(self.src, family) and _has_family(self.dst, family)
+        ]
+        return [
+            (proto, family)
+            for proto in self.protos or (0,)
+            for family in families
+            if _FAMILY_OF.get(proto, family) == family and (not self.icmp_types or self.type_numbers(proto))
+        ]
+
+    def type_numbers(self, proto: int) -> list[tuple[int, int | None]]:
+        """The (type, code) pairs of `icmp-type` in ICMP or ICMPv6; the code None stands for every code."""
+        numbers = [(icmp_type.number_for(proto), icmp_type.code) for icmp_type in self.icmp_types]
+        return [(type_number, code) for type_number, code in numbers if type_number is not None]
+
+
+class _Draft:
+    """The clauses of a rule while they are read, and the word that each began with, for carets."""
+
+    __slots__ = (
+        "at",
+        "comment",
+        "cursor",
+        "dst",
+        "icmp_types",
+        "log",
+        "on",
+        "protos",
+        "scopes",
+        "src",
+        "via",
+    )
+
+    def __init__(self, cursor: Cursor, scopes: tuple[str, ...]) -> None:
+        self.cursor = cursor
+        self.scopes = scopes
+        self.at: dict[str, Token] = {}
+        self.on: Names | None = None
+        self.via: Names | None = None
+        self.protos: tuple[int, ...] = ()
+        self.src = ANY_END
+        self.dst = ANY_END
+        self.icmp_types: tuple[IcmpType, ...] = ()
+        self.log: str | None = None
+        self.comment: str | None = None
+
+    def read_clauses(self) -> None:
+        cursor = self.cursor
+        while cursor.next.kind == WORD:
+            token = cursor.next
+            clause = "proto" if token.text in PROTOCOLS else token.text
+            if clause not in _CLAUSES:
+                refuse(cursor, token, "a clause ('tcp', 'from', 'to', 'on', ...)", (*_CLAUSES, *PROTOCOLS))
+            if clause in self.at:
+                hint = "list them with commas: 'tcp, udp'" if clause == "proto" else None
+                cursor.fail(f"a rule has only one '{clause}' clause", token, hint)
+            self.at[clause] = token
+            if clause == "proto":
+                self.protos = _read_protos(cursor)
+            else:
+                cursor.take()
+                self._read_clause(clause)
+        if cursor.next.kind == STRING:
+            cursor.fail(
+                f"expected a clause, found {cursor.next}", cursor.next, "a text belongs to 'log' or 'comment'"
+            )
+        cursor.finish()
+
+    def _read_clause(self, clause: str) -> None:
+        cursor = self.cursor
+        if clause == "on":
+            self.on = read_names(cursor)
+        elif clause == "via":
+            self.via = read_names(cursor)
+        elif clause == "from":
+            self.src = read_end(cursor)
+        elif clause == "to":
+            self.dst = read_end(cursor)
+        elif clause == "icmp-type":
+            self.icmp_types = read_icmp_types(cursor)
+        elif clause == "log":
+            self.log = cursor.take().text if cursor.next.kind == STRING else ""
+        else:
+            self.comment = _read_comment(cursor)
+
+    def check(self) -> None:
+        """What one clause demands of another."""
+        self._check_interfaces("on", _ON_SCOPES, "came in by", "via")
+        self._check_interfaces("via", _VIA_SCOPES, "leaves by", "on")
+        for clause, end in (("from", self.src), ("to", self.dst)):
+            if end.ports:
+                self._check_ports(self.at[clause])
+        if self.icmp_types:
+            self._check_icmp_types()
+
+    def check_families(self, rule: Rule) -> None:
+        """Some packet must be able to match."""
+        if rule.kinds():
+            return
+        one, other = (("IPv4" if _has_family(end, 4) else "IPv6") for end in (rule.src, rule.dst))
+        if rule.src.addrs and rule.dst.addrs and one != other:
+            message = f"'from' has only {one} addresses and 'to' only {other}: nothing can match"
+            later = max(self.at["from"], self.at["to"], key=lambda token: token.column)
+            self.cursor.fail(message, later)
+        name = protocol_name(rule.protos[0])
+        wanted, right = ("IPv4", "icmp6") if ICMP in rule.protos else ("IPv6", "icmp")
+        message = f"'{name}' is a protocol of {wanted} and the addresses are not: nothing can match"
+        self.cursor.fail(message, self.at["proto"], f"did you mean '{right}'?")
+
+    def _check_interfaces(self, clause: str, scopes: tuple[str, str], meaning: str, other: str) -> None:
+        wrong = [scope for scope in self.scopes if scope not in scopes]
+        if clause in self.at and wrong:
+            message = f"'{clause}' is the interface that a packet {meaning}: none for scope '{wrong[0]}'"
+            hint = f"did you mean '{other}'?" if len(self.scopes) == 1 else "write one rule for each scope"
+            self.cursor.fail(message, self.at[clause], hint)
+
+    def _check_ports(self, token: Token) -> None:
+        if not self.protos:
+            self.cursor.fail("ports need a protocol", token, "add 'tcp', 'udp' or 'tcp, udp'")
+        for proto in self.protos:
+            if proto not in PORT_PROTOCOLS:
+                hint = "write one rule with the ports and one without"
+                self.cursor.fail(
+                    f"'{protocol_name(proto)}' has no ports", token, hint if len(self.protos) > 1 else None
+                )
+
+    def _check_icmp_types(self) -> None:
+        token = self.at["icmp-type"]
+        if not self.protos:
+            self.cursor.fail("'icmp-type' needs a protocol", token, "add 'icmp', 'icmp6' or 'icmp, icmp6'")
+        for proto in self.protos:
+            if proto not in _FAMILY_OF:
+                hint = "write a rule of its own for it" if len(self.protos) > 1 else None
+                self.cursor.fail(f"'{protocol_name(proto)}' has no ICMP types", token, hint)
+        for icmp_type in self.icmp_types:
+            if all(icmp_type.number_for(proto) is None for proto in self.protos):
+                has, lacks = ("icmp6", "icmp") if self.protos == (ICMP,) else ("icmp", "icmp6")
+                self.cursor.fail(f"'{icmp_type}' is a type of {has}, not of {lacks}", token)
+
+
+def _read_scopes(cursor: Cursor) -> tuple[str, ...]:
+    expected = "a scope ('in', 'out' or 'forward')"
+    scopes: dict[str, Token] = {}
+    for token in cursor.items(expected):
+        if token.text not in SCOPES:
+            refuse(cursor, token, expected, SCOPES)
+        cursor.add_once(token, scopes, token.text)
+    return tuple(scopes)
+
+
+def _read_protos(cursor: Cursor) -> tuple[int, ...]:
+    protos: dict[int, Token] = {}
+    for token in cursor.items("a protocol"):
+        proto = PROTOCOLS.get(token.text)
+        if token.text == "proto":
+            token = cursor.word("a protocol number")
+            proto = _proto_number(cursor, token)
+        if proto is None:
+            near = number(token.text)
+            if near is not None:
+                cursor.fail(
+                    f"expected a protocol after ',', found {token}", token, f"did you mean 'proto {near}'?"
+                )
+            refuse(cursor, token, "a protocol after ','", PROTOCOLS)
+        cursor.add_once(token, protos, proto)
+    return tuple(protos)
+
+
+def _proto_number(cursor: Cursor, token: Token) -> int:
+    proto = number(token.text)
+    if proto is None and token.text in PROTOCOLS:
+        cursor.fail(f"'proto' takes a number, found {token}", token, f"write '{token.text}' alone")
+    if proto is None or proto > 255:
+        cursor.fail(f"{token} is not a protocol number: they are 0 to 255", token)
+    if proto in EXTENSION_HEADERS:
+        message = (
+            f"{proto} is the {EXTENSION_HEADERS[proto]} header of IPv6, which is never a packet's protocol"
+        )
+        cursor.fail(message, token)
+    return proto
+
+
+def _read_comment(cursor: Cursor) -> str:
+    token = cursor.take()
+    if token.kind != STRING:
+        hint = f"did you mean comment {quoted(token.text)}?" if token.kind == WORD else None
+        cursor.fail(f"expected a text in double quotes, found {token}", token, hint)
+    if not token.text:
+        cursor.fail("the comment is empty", token)
+    return token.text
+
+
+def _has_family(end: End, family: int) -> bool:
+    return end.addrs is None or bool(end.addrs.ranges(family))

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: MIT
+"""Which rules are dead: covered whole by one earlier rule, so that they can never decide anything.
+
+A rule that only several earlier ones cover together is not found.
+"""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Sequence
+
+from firewall.expand import SCOPE_BITS, Sides, scope_mask, sides
+from firewall.ranges import Range, covers
+from firewall.rule import Rule
+from firewall.terms import Names
+
+
+class _Shape:
+    """A rule as ranges, and the smallest range around each of its lists."""
+
+    __slots__ = ("hulls", "on", "scopes", "sides", "via")
+
+    def __init__(self, rule: Rule) -> None:
+        self.scopes = scope_mask(rule)
+        self.on = rule.on
+        self.via = rule.via
+        self.sides = sides(rule)
+        by_family = [
+            [one for (_, family), one in self.sides.items() if family == wanted] for wanted in (4, 6)
+        ]
+        lists = [[getattr(one, end) for one in found] for found in by_family for end in ("src", "dst")]
+        lists += [[getattr(one, end) for one in self.sides.values()] for end in ("sport", "dport")]
+        self.hulls = [_hull(found) for found in lists]
+
+
+class _Index:
+    """For one of the hulls: which rules (as bits of a number) have one that covers a given hull."""
+
+    __slots__ = ("_begins_by", "_ends_from", "_highs", "_lows")
+
+    def __init__(self, hulls: Sequence[Range | None]) -> None:
+        present = [(hull, 1 << index) for index, hull in enumerate(hulls) if hull]
+        by_low = sorted((hull[0], bit) for hull, bit in present)
+        by_high = sorted((hull[1], bit) for hull, bit in present)
+        self._lows = [low for low, _ in by_low]
+        self._highs = [high for high, _ in by_high]
+        self._begins_by = [0]
+        for _, bit in by_low:
+            self._begins_by.append(self._begins_by[-1] | bit)
+        self._ends_from = [0]
+        for _, bit in reversed(by_high):
+            self._ends_from.append(self._ends_from[-1] | bit)
+        self._ends_from.reverse()
+
+    def covering(self, hull: Range) -> int:
+        return (
+            self._begins_by[bisect_right(self._lows, hull[0])]
+            & self._ends_from[bisect_left(self._highs, hull[1])]
+        )
+
+
+def dead_by(rules: Sequence[Rule], index: int) -> int | None:
+    """The index of the first rule before `rules[index]` that covers it; None if none does."""
+    shape = _Shape(rules[index])
+    return next((earlier for earlier in range(index) if _covers(_Shape(rules[earlier]), shape)), None)
+
+
+def dead_rules(rules: Iterable[Rule]) -> dict[int, int]:
+    """The indexes of all dead rules, each with that of the first rule that covers it.
+
+    Hulls narrow the search to few candidates for each rule, so that a thousand rules take milliseconds.
+    """
+    shapes = [_Shape(rule) for rule in rules]
+    indexes = [_Index([shape.hulls[which] for shape in shapes]) for which in range(6)]
+    scoped = {
+        bit: sum(1 << index for index, shape in enumerate(shapes) if shape.scopes & bit)
+        for bit in SCOPE_BITS.values()
+    }
+    dead: dict[int, int] = {}
+    for index, shape in enumerate(shapes):
+        candidates = (1 << index) - 1
+        for bit, members in scoped.items():
+            if shape.scopes & bit:
+                candidates &= members
+        for which, hull in enumerate(shape.hulls):
+            if hull:
+                candidates &= indexes[which].covering(hull)
+        while candidates:
+            earlier = (candidates & -candidates).bit_length() - 1
+            if _covers(shapes[earlier], shape):
+                dead[index] = earlier
+                break
+            candidates &= candidates - 1
+    return dead
+
+
+def _covers(outer: _Shape, inner: _Shape) -> bool:
+    return (
+        inner.scopes & ~outer.scopes == 0
+        and _names_cover(outer.on, inner.on)
+        and _names_cover(outer.via, inner.via)
+        and all(_sides_cover(outer, key, one) for key, one in inner.sides.items())
+    )
+
+
+def _sides_cover(outer: _Shape, key: tuple[int, int], inner: Sides) -> bool:
+    found = outer.sides.get(key) or outer.sides.get((0, key[1]))
+    return found is not None and all(map(covers, found, inner))
+
+
+def _names_cover(outer: Names | None, inner: Names | None) -> bool:
+    """Whether every interface that `inner` matches is one that `outer` matches."""
+    if outer is None or outer == inner or (not outer.negated and "+" in outer.patterns):
+        return True
+    if inner is None:
+        return False
+    if outer.negated and inner.negated:
+        return all(any(_wider(theirs, ours) for theirs in inner.patterns) for ours in outer.patterns)
+    if outer.negated:
+        return not any(_wider(a, b) or _wider(b, a) for a in outer.patterns for b in inner.patterns)
+    return not inner.negated and all(
+        any(_wider(ours, theirs) for ours in outer.patterns) for theirs in inner.patterns
+    )
+
+
+def _wider(wide: str, narrow: str) -> bool:
+    """Whether the name pattern `wide` matches every name that `narrow` does."""
+    return narrow.removesuffix("+").startswith(wide[:-1]) if wide.endswith("+") else wide == narrow
+
+
+def _hull(lists: Iterable[Sequence[Range]]) -> Range | None:
+    found = [(ranges[0][0], ranges[-1][1]) for ranges in lists]
+    return (min(low for low, _ in found), max(high for _, high in found)) if found else None

@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: MIT
+"""Keeps a change from cutting the connection that it is typed into.
+
+The caller's connection is one that came in from elsewhere and whose socket an ancestor of ours holds; under
+tmux, cron or a console there is none, and then every live ssh connection counts. SSH_CONNECTION is not asked:
+it survives in shells that outlive their connection, and sudo takes it away.
+"""
+
+import os
+from collections.abc import Callable, Collection, Iterable
+from typing import NamedTuple
+
+from firewall.errors import NeedsYes
+from firewall.evaluate import Question, evaluate
+from firewall.links import Link
+from firewall.policy import Policy
+from firewall.routes import Routes
+from firewall.sockets import (
+    SSH_SERVERS,
+    TCP_ESTABLISHED,
+    TCP_LISTEN,
+    TcpSocket,
+    ancestors,
+    command,
+    processes,
+    socket_inodes,
+    tcp_sockets,
+)
+
+_PROTO_TCP = 6
+
+
+class Cut(NamedTuple):
+    """A connection that a policy would end, and what in the policy does it."""
+
+    connection: TcpSocket
+    interface: str
+    by: str
+
+    def __str__(self) -> str:
+        return f"your connection from {self.connection.remote} (on {self.interface}, by '{self.by}')"
+
+
+def guard(policy: Policy, protected: Collection[str], links: Iterable[Link]) -> None:
+    """Raises NeedsYes if the caller's connection would not outlive `policy`, enforced on the interfaces `protected`."""
+    names = {link.ifindex: link.name for link in links}
+
+    def interfaces_of(connection: TcpSocket) -> list[str]:
+        # Packets come in where the address is, or from where the answers go to.
+        ways = {routes.owner(connection.local), routes.way_to(connection.remote)}
+        return [names[way] for way in sorted(ways) if way in names]
+
+    with Routes() as routes:
+        cuts = find_cuts(policy, caller_connections(), protected, interfaces_of)
+    if cuts:
+        more = f", and {len(cuts) - 1} more" if len(cuts) > 1 else ""
+        port = cuts[0].connection.local_port
+        hint = f"put 'allow in tcp to port {port} from {cuts[0].connection.remote}' first, or give --yes"
+        raise NeedsYes(f"this would cut {cuts[0]}{more}", hint)
+
+
+def find_cuts(
+    policy: Policy,
+    connections: Iterable[TcpSocket],
+    protected: Collection[str],
+    interfaces_of: Callable[[TcpSocket], Iterable[str]],
+) -> list[Cut]:
+    """Those of the connections, all opened by their remote end, that the policy does not allow.
+
+    `interfaces_of` tells at which interfaces the packets of a connection may arrive.
+    """
+    cuts = []
+    for connection in connections:
+        for interface in filter(protected.__contains__, interfaces_of(connection)):
+            question = Question(
+                scope="in",
+                proto=_PROTO_TCP,
+                src=connection.remote,
+                dst=connection.local,
+                sport=connection.remote_port,
+                dport=connection.local_port,
+                on=interface,
+            )
+            answer = evaluate(policy, question)
+            if answer.action != "allow":
+                by = str(answer.rule) if answer.rule else f"default in {answer.action}"
+                cuts.append(Cut(connection, interface, by))
+                break
+    return cuts
+
+
+def caller_connections() -> list[TcpSocket]:
+    """The connections that the caller works through; where there is none, every live ssh connection."""
+    established = {s.inode: s for s in tcp_sockets(TCP_ESTABLISHED) if not s.remote.is_loopback}
+    if not established:
+        return []
+    own: list[TcpSocket] = []
+    for pid in ancestors(os.getppid()):
+        held = _held(established, [pid])
+        if held and command(pid) not in SSH_SERVERS:
+            # What an ancestor opened itself, such as a download, is not the way that the caller came.
+            listening = {s.local_port for s in tcp_sockets(TCP_LISTEN)}
+            held = [s for s in held if s.local_port in listening]
+        own += held
+    return list(dict.fromkeys(own)) or _held(established, processes(SSH_SERVERS))
+
+
+def _held(established: dict[int, TcpSocket], pids: Iterable[int]) -> list[TcpSocket]:
+    inodes = set().union(*map(socket_inodes, pids))
+    return [established[inode] for inode in sorted(inodes & established.keys())]

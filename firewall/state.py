@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: MIT
+"""What is loaded in this network namespace, read from its pins. Nothing here changes anything."""
+
+import sys
+from collections.abc import Sequence
+from types import TracebackType
+from typing import NamedTuple, Self
+
+from firewall import abi, interfaces
+from firewall.attach import status
+from firewall.document import Document, PlacedRule, place
+from firewall.errors import FwError
+from firewall.paths import policy_path
+from firewall.pins import Pins, demand_pins, offset_of, open_pins
+from firewall.policy import Policy, parse_policy
+from firewall.publish import generation, read_document
+from firewall.saved import read_saved
+
+ENFORCE, OBSERVE = "enforce", "observe"
+_MODES = {abi.Mode.MODE_ENFORCE: ENFORCE, abi.Mode.MODE_OBSERVE: OBSERVE}
+_SCOPES = {abi.Scope.SCOPE_IN: "in", abi.Scope.SCOPE_OUT: "out", abi.Scope.SCOPE_FORWARD: "forward"}
+_REASONS_OFFSET = 0  # struct cpu begins with the counters of reasons
+
+
+class Counter(NamedTuple):
+    """Sums over all CPUs since loading."""
+
+    packets: int
+    bytes: int
+
+
+class Interface(NamedTuple):
+    """A protected interface; `attach` is "tcx", "clsact", "gone" (with the device) or "detached" (by others)."""
+
+    name: str
+    ifindex: int
+    attach: str
+    slot: int
+
+
+class RunningRule(NamedTuple):
+    """A rule in force with what it decided."""
+
+    id: int
+    line: int
+    text: str
+    packets: int
+    bytes: int
+
+
+class RunningDefault(NamedTuple):
+    """What happens to openers of a scope that no rule matches, and how often that was."""
+
+    scope: str
+    action: str
+    packets: int
+    bytes: int
+
+
+class FlowLimits(NamedTuple):
+    """Sizes of the tables of confirmed and of embryonic flows, in flows."""
+
+    max: int
+    embryonic_max: int
+
+
+class Running:
+    """What is loaded; each part is read when it is asked for. Use it as a context manager."""
+
+    def __init__(self, pins: Pins) -> None:
+        self.pins = pins
+        self.generation = generation(pins)
+        self.document: Document = read_document(pins, self.generation)
+        self._policy: Policy | None = None
+
+    @property
+    def mode(self) -> str:
+        """ "enforce", or "observe" when packets are judged but not dropped."""
+        return _MODES[abi.Mode(self.pins.control.load_u32(offset_of(abi.Control, "mode")))]
+
+    @property
+    def policy(self) -> Policy:
+        """The policy in force."""
+        if self._policy is None:
+            self._policy = parse_policy(self.document.text)
+        return self._policy
+
+    def interfaces(self) -> list[Interface]:
+        """The protected interfaces by name, also those that have vanished."""
+        known = interfaces.read(self.pins.map("interfaces"))
+        found = [
+            Interface(iface.name, ifindex, attachment(self.pins, ifindex), iface.slot)
+            for ifindex, iface in known.items()
+            if iface.protected
+        ]
+        return sorted(found)
+
+    def names(self) -> dict[int, str]:
+        """The names of all interfaces that rules can speak of, by index."""
+        return {i: iface.name for i, iface in interfaces.read(self.pins.map("interfaces")).items()}
+
+    def reasons(self) -> dict[str, Counter]:
+        """How many packets passed or were dropped for each reason, in the order of enum fw_reason."""
+        size = abi.Counter.SIZE
+        sums = [Counter(0, 0)] * abi.Reason.COUNT
+        for cpu in self.pins.map("cpu").lookup_percpu(_key(0)):
+            ours = [abi.Counter.unpack(cpu, _REASONS_OFFSET + i * size) for i in range(len(sums))]
+            sums = [
+                Counter(a.packets + b.packets, a.bytes + b.bytes) for a, b in zip(sums, ours, strict=True)
+            ]
+        return {abi.Reason(i).name.lower(): counter for i, counter in enumerate(sums) if i}
+
+    def rules(self) -> list[RunningRule]:
+        """The rules in force in the order of the file."""
+        counts = self._counts([rule.counter for rule in self.document.rules])
+        return [
+            RunningRule(rule.id, rule.line, rule.text, *count)
+            for rule, count in zip(self.document.rules, counts, strict=True)
+        ]
+
+    def defaults(self) -> list[RunningDefault]:
+        """The defaults of in, out and forward."""
+        counts = self._counts(range(len(_SCOPES)))
+        return [
+            RunningDefault(name, self.policy.defaults[name], *counts[scope])
+            for scope, name in _SCOPES.items()
+        ]
+
+    def flow_limits(self) -> FlowLimits:
+        """The sizes of the tables as they are, whatever the policy's options say."""
+        return FlowLimits(self.pins.map("flows").max_entries, self.pins.map("embryonic").max_entries)
+
+    def differs(self) -> bool:
+        """Whether the saved policy is not the one in force, byte for byte."""
+        return read_saved() != self.document.text
+
+    def close(self) -> None:
+        self.pins.close()
+
+    def _counts(self, slots: Sequence[int]) -> list[Counter]:
+        counters = self.pins.map("rule_counters")
+        found = []
+        for slot in slots:
+            cpus = [abi.Counter.unpack(value) for value in counters.lookup_percpu(_key(slot))]
+            found.append(Counter(sum(cpu.packets for cpu in cpus), sum(cpu.bytes for cpu in cpus)))
+        return found
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
+        self.close()
+
+
+def read() -> Running:
+    """What is loaded. Raises NotLoaded when nothing is, and FwError when another version of fw loaded it."""
+    pins = demand_pins()
+    try:
+        return Running(pins)
+    except BaseException:
+        pins.close()
+        raise
+
+
+def attachment(pins: Pins, ifindex: int) -> str:
+    """How our programs are attached to an interface, as in `Interface.attach`."""
+    found = status(ifindex, pins.directory)
+    if found.gone:
+        return "gone"
+    return found.mode or "detached"
+
+
+def policy_text(saved: bool = False) -> str:
+    """The text of the running policy, or of the saved one. Raises NotLoaded, or FwError if there is no file."""
+    if not saved:
+        with read() as running:
+            return running.document.text
+    text = read_saved()
+    if text is None:
+        raise FwError(f"there is no {policy_path()}", "'fw load IF' writes one to begin with")
+    return text
+
+
+def numbered() -> list[PlacedRule]:
+    """The rules in force; when nothing is loaded those of the saved policy, numbered as a load would."""
+    pins = open_pins()
+    if pins is not None:
+        with Running(pins) as running:
+            return list(running.document.rules)
+    text = read_saved() or ""
+    return list(place(parse_policy(text), text, True, None, abi.Limits.RULE_COUNTERS).rules)
+
+
+def _key(index: int) -> bytes:
+    return index.to_bytes(4, sys.byteorder)

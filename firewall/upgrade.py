@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: MIT
+"""Newer programs in the place of older ones, while packets go through them."""
+
+from pathlib import Path
+
+from firewall import abi, attach
+from firewall.errors import FwError
+from firewall.firstload import build
+from firewall.links import list_links
+from firewall.paths import policy_path
+from firewall.pins import remove_tree, unfinished
+from firewall.policy import parse_policy
+from firewall.programs import finish_next, prepare_next
+from firewall.protect import targets
+from firewall.recover import succeed
+from firewall.reports import UpgradeReport
+from firewall.saved import read_saved
+from firewall.sshguard import guard
+from firewall.state import Running, read
+from firewall.verify import verify
+
+
+def replace_programs(running: Running) -> UpgradeReport:
+    """Loads this version's programs for the maps in use: flows, counters and the policy stay as they are."""
+    lost = prepare_next(running.pins, running.flow_limits())
+    finish_next(running.pins)
+    warnings = ("the counters of reasons began anew",) if lost else ()
+    return _report(running, warnings)
+
+
+def replace_layout(directory: Path, yes: bool) -> UpgradeReport:
+    """Loads this version beside pins whose maps it cannot read, and then lets it take their place.
+
+    The saved policy comes into force, and live connections are taken over as at a first load.
+    """
+    text = read_saved()
+    if text is None:
+        message = f"what runs has another layout, and there is no {policy_path()} to take its place"
+        raise FwError(message, "write one, or 'fw unload --all' and begin anew")
+    policy = parse_policy(text, str(policy_path()))
+    verify(policy)
+    links = list_links()
+    attached = set(attach.attached(directory))
+    chosen = [link for link in targets(policy, links) if link.ifindex in attached]
+    if not yes:
+        guard(policy, {link.name for link in chosen}, links)
+    building = unfinished(directory)
+    try:
+        build(building, policy, text, chosen, links, abi.Mode.MODE_ENFORCE)
+    except BaseException:
+        remove_tree(building)
+        raise
+    succeed(building, directory)
+    with read() as running:
+        return _report(running, ("another layout: flows, counters and the mode began anew",))
+
+
+def _report(running: Running, warnings: tuple[str, ...]) -> UpgradeReport:
+    names = tuple(interface.name for interface in running.interfaces())
+    flows = sum(1 for _ in running.pins.map("flows").items())
+    return UpgradeReport(names, flows, warnings)

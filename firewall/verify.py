@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: MIT
+"""What is wrong with a policy as a whole: contradictions and limits are errors, what likely was not meant is
+a warning.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from firewall.addresses import Addrs
+from firewall.expand import MAX_ENTRIES, MAX_PATTERNS, MAX_RULES, entry_count, interface_patterns
+from firewall.lang import PolicyError, Problem
+from firewall.policy import LOOPBACK, Default, Policy, Protect, Setting, Statement
+from firewall.rule import Rule
+from firewall.services import protocol_name
+from firewall.shadow import dead_rules
+
+_SHOWN_CHARS = 80
+
+
+class PolicyWarning(NamedTuple):
+    """What is odd about the statement on `line`; the policy can be loaded all the same."""
+
+    message: str
+    line: int
+
+
+def verify(policy: Policy) -> list[PolicyWarning]:
+    """What is odd about the policy, in the order of its lines.
+
+    Raises PolicyError if it cannot be loaded: statements contradict each other, or it is larger than the
+    kernel's tables.
+    """
+    problems = [*_contradictions(policy), *_limits(policy)]
+    if problems:
+        raise PolicyError(problems)
+    warnings = [*_repetitions(policy), *_dead(policy)]
+    for line, rule in zip(policy.rule_lines, policy.rules, strict=True):
+        warnings += [PolicyWarning(message, line) for message in _oddities(rule)]
+    return sorted(warnings, key=lambda warning: warning.line)
+
+
+def _contradictions(policy: Policy) -> Iterator[Problem]:
+    """A default or option that is given twice with different values."""
+    first: dict[str, Statement] = {}
+    for statement in policy.statements:
+        value = statement.value
+        if isinstance(value, Default):
+            what, said = f"default {value.scope}", value.action
+        elif isinstance(value, Setting):
+            what, said = f"option {value.name}", value.value
+        else:
+            continue
+        earlier = first.setdefault(what, statement)
+        if earlier.value != value:
+            hint = f"line {earlier.line} says '{earlier.value}': keep one of them"
+            yield _problem(policy, statement, f"'{what}' cannot be '{said}' too", hint)
+
+
+def _limits(policy: Policy) -> Iterator[Problem]:
+    rules = [statement for statement in policy.statements if isinstance(statement.value, Rule)]
+    if len(rules) > MAX_RULES:
+        message = (
+            f"the policy has {len(rules)} rules; the most is {MAX_RULES}, and this is the first above it"
+        )
+        yield _problem(policy, rules[MAX_RULES], message)
+        return
+    counts = [entry_count(rule) for rule in policy.rules]
+    if sum(counts) > MAX_ENTRIES:
+        widest = max(counts)
+        message = (
+            f"the rules come to {sum(counts)} combinations of addresses and ports; the most is {MAX_ENTRIES}"
+        )
+        hint = f"this rule alone has {widest}: use prefixes and ranges in place of long lists"
+        yield _problem(policy, rules[counts.index(widest)], message, hint)
+    patterns = interface_patterns(policy.rules)
+    if len(patterns) > MAX_PATTERNS:
+        name = patterns[MAX_PATTERNS]
+        culprit = next(index for index, rule in enumerate(policy.rules) if name in interface_patterns([rule]))
+        message = f"the rules name {len(patterns)} interfaces, '{name}' too many: the most is {MAX_PATTERNS}"
+        yield _problem(policy, rules[culprit], message, "a name that ends in '+' stands for many")
+
+
+def _repetitions(policy: Policy) -> Iterator[PolicyWarning]:
+    """Statements other than rules that say what was said before."""
+    seen: dict[object, int] = {}
+    for line, _, value in policy.statements:
+        if isinstance(value, Rule):
+            continue
+        facts: list[object] = [value]
+        if isinstance(value, Protect) and not value.names.negated:
+            facts = list(value.names.patterns)
+        for fact in facts:
+            earlier = seen.setdefault(fact, line)
+            if earlier != line:
+                yield PolicyWarning(f"'{fact}' was already said on line {earlier}", line)
+
+
+def _dead(policy: Policy) -> Iterator[PolicyWarning]:
+    for index, earlier in dead_rules(policy.rules).items():
+        rule, other = policy.rules[index], policy.rules[earlier]
+        line, other_line = policy.rule_lines[index], policy.rule_lines[earlier]
+        shown = str(other) if len(str(other)) <= _SHOWN_CHARS else str(other)[:_SHOWN_CHARS] + "..."
+        advice = "remove it" if rule.action == other.action else "move it above that line, or remove it"
+        yield PolicyWarning(f"this rule never decides: line {other_line} covers it ({shown}); {advice}", line)
+
+
+def _oddities(rule: Rule) -> Iterator[str]:
+    """Parts of a rule that can never match, or that match more than they seem to."""
+    kinds = rule.kinds()
+    families = {family for _, family in kinds}
+    alive = {proto for proto, _ in kinds}
+    for proto in rule.protos:
+        if proto not in alive:
+            untyped = rule.icmp_types and not rule.type_numbers(proto)
+            reason = "it has none of these ICMP types" if untyped else "the addresses are not of its family"
+            yield f"'{protocol_name(proto)}' never matches here: {reason}"
+    for word, addrs in (("from", rule.src.addrs), ("to", rule.dst.addrs)):
+        if addrs is None:
+            continue
+        listed = {span.family for span in addrs.spans}
+        idle = [family for family in listed - families if addrs.ranges(family)]
+        if idle:
+            only = f"IPv{10 - idle[0]}"
+            yield f"the IPv{idle[0]} addresses of '{word}' have no effect: the rest of the rule is {only}"
+        elif addrs.negated and len(listed) == 1 and families == {4, 6}:
+            yield _negation(word, addrs, 10 - min(listed))
+    for word, names in (("on", rule.on), ("via", rule.via)):
+        if names and not names.negated and LOOPBACK in names.patterns:
+            yield f"'{word} {LOOPBACK}' never matches: the loopback interface is never filtered"
+
+
+def _negation(word: str, addrs: Addrs, other: int) -> str:
+    """`other` is the family that the list does not speak of."""
+    everything = "0.0.0.0/0" if other == 4 else "::/0"
+    return f"'{word} {addrs}' matches every IPv{other} address; to leave those out, add '{everything}' to it"
+
+
+def _problem(policy: Policy, statement: Statement, message: str, hint: str | None = None) -> Problem:
+    """A problem of a whole statement, shown at its first word."""
+    text = statement.source
+    start = len(text) - len(text.lstrip())
+    return Problem(policy.name, statement.line, start + 1, len(text[start:].split()[0]), text, message, hint)

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: MIT
+# Completion of fw for bash. Nothing is run but `ls`: it answers at once, and works without root.
+
+_fw_interfaces() { command ls /sys/class/net 2>/dev/null; }
+_fw_namespaces() { command ls /run/netns 2>/dev/null; }
+
+_fw() {
+    local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} word command= verb= words= i
+    COMPREPLY=()
+    for ((i = 1; i < COMP_CWORD; i++)); do
+        word=${COMP_WORDS[i]}
+        if [[ $word == --netns ]]; then
+            ((i++))
+        elif [[ $word != -* ]]; then
+            if [[ -z $command ]]; then command=$word; elif [[ -z $verb ]]; then verb=$word; fi
+        fi
+    done
+
+    local commands="status load unload upgrade apply check show mode default option options rule rules flow flows
+        log doctor version"
+    local rule="in out forward on via from to any not port tcp udp icmp icmp6 sctp gre esp ah proto icmp-type log
+        comment"
+    local filters="--proto --address --port --state --rule --iface"
+    local change="--yes --runtime --dry-run"
+
+    case $previous in
+        --netns) words=$(_fw_namespaces) ;;
+        --iface | on | via) words=$(_fw_interfaces) ;;
+        --attach) words="auto tcx clsact" ;;
+        --proto) words="tcp udp icmp icmp6 sctp gre esp ah" ;;
+        --state)
+            words="syn_sent syn_recv established fin_wait last_ack time_wait closed one_way two_way"
+            ;;
+        *)
+            case $command in
+                "") words="$commands --version --json" ;;
+                load) words="$(_fw_interfaces) --attach --observe --yes" ;;
+                unload) words="$(_fw_interfaces) --all" ;;
+                upgrade) words="--yes" ;;
+                apply | check)
+                    if [[ $current != -* ]]; then
+                        mapfile -t COMPREPLY < <(compgen -f -- "$current")
+                        return
+                    fi
+                    if [[ $command == apply ]]; then words=$change; else words="--json"; fi
+                    ;;
+                show) words="--saved" ;;
+                mode) words="observe enforce --yes --json" ;;
+                default)
+                    if [[ -z $verb ]]; then words="in out forward $change --json"; else words="allow drop reject $change"; fi
+                    ;;
+                option) words="$_fw_options --unset $change --json" ;;
+                options | rules | status | doctor | version) words="--json" ;;
+                rule)
+                    case $verb in
+                        "") words="list add insert delete --json" ;;
+                        list) words="--json" ;;
+                        *) words="allow drop reject $rule $change" ;;
+                    esac
+                    ;;
+                flows) words="$filters --json" ;;
+                flow)
+                    case $verb in
+                        "") words="list delete flush $filters --json" ;;
+                        list) words="$filters --json" ;;
+                        delete) words="$filters --yes" ;;
+                        flush) words="--yes" ;;
+                    esac
+                    ;;
+                log) words="--follow -n --reason --address --proto --json" ;;
+            esac
+            words="$words --netns --help"
+            ;;
+    esac
+    mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
+}
+
+_fw_options="flows.max flows.embryonic timeout.tcp-syn timeout.tcp-established timeout.tcp-fin timeout.tcp-closed
+    timeout.udp-one-way timeout.udp timeout.icmp timeout.other load.grace reject.rate log.rate builtin.arp
+    builtin.pppoe builtin.eapol builtin.lldp builtin.stp builtin.nd builtin.mld builtin.igmp builtin.dhcp
+    builtin.dhcp6"
+
+complete -F _fw fw

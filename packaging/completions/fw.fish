@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: MIT
+# Completion of fw for fish. Nothing is run but `ls`: it answers at once, and works without root.
+
+function __fw_interfaces
+    command ls /sys/class/net 2>/dev/null
+end
+
+function __fw_namespaces
+    command ls /run/netns 2>/dev/null
+end
+
+set -l change apply default option rule
+set -l json status check mode default option options rule rules flow flows log doctor version
+set -l flows flow flows
+set -l with __fish_seen_subcommand_from
+
+complete -c fw -f
+complete -c fw -l netns -x -a '(__fw_namespaces)' -d 'Act in this network namespace'
+complete -c fw -s h -l help -d 'Explain'
+
+complete -c fw -n __fish_use_subcommand -l version -d 'Show the version'
+complete -c fw -n __fish_use_subcommand -a status -d 'Mode, interfaces, flows, reasons'
+complete -c fw -n __fish_use_subcommand -a load -d 'Protect interfaces with the saved policy'
+complete -c fw -n __fish_use_subcommand -a unload -d 'Stop protecting interfaces'
+complete -c fw -n __fish_use_subcommand -a upgrade -d 'Replace the running programs, keeping flows'
+complete -c fw -n __fish_use_subcommand -a apply -d 'Put a policy file in force and save it'
+complete -c fw -n __fish_use_subcommand -a check -d 'Say what is wrong with a policy file'
+complete -c fw -n __fish_use_subcommand -a show -d 'Print the policy in force as a file'
+complete -c fw -n __fish_use_subcommand -a mode -d 'Show or set whether packets are dropped'
+complete -c fw -n __fish_use_subcommand -a default -d 'What happens where no rule matches'
+complete -c fw -n __fish_use_subcommand -a option -d 'List options, show one, or set it'
+complete -c fw -n __fish_use_subcommand -a options -d 'List options'
+complete -c fw -n __fish_use_subcommand -a rule -d 'List, add, insert and delete rules'
+complete -c fw -n __fish_use_subcommand -a rules -d 'List the rules and what they decided'
+complete -c fw -n __fish_use_subcommand -a flow -d 'List, delete and flush connections'
+complete -c fw -n __fish_use_subcommand -a flows -d 'List the live flows'
+complete -c fw -n __fish_use_subcommand -a log -d 'Show the last drops'
+complete -c fw -n __fish_use_subcommand -a doctor -d 'Check this machine'
+complete -c fw -n __fish_use_subcommand -a version -d 'Show versions'
+
+complete -c fw -n "$with $json" -l json -d 'Print JSON'
+complete -c fw -n "$with $change" -l runtime -d 'Do not save'
+complete -c fw -n "$with $change" -l dry-run -d 'Only show what would change'
+complete -c fw -n "$with $change load upgrade mode flow" -s y -l yes -d 'Even if it cuts this connection'
+
+complete -c fw -n "$with load unload" -a '(__fw_interfaces)'
+complete -c fw -n "$with load" -l attach -x -a 'auto tcx clsact' -d 'How to attach'
+complete -c fw -n "$with load" -l observe -d 'Drop nothing'
+complete -c fw -n "$with unload" -l all -d 'Everything'
+complete -c fw -n "$with show" -l saved -d 'The saved policy'
+complete -c fw -n "$with apply check" -F
+complete -c fw -n "$with mode" -a 'observe enforce'
+complete -c fw -n "$with default" -a 'in out forward allow drop reject'
+complete -c fw -n "$with option" -l unset -d 'The default'
+complete -c fw -n "$with option" -a 'flows.max flows.embryonic timeout.tcp-syn timeout.tcp-established timeout.tcp-fin \
+    timeout.tcp-closed timeout.udp-one-way timeout.udp timeout.icmp timeout.other load.grace reject.rate log.rate \
+    builtin.arp builtin.pppoe builtin.eapol builtin.lldp builtin.stp builtin.nd builtin.mld builtin.igmp builtin.dhcp \
+    builtin.dhcp6'
+complete -c fw -n "$with rule; and not $with list add insert delete" -a 'list add insert delete'
+complete -c fw -n "$with rule; and $with add insert delete" -a 'allow drop reject in out forward on via from to any not \
+    port tcp udp icmp icmp6 sctp gre esp ah proto icmp-type log comment'
+complete -c fw -n "$with flow; and not $with list delete flush" -a 'list delete flush'
+complete -c fw -n "$with $flows log" -s p -l proto -x -a 'tcp udp icmp icmp6 sctp gre esp ah' -d Protocol
+complete -c fw -n "$with $flows log" -s a -l address -x -d 'Address or prefix of either end'
+complete -c fw -n "$with $flows" -l port -x -d 'Port of either end'
+complete -c fw -n "$with $flows" -s r -l rule -x -d 'Id of the rule that admitted it'
+complete -c fw -n "$with $flows" -s i -l iface -x -a '(__fw_interfaces)' -d 'Interface of either side'
+complete -c fw -n "$with $flows" -s s -l state -x -a 'syn_sent syn_recv established fin_wait last_ack time_wait closed one_way two_way' \
+    -d State
+complete -c fw -n "$with log" -s f -l follow -d 'Go on with new ones'
+complete -c fw -n "$with log" -s n -x -d 'The last so many'
+complete -c fw -n "$with log" -l reason -x -d Reason

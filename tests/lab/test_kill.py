@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: MIT
+"""`fw` killed before each system call in turn: always one whole ruleset in force, files whole, flows alive."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.lab import killer
+from tests.lab.attachment import pins, programs, protect
+from tests.lab.lab import PairLab
+from tests.lab.traffic import Stream
+from tests.lab.wait import until
+
+pytestmark = [pytest.mark.alone, pytest.mark.timeout(900)]
+
+LOCK = ".lock"
+"""Counting begins when fw opens its lock file."""
+
+COMMON = """protect eth0
+option load.grace 0s
+default in reject
+default out allow
+allow in tcp to port 80
+"""
+RULESETS = {
+    81: COMMON + "allow in tcp to port 81\n",
+    82: COMMON + "# the other one\nallow in tcp to port 82\n",
+}
+"""Two policies, known by the one port that only they open."""
+
+
+def open_port(pair: PairLab) -> int:
+    """Which of the two rulesets is in force, judged by its effect: one port is open, the other is refused."""
+    answers = []
+    for port in RULESETS:
+        try:
+            stream = pair.client.connect(pair.server.v4, port)
+            stream.close(reset=True)
+            answers.append(port)
+        except ConnectionRefusedError:
+            pass
+    assert len(answers) == 1, f"ports {answers} are open: neither ruleset is whole"
+    return answers[0]
+
+
+def calls_of(report: killer.Report) -> str:
+    return ", ".join(f"{n}:{call}" for n, call in enumerate(report.calls, 1))
+
+
+@pytest.fixture
+def stream(pair: PairLab) -> Stream:
+    """A connection that every kill must leave alive. Ports 81 and 82 listen too."""
+    for port in (80, *RULESETS):
+        pair.server.listen(port)
+    return pair.client.connect(pair.server.v4, 80)
+
+
+def test_apply_is_whole_or_not_at_all(
+    pair: PairLab, stream: Stream, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = {port: tmp_path / f"{port}.fw" for port in RULESETS}
+    for port, text in RULESETS.items():
+        files[port].write_text(text)
+    protect(pair.server, RULESETS[81])
+
+    def apply(port: int) -> list[str]:
+        return pair.server.fw_words("apply", str(files[port]), way="nsenter")
+
+    whole = killer.count(apply(82), LOCK)
+    assert whole.exit_status == 0 and open_port(pair) == 82
+    places = len(whole.calls)
+    outcomes = []
+    now = 82
+    for n in range(1, places + 1):
+        wanted = 81 if now == 82 else 82
+        assert killer.run_killed_at(apply(wanted), n, LOCK) or n == places
+        stream.echo(b"after kill %d" % n)
+        in_force, saved = open_port(pair), pair.server.policy_file.read_text()
+        assert pair.server.fw("show").stdout == RULESETS[in_force], f"killed before call {n}"
+        assert saved in RULESETS.values(), (
+            f"killed before call {n}: the file is neither the old nor the new one"
+        )
+        outcomes.append("new" if in_force == wanted else "old")
+        pair.server.fw("apply", str(files[wanted]))
+        assert open_port(pair) == wanted and pair.server.policy_file.read_text() == RULESETS[wanted]
+        now = wanted
+    left = [path.name for path in pair.server.policy_file.parent.iterdir()]
+    with capsys.disabled():
+        print(
+            f"\nfw apply: killed before each of {places} system calls that change anything "
+            f"({whole.passed_over} others passed over); old ruleset {outcomes.count('old')} times, "
+            f"new {outcomes.count('new')} times"
+        )
+    assert outcomes[0] == "old" and outcomes[-1] == "new", calls_of(whole)
+    assert outcomes == sorted(outcomes, reverse=True), "once it is in force it stays in force"
+    assert left == ["rules.fw"], "no temporary file is left after the next apply"
+
+
+def test_load_protects_wholly_or_can_be_done_again(
+    pair: PairLab, stream: Stream, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """First load, killed at every call: what is attached has a policy; the next load and unload put all right."""
+    pair.server.save_policy(RULESETS[81])
+    load = pair.server.fw_words("load", "eth0", way="nsenter")
+    whole = killer.count(load, LOCK)
+    assert whole.exit_status == 0
+    pair.server.fw("unload --all")
+    pair.server.save_policy(RULESETS[81])
+    stride = max(1, len(whole.calls) // 60)
+    places = range(1, len(whole.calls), stride)
+    for n in places:
+        assert killer.run_killed_at(load, n, LOCK)
+        stream.echo(b"after kill %d" % n)
+        attached = programs(pair.server, "eth0")
+        if attached["ingress"]:
+            assert open_port(pair) == 81, f"killed before call {n}: attached without its policy"
+        pair.server.fw("load", "eth0")
+        assert open_port(pair) == 81
+        stream.echo(b"loaded again")
+        pair.server.fw("unload", "--all")
+        assert not pins(pair.server) and not any(programs(pair.server, "eth0").values()), f"after kill {n}"
+        pair.server.save_policy(RULESETS[81])
+    with capsys.disabled():
+        print(
+            f"\nfw load: killed before {len(places)} of {len(whole.calls)} system calls that change anything"
+        )
+
+
+def test_unload_can_be_done_again(pair: PairLab, stream: Stream) -> None:
+    pair.server.save_policy(RULESETS[81])
+    unload = pair.server.fw_words("unload", "--all", way="nsenter")
+    n = 0
+    killed = True
+    while killed:
+        n += 1
+        pair.server.save_policy(RULESETS[81])
+        pair.server.fw("load", "eth0")
+        killed = killer.run_killed_at(unload, n, LOCK)
+        stream.echo(b"after kill %d" % n)
+        pair.server.fw("unload", "--all", check=False)
+        assert not pins(pair.server) and not any(programs(pair.server, "eth0").values()), f"after kill {n}"
+    assert n > 3
+
+
+def test_a_killed_fw_leaves_no_lock(pair: PairLab, stream: Stream) -> None:
+    protect(pair.server, RULESETS[81])
+    holder = pair.server.popen(["flock", str(lock_file(pair)), "sleep", "1000"])
+    until(lambda: holder.poll() is None and busy(pair), what="the lock taken")
+    holder.kill()
+    holder.wait()
+    until(lambda: pair.server.fw("mode observe", check=False).returncode == 0, what="the lock free again")
+
+
+def lock_file(pair: PairLab) -> Path:
+    (directory,) = pins(pair.server)
+    return Path("/run/fw", directory.name + LOCK)
+
+
+def busy(pair: PairLab) -> bool:
+    return pair.server.run(f"flock --nonblock {lock_file(pair)} true", check=False).returncode != 0

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: MIT
+"""Loading and unloading: beside the programs of others, again and again, and away without a trace."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.lab.attachment import drops, flows, pins, programs, protect, reasons
+from tests.lab.host import Way
+from tests.lab.lab import PairLab, RouterLab
+from tests.lab.traffic import pings, reaches
+
+WEB = """
+    default in drop
+    default out allow
+    allow in tcp to port 80
+"""
+
+
+def filters(pair: PairLab) -> str:
+    return pair.server.run("tc filter show dev eth0 ingress").stdout
+
+
+def test_fw_stands_before_others_and_leaves_them_alone(pair: PairLab, attach: str) -> None:
+    pair.server.run("tc qdisc add dev eth0 clsact")
+    pair.server.run("tc filter add dev eth0 ingress pref 50 protocol all matchall action pass")
+    before = filters(pair)
+    protect(pair.server, WEB, "eth0", attach=attach)
+    assert not pings(pair.client, pair.server.v4), "an accepting filter of others does not let anything by us"
+    pair.server.listen(80)
+    assert reaches(pair.client, pair.server.v4, 80)
+    pair.server.fw("unload --all")
+    assert filters(pair) == before
+    assert "clsact" in pair.server.run("tc qdisc show dev eth0").stdout, "the qdisc was theirs"
+
+
+def test_others_after_us_are_still_asked(pair: PairLab, attach: str) -> None:
+    """What we pass, a later filter may drop."""
+    pair.server.listen(80)
+    protect(pair.server, WEB, "eth0", attach=attach)
+    assert reaches(pair.client, pair.server.v4, 80)
+    pair.server.run("tc qdisc add dev eth0 clsact", check=False)
+    pair.server.run("tc filter add dev eth0 ingress pref 99 protocol ip matchall action drop")
+    assert not reaches(pair.client, pair.server.v4, 80)
+
+
+def test_nothing_is_left_after_unload(pair: PairLab, attach: str) -> None:
+    qdiscs = pair.server.run("tc qdisc show dev eth0").stdout
+    protect(pair.server, WEB, "eth0", attach=attach)
+    assert programs(pair.server, "eth0") == {"ingress": ["fw_ingress"], "egress": ["fw_egress"]}
+    pair.server.fw("unload --all")
+    assert programs(pair.server, "eth0") == {"ingress": [], "egress": []}
+    assert pair.server.run("tc qdisc show dev eth0").stdout == qdiscs
+    assert not pins(pair.server)
+    assert pair.server.fw("status", check=False).returncode == 3
+    assert pair.server.fw("unload --all", check=False).returncode in (0, 3)
+
+
+def test_loading_twice_changes_nothing(pair: PairLab, attach: str) -> None:
+    pair.server.listen(80)
+    protect(pair.server, WEB, "eth0", attach=attach)
+    stream = pair.client.connect(pair.server.v4, 80)
+    before = programs(pair.server, "eth0"), pair.server.fw_json("status")["generation"]
+    pair.server.fw("load", "eth0", "--attach", attach)
+    pair.server.fw("load")
+    assert (programs(pair.server, "eth0"), pair.server.fw_json("status")["generation"]) == before
+    stream.echo()
+    assert len(flows(pair.server, dport=80)) == 1
+
+
+def test_the_protect_line_follows_load_and_unload(lab: RouterLab) -> None:
+    protect(lab.router, "# mine\ndefault in drop\ndefault out allow", "wan0")
+    lab.router.fw("load lan0")
+    text = lab.router.policy_file.read_text()
+    assert text.startswith("# mine\n") and "wan0" in text and "lan0" in text
+    lab.router.fw("unload wan0")
+    assert "wan0" not in lab.router.policy_file.read_text()
+    assert [i["name"] for i in lab.router.fw_json("status")["interfaces"]] == ["lan0"]
+    assert pings(lab.server, lab.router.v4)
+
+
+def test_upgrade_keeps_every_flow(pair: PairLab, attach: str) -> None:
+    pair.server.listen(80)
+    protect(pair.server, "option load.grace 0s\n" + WEB, "eth0", attach=attach)
+    streams = [pair.client.connect(pair.server.v4, 80) for _ in range(100)]
+    streams[0].become("busy")
+    before = reasons(pair.server)
+    pair.server.fw("upgrade")
+    for stream in streams[1:]:
+        stream.echo(b"after the upgrade")
+    assert streams[0].rounds() > 0
+    assert len(flows(pair.server, dport=80)) == 100
+    after = reasons(pair.server)
+    for name in ("no_flow", "revoked", "pickup", "no_policy", "default_drop"):
+        assert after[name] == before[name], name
+    assert programs(pair.server, "eth0") == {"ingress": ["fw_ingress"], "egress": ["fw_egress"]}
+
+
+@pytest.mark.parametrize("way", ["exec", "netns", "nsenter"])
+def test_a_namespace_is_itself_however_it_is_entered(pair: PairLab, way: Way) -> None:
+    """Loaded one way, seen and changed the others."""
+    pair.server.save_policy("protect eth0\ndefault in drop\ndefault out allow\n")
+    pair.server.fw("load", way=way)
+    others: tuple[Way, ...] = ("exec", "netns", "nsenter")
+    for number, other in enumerate(others):
+        assert "eth0" in pair.server.fw("status", way=other).stdout
+        pair.server.fw("rule", "add", *f"allow in tcp to port {80 + number}".split(), way=other)
+    assert len(pair.server.fw_json("rule list")["rules"]) >= 3
+    assert pair.server.policy_file.read_text().count("allow in tcp") == 3
+    assert pair.client.fw("status", check=False).returncode == 3, "the other namespace has nothing loaded"
+
+
+def test_the_first_load_writes_a_starter_file(pair: PairLab) -> None:
+    done = pair.server.fw("load eth0")
+    text = pair.server.policy_file.read_text()
+    assert "protect eth0" in text and "default in drop" in text
+    assert "default in drop" in done.stdout + done.stderr
+    assert not pings(pair.client, pair.server.v4)
+    assert drops(pair.server, dst=pair.server.v4, reason="default_drop")

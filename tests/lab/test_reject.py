@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: MIT
+"""What `reject` answers, as the sockets of the other side understand it and as it looks on the wire."""
+
+from __future__ import annotations
+
+import errno
+import time
+
+import pytest
+
+from tests import packets as p
+from tests.lab.attachment import protect, reasons
+from tests.lab.conftest import address, any_address
+from tests.lab.lab import PairLab, RouterLab
+from tests.lab.wait import until
+
+REJECT = """
+    default in reject
+    default forward reject
+    default out allow
+"""
+PROHIBITED = {"ipv4": errno.EHOSTUNREACH, "ipv6": errno.EACCES}
+"""What a socket is told of ICMP 3/13 (net/ipv4/icmp.c, icmp_err_convert) and ICMPv6 1/1 (net/ipv6/icmp.c)."""
+
+
+def test_tcp_is_refused_at_once(pair: PairLab, family: str, attach: str) -> None:
+    pair.server.listen(80, any_address(family))
+    protect(pair.server, REJECT, "eth0", attach=attach)
+    began_s = time.monotonic()
+    with pytest.raises(ConnectionRefusedError):
+        pair.client.connect(address(pair.server, family), 80)
+    assert time.monotonic() - began_s < 1
+    assert reasons(pair.server)["default_reject"] == 1
+
+
+def test_udp_and_ping_hear_that_it_is_prohibited(pair: PairLab, family: str, attach: str) -> None:
+    server = address(pair.server, family)
+    pair.server.udp(53, any_address(family), echo=True)
+    protect(pair.server, REJECT, "eth0", attach=attach)
+    socket = pair.client.udp(address=any_address(family))
+    socket.connect(server, 53)
+    socket.send(b"?")
+    with pytest.raises(OSError) as heard:
+        socket.recv()
+    assert heard.value.errno == PROHIBITED[family]
+    with pytest.raises(OSError) as heard:
+        pair.client.ping(server)
+    assert heard.value.errno == PROHIBITED[family]
+
+
+def test_the_answers_are_right_to_the_last_bit(pair: PairLab, family: str) -> None:
+    client, server = address(pair.client, family), address(pair.server, family)
+    protect(pair.server, REJECT, "eth0")
+    wire = pair.client.wire("eth0")
+    to = pair.server.macs["eth0"]
+
+    wire.send_to(to, p.ip(client, server, p.tcp(4000, 80, "S", b"early", seq=1000, options=p.mss(1400))))
+    reset = wire.catch(lambda packet: packet.dport == 4000)
+    assert (reset.flags, reset.seq, reset.ack, reset.sport) == ("RA", 0, 1006, 80)
+    assert reset.sums_right and reset.src == server and reset.src_mac == to
+
+    wire.send_to(to, p.ip(client, server, p.tcp(4001, 80, "A", seq=1000, ack=77)))
+    reset = wire.catch(lambda packet: packet.dport == 4001)
+    assert (reset.flags, reset.seq) == ("R", 77) and reset.sums_right
+
+    question = p.ip(client, server, p.udp(4002, 53, b"question" * 20))
+    wire.send_to(to, question)
+    error = wire.catch(lambda packet: packet.is_icmp_error)
+    assert (error.icmp_type, error.icmp_code) == ((3, 13) if family == "ipv4" else (1, 1))
+    assert error.sums_right and error.src == server and error.quoted is not None
+    assert (error.quoted.src, error.quoted.sport, error.quoted.dport) == (client, 4002, 53)
+
+
+def test_some_things_are_never_answered(pair: PairLab, family: str) -> None:
+    """RFC 1122 section 3.2.2 and RFC 4443 section 2.4: nothing about errors, multicast, later fragments."""
+    client, server = address(pair.client, family), address(pair.server, family)
+    protect(pair.server, REJECT, "eth0")
+    wire, to = pair.client.wire("eth0"), pair.server.macs["eth0"]
+    groups = {"ipv4": ("224.0.0.77", "01:00:5e:00:00:4d"), "ipv6": ("ff02::4d", "33:33:00:00:00:4d")}
+    group, group_mac = groups[family]
+    silent = [
+        (to, p.ip(client, server, p.icmp_error(p.ip(server, client, p.udp(1, 2))))),
+        (to, p.ip(client, server, p.tcp(4000, 80, "R"))),
+        (group_mac, p.ip(client, group, p.udp(5000, 5000, b"to all"))),
+        (to, p.fragments(p.ip(client, server, p.udp(1, 7, bytes(3000))), 1000)[1]),
+    ]
+    if family == "ipv4":
+        silent.append(("ff:ff:ff:ff:ff:ff", p.ip(client, "192.0.2.255", p.udp(5000, 5000, b"to all"))))
+    before = sum(reasons(pair.server).values())
+    for mac, packet in silent:
+        wire.send_to(mac, packet)
+    until(lambda: sum(reasons(pair.server).values()) >= before + len(silent), what="all of them judged")
+    assert wire.caught(lambda packet: packet.is_icmp_error or packet.proto == p.TCP) == []
+
+
+def test_what_goes_out_is_refused_to_our_own_programs(pair: PairLab, family: str, attach: str) -> None:
+    client = address(pair.client, family)
+    pair.client.listen(25, any_address(family))
+    protect(
+        pair.server,
+        "default in drop\ndefault out allow\nreject out tcp, udp to port 25",
+        "eth0",
+        attach=attach,
+    )
+    with pytest.raises(ConnectionRefusedError):
+        pair.server.connect(client, 25)
+    socket = pair.server.udp(address=any_address(family))
+    socket.connect(client, 25)
+    socket.send(b"?")
+    with pytest.raises(OSError) as heard:
+        socket.recv()
+    assert heard.value.errno == PROHIBITED[family]
+
+
+def test_a_router_answers_for_what_is_behind_it(lab: RouterLab, family: str, attach: str) -> None:
+    lab.client.listen(80, any_address(family))
+    protect(lab.router, REJECT, "wan0", attach=attach)
+    with pytest.raises(ConnectionRefusedError):
+        lab.server.connect(address(lab.client, family), 80)
+    with pytest.raises(ConnectionRefusedError):
+        lab.client.connect(address(lab.server, family), 80)
+
+
+def test_answers_are_rationed(pair: PairLab) -> None:
+    """A flood of questions is not amplified into a flood of answers."""
+    protect(pair.server, REJECT, "eth0")
+    wire = pair.client.wire("eth0")
+    flood = [p.ip(pair.client.v4, pair.server.v4, p.udp(port, 53)) for port in range(10_000, 15_000)]
+    wire.send_to(pair.server.macs["eth0"], *flood)
+    until(lambda: reasons(pair.server)["default_reject"] == len(flood), what="all of them judged")
+    answers = wire.caught(lambda packet: packet.is_icmp_error)
+    assert 1 <= len(answers) < len(flood) // 2

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: MIT
+"""What a change of rules does to flows that are running: what it should, at their next packet, and no more."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.lab import traffic
+from tests.lab.attachment import flows, protect, reasons
+from tests.lab.conftest import address, any_address
+from tests.lab.lab import PairLab, RouterLab
+from tests.lab.traffic import Stream, all_busy, answered
+
+WEB = """
+    option load.grace 0s
+    default in drop
+    default out allow
+    allow in tcp to port 80
+    allow in udp to port 53
+"""
+HOME = """
+    option load.grace 0s
+    default in drop
+    default forward drop
+    default out allow
+    allow forward on lan0 via wan0
+"""
+
+
+@pytest.mark.timeout(180)
+def test_an_unrelated_change_under_a_thousand_flows_loses_none(pair: PairLab, attach: str) -> None:
+    pair.server.listen(80)
+    protect(pair.server, WEB, "eth0", attach=attach)
+    streams = [pair.client.connect(pair.server.v4, 80) for _ in range(1000)]
+    busy, silent = streams[:50], streams[50:]
+    for stream in busy:
+        stream.become("busy")
+    rules_before = {flow["sport"]: flow["rule"] for flow in flows(pair.server, proto="tcp", dport=80)}
+    assert len(rules_before) == 1000
+
+    pair.server.fw("rule insert 1 drop in tcp to port 81")
+    pair.server.fw("rule add allow in tcp to port 8080")
+    pair.server.fw("rule delete drop in tcp to port 81")
+
+    all_busy(busy)
+    for stream in silent:
+        stream.echo(b"after the changes")
+    rules_after = {flow["sport"]: flow["rule"] for flow in flows(pair.server, proto="tcp", dport=80)}
+    assert rules_after == rules_before
+    counted = reasons(pair.server)
+    assert counted["revoked"] == counted["no_flow"] == counted["pickup"] == 0
+
+
+def silenced(speaker: Stream, listener: Stream) -> bool:
+    speaker.send(b"still there?")
+    return not answered(lambda: listener.recv(1, traffic.SILENCE_S))
+
+
+@pytest.mark.parametrize("first", ["client", "server"])
+def test_a_deleted_rule_ends_its_connections_at_the_next_packet(
+    pair: PairLab, family: str, attach: str, first: str
+) -> None:
+    listener = pair.server.listen(80, any_address(family), mode="hold")
+    protect(pair.server, WEB, "eth0", attach=attach)
+    ours = pair.client.connect(address(pair.server, family), 80)
+    theirs = listener.accepted(ours.local)
+    ours.send(b"hello")
+    assert theirs.recv(5) == b"hello"
+    pair.server.fw("rule delete allow in tcp to port 80")
+    assert silenced(ours, theirs) if first == "client" else silenced(theirs, ours)
+    assert reasons(pair.server)["revoked"] >= 1
+
+
+@pytest.mark.parametrize("first", ["client", "server"])
+def test_a_forwarded_connection_ends_with_its_rule(
+    lab: RouterLab, family: str, attach: str, first: str
+) -> None:
+    listener = lab.server.listen(80, any_address(family), mode="hold")
+    protect(lab.router, HOME, "wan0", "lan0", attach=attach)
+    ours = lab.client.connect(address(lab.server, family), 80)
+    theirs = listener.accepted(ours.local)
+    lab.router.fw("rule delete allow forward on lan0 via wan0")
+    assert silenced(ours, theirs) if first == "client" else silenced(theirs, ours)
+
+
+def test_a_udp_conversation_ends_with_its_rule(pair: PairLab, family: str) -> None:
+    server = address(pair.server, family)
+    pair.server.udp(53, any_address(family), echo=True)
+    protect(pair.server, WEB, "eth0")
+    socket = pair.client.udp(address=any_address(family))
+    for _ in range(3):
+        assert socket.ask(server, 53) == b"what?"
+    pair.server.fw("rule delete allow in udp to port 53")
+    assert not answered(lambda: socket.ask(server, 53, timeout_s=traffic.SILENCE_S))
+
+
+def test_a_changed_default_reaches_running_flows(pair: PairLab, family: str) -> None:
+    client = address(pair.client, family)
+    pair.client.listen(7, any_address(family))
+    protect(pair.server, WEB, "eth0")
+    stream = pair.server.connect(client, 7)
+    stream.echo()
+    pair.server.fw("default out drop --yes")
+    stream.send(b"still there?")
+    assert not answered(lambda: stream.recv(1, traffic.SILENCE_S))
+
+
+def test_another_rule_that_allows_it_keeps_a_connection(pair: PairLab) -> None:
+    """The rule that admitted it is deleted, a later one would admit it too: it lives on under that one."""
+    pair.server.listen(80)
+    protect(pair.server, WEB + "allow in tcp to port 1-100", "eth0")
+    stream = pair.client.connect(pair.server.v4, 80)
+    stream.echo()
+    (before,) = flows(pair.server, dport=80)
+    pair.server.fw("rule delete allow in tcp to port 80")
+    stream.echo(b"under the other rule")
+    (after,) = flows(pair.server, dport=80)
+    assert after["rule"] != before["rule"]
+    rules = {rule["id"]: rule["text"] for rule in pair.server.fw_json("rule list")["rules"]}
+    assert rules[after["rule"]] == "allow in tcp to port 1-100"
+
+
+def test_a_deleted_flow_must_be_opened_again(pair: PairLab) -> None:
+    pair.server.listen(80)
+    protect(pair.server, WEB, "eth0")
+    kept, lost = (pair.client.connect(pair.server.v4, 80) for _ in range(2))
+    pair.server.fw(f"flow delete --port {lost.local[1]}")
+    kept.echo()
+    lost.send(b"still there?")
+    assert not answered(lambda: lost.recv(1, traffic.SILENCE_S))
+    pair.server.fw("flow flush")
+    kept.send(b"still there?")
+    assert not answered(lambda: kept.recv(1, traffic.SILENCE_S))

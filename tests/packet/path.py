@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: MIT
+"""The packet path in a scratch copy: one packet in, its verdict and its one reason out.
+
+    wan, 192.0.2.1/24, 2001:db8:1::1/64 ── this host ── lan, 10.0.0.1/24, 2001:db8:2::1/64
+    default routes by wan; forwarding on; both interfaces protected (slots 1 and 2)
+
+The programs are the real ones, run by BPF_PROG_TEST_RUN; what the hook would say of the packet comes from env_map.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+import os
+import socket
+import struct
+import subprocess
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple, Self
+
+from firewall import abi, clock
+from firewall.bpfmap import F_INNER_MAP, Map, MapType, create_map
+from firewall.bpfobject import Object
+from firewall.compile import compile_policy
+from firewall.document import Document, place
+from firewall.policy import parse_policy
+
+OBJECT = Path(__file__).resolve().parents[2] / "build" / "fw.bpf.o"
+ANSWER_MARK = 0x5EED1234
+PASS, SHOT, REDIRECT = 0xFFFFFFFF, 2, 7
+_names = itertools.count()
+_libc = ctypes.CDLL(None, use_errno=True)
+_CLONE_NEWNET = 0x40000000
+
+
+class Verdict(NamedTuple):
+    """reason: the one that was counted; action: what the hook was told; out: the frame as the program left it."""
+
+    reason: str
+    action: int
+    out: bytes
+
+    @property
+    def passed(self) -> bool:
+        return self.action == PASS
+
+
+class Namespace:
+    """A network namespace that this process enters, with wan and lan as drawn above."""
+
+    def __init__(self) -> None:
+        self.name = f"fwt-path-{os.getpid()}-{next(_names)}"
+        self._home = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+
+    def __enter__(self) -> Self:
+        self._ip("netns", "add", self.name)
+        try:
+            self._enter(f"/run/netns/{self.name}")
+            for name, four, six in (
+                ("wan", "192.0.2.1/24", "2001:db8:1::1/64"),
+                ("lan", "10.0.0.1/24", "2001:db8:2::1/64"),
+            ):
+                self._ip("link", "add", name, "type", "veth", "peer", "name", name + "-far")
+                for end in (name, name + "-far"):
+                    Path(f"/proc/sys/net/ipv6/conf/{end}/accept_dad").write_text("0")
+                    self._ip("link", "set", end, "up")
+                self._ip("addr", "add", four, "dev", name)
+                self._ip("addr", "add", six, "dev", name, "nodad")
+            self._ip("link", "set", "lo", "up")
+            self._ip("route", "add", "default", "via", "192.0.2.254")
+            self._ip("-6", "route", "add", "default", "via", "2001:db8:1::fe")
+            self._ip("route", "add", "blackhole", "203.0.113.0/25")
+            self._ip("-6", "route", "add", "unreachable", "2001:db8:bad::/48")
+            for path in ("ipv4/ip_forward", "ipv6/conf/all/forwarding"):
+                Path(f"/proc/sys/net/{path}").write_text("1")
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if _libc.setns(self._home, _CLONE_NEWNET):
+            raise OSError(ctypes.get_errno(), "setns back")
+        subprocess.run(["ip", "netns", "delete", self.name], check=False, capture_output=True)
+        os.close(self._home)
+
+    def _enter(self, path: str) -> None:
+        with open(path, "rb") as f:
+            if _libc.setns(f.fileno(), _CLONE_NEWNET):
+                raise OSError(ctypes.get_errno(), path)
+
+    @staticmethod
+    def _ip(*words: str) -> None:
+        subprocess.run(["ip", *words], check=True, capture_output=True)
+
+
+class PacketPath:
+    """Both programs with maps of their own. Inside a Namespace."""
+
+    def __init__(self) -> None:
+        self._object = Object.open(OBJECT)
+        self._object.set_rodata({"hz": clock.hz(), "answer_mark": ANSWER_MARK, "env_from_map": 1})
+        self._object.resize("flows", 1024)
+        self._object.resize("embryonic", 1024)
+        self._object.load()
+        self.maps: Mapping[str, Map] = self._object.maps
+        self.programs = self._object.programs
+        self.ifindex = {name: socket.if_nametoindex(name) for name in ("wan", "lan")}
+        self.classes = {"wan": 1, "lan": 2}
+        for name, number in self.classes.items():
+            self.interface(name, slot=number, class_id=number, flags=abi.IfaceFlags.IFACE_PROTECTED)
+        self.generation = 0
+        self._document: Document | None = None
+        self.control(generation=0)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for program in self.programs.values():
+            program.close()
+        for map_ in self.maps.values():
+            map_.close()
+        self._object.close()
+
+    def interface(self, name: str, ifindex: int | None = None, **fields: int) -> None:
+        """Write an entry of `interfaces`."""
+        if ifindex is not None:
+            self.ifindex[name] = ifindex
+        number = self.ifindex[name]
+        value = abi.Iface(ifindex=number, name=name.encode(), **fields).pack()
+        self.maps["interfaces"].update(struct.pack("=I", number), value)
+        self.maps["hooks"].update(struct.pack("=I", number % abi.Limits.HOOKS_MAX), value)
+
+    def control(self, **fields: int) -> None:
+        """Change fields of the control record; the others stay."""
+        key = struct.pack("=I", 0)
+        record = abi.Control.unpack(self.maps["control"].lookup(key) or bytes(abi.Control.SIZE))
+        for name, value in fields.items():
+            setattr(record, name, value)
+        self.maps["control"].update(key, record.pack())
+
+    def policy(self, text: str) -> None:
+        """Put a policy in force as the next generation."""
+        self.generation += 1
+        policy = parse_policy(text)
+        self._document = place(policy, text, True, self._document, abi.Limits.RULE_COUNTERS)
+        compiled = compile_policy(policy, self._document, self.classes, self.generation, clock.hz())
+        slot = struct.pack("=I", self.generation % abi.Limits.GENERATION_SLOTS)
+        size = abi.Entry.SIZE * abi.Limits.ENTRIES_PER_CHUNK
+        with create_map(MapType.ARRAY, "chunks", 4, size, len(compiled.chunks), F_INNER_MAP) as chunks:
+            for i, chunk in enumerate(compiled.chunks):
+                chunks.update(struct.pack("=I", i), chunk)
+            self.maps["classifiers"].set_inner(slot, chunks)
+        self.maps["settings"].update(slot, compiled.settings)
+        self.control(generation=self.generation)
+
+    def ingress(self, packet: bytes, on: str = "wan", **env: int) -> Verdict:
+        """A frame arrives by an interface."""
+        return self._run("fw_ingress", packet, ifindex=self.ifindex[on], **env)
+
+    def egress(self, packet: bytes, on: str = "wan", came_by: str | None = None, **env: int) -> Verdict:
+        """A frame leaves by an interface; `came_by` is None if this host sent it.
+
+        tc_index is what ingress wrote for the last packet, unless it is given.
+        """
+        if came_by:
+            env.setdefault("ingress_ifindex", self.ifindex[came_by])
+            env.setdefault("tc_index", self.tc_index())
+        return self._run("fw_egress", packet, ifindex=self.ifindex[on], **env)
+
+    def tc_index(self) -> int:
+        """What ingress wrote for the packet that it passed last."""
+        return abi.Env.unpack(self.maps["env_map"].lookup(struct.pack("=I", 0)) or b"").tc_index
+
+    def _run(self, program: str, packet: bytes, **env: int) -> Verdict:
+        self.maps["env_map"].update(struct.pack("=I", 0), abi.Env(**env).pack())
+        before = self.reasons()
+        run = self.programs[program].test_run(packet)
+        after = self.reasons()
+        counted = [name for name in after if after[name] != before[name]]
+        assert len(counted) == 1, f"counted under {counted}"
+        return Verdict(counted[0], run.retval, run.data_out)
+
+    def counters(self) -> dict[str, abi.Counter]:
+        """Packets and bytes of each reason, all CPUs together."""
+        total = {reason.name.lower(): abi.Counter() for reason in abi.Reason if reason.name != "COUNT"}
+        for value in self.maps["cpu"].lookup_percpu(struct.pack("=I", 0)):
+            for name, counter in total.items():
+                mine = abi.Counter.unpack(value, abi.Reason[name.upper()] * abi.Counter.SIZE)
+                counter.packets += mine.packets
+                counter.bytes += mine.bytes
+        return total
+
+    def reasons(self) -> dict[str, int]:
+        """Packets of each reason."""
+        return {name: counter.packets for name, counter in self.counters().items()}
+
+    def flows(self) -> Iterator[tuple[str, abi.FlowKey, abi.Flow]]:
+        """Every entry: its table, its key, itself."""
+        for table in ("flows", "embryonic"):
+            for key, value in self.maps[table].items():
+                yield table, abi.FlowKey.unpack(key), abi.Flow.unpack(value)
+
+    def the_flow(self) -> tuple[str, abi.FlowKey, abi.Flow]:
+        """The only entry."""
+        (entry,) = self.flows()
+        return entry
+
+    def age(self, seconds: float) -> None:
+        """Let every flow have been idle for that long."""
+        for table, key, flow in list(self.flows()):
+            for side in flow.side:
+                side.seen_j = max(0, side.seen_j - round(seconds * clock.hz()))
+            self.maps[table].update(key.pack(), flow.pack())
+
+    def events(self) -> list[abi.Event]:
+        """The journal, oldest first."""
+        head = self.maps["journal_head"].lookup(struct.pack("=I", 0)) or b""
+        newest = struct.unpack_from("=Q", head, 8)[0]
+        numbers = range(max(1, newest - abi.Limits.JOURNAL_SIZE + 1), newest + 1)
+        journal = self.maps["journal"]
+        return [
+            abi.Event.unpack(journal.lookup(struct.pack("=I", n % abi.Limits.JOURNAL_SIZE)) or b"")
+            for n in numbers
+        ]

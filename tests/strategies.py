@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: MIT
+"""Hypothesis strategies: rules, policies, and packets, which can lie at the edges of given rules."""
+
+from ipaddress import IPv4Address, IPv6Address
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+
+from firewall.addresses import Addrs, Span
+from firewall.evaluate import Question
+from firewall.policy import DEFAULT_ACTIONS, Policy
+from firewall.ranges import ADDRESS_MAX, PORT_MAX
+from firewall.rule import Rule
+from firewall.services import EXTENSION_HEADERS, ICMP, ICMP6, ICMP6_TYPES, ICMP_TYPES, PORT_PROTOCOLS
+from firewall.terms import ANY_END, End, IcmpType, Names, Ports
+from firewall.words import ACTIONS, SCOPES
+
+# Time limits of single examples say more about the machine than about the code.
+steady = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+IFNAMES = ("eth0", "eth1", "eth0.10", "br-lan", "wan", "wan0", "ppp0", "lo")
+PATTERNS = (*IFNAMES[:-1], "eth+", "wan+", "p+", "eth0+", "+")
+PROTOS = (1, 2, 6, 17, 47, 50, 51, 58, 89, 132, 255)
+
+_IPV4_MAPPED = range(0xFFFF << 32, 0x10000 << 32)
+
+
+def _prefix(family: int, address: int, length: int) -> Span:
+    host = (1 << ((32 if family == 4 else 128) - length)) - 1
+    return Span(family, address & ~host, address | host)
+
+
+def _addresses(family: int) -> st.SearchStrategy[int]:
+    """Few addresses that lie near each other, so that rules overlap, and any other now and then."""
+    base = int(IPv4Address("192.0.2.0")) if family == 4 else int(IPv6Address("2001:db8::"))
+    top = ADDRESS_MAX[family]
+    return st.one_of(st.integers(base, base + 16), st.sampled_from((0, 1, top - 1, top)), st.integers(0, top))
+
+
+@st.composite
+def spans(draw: st.DrawFn) -> Span:
+    family = draw(st.sampled_from((4, 6)))
+    address = draw(_addresses(family))
+    kind = draw(st.sampled_from(("host", "prefix", "range")))
+    if kind == "prefix":
+        span = _prefix(family, address, draw(st.integers(0, 32 if family == 4 else 128)))
+    else:
+        other = address if kind == "host" else draw(_addresses(family))
+        span = Span(family, min(address, other), max(address, other))
+    mapped = family == 6 and span.low in _IPV4_MAPPED and span.high in _IPV4_MAPPED
+    return Span(6, span.low, ADDRESS_MAX[6]) if mapped else span
+
+
+def addrs() -> st.SearchStrategy[Addrs]:
+    lists = st.lists(spans(), min_size=1, max_size=4, unique=True).map(tuple)
+    some = st.builds(Addrs, st.booleans(), lists)
+    return some.filter(lambda found: bool(found.ranges(4) or found.ranges(6)))
+
+
+def ports() -> st.SearchStrategy[Ports]:
+    numbers = st.one_of(st.integers(0, 24), st.integers(PORT_MAX - 2, PORT_MAX), st.integers(0, PORT_MAX))
+    pairs = st.one_of(
+        numbers.map(lambda n: (n, n)), st.tuples(numbers, numbers).map(lambda p: (min(p), max(p)))
+    )
+    lists = st.lists(pairs, min_size=1, max_size=4, unique=True).map(tuple)
+    return st.builds(Ports, st.booleans(), lists).filter(lambda found: bool(found.ranges()))
+
+
+def ends(ported: bool) -> st.SearchStrategy[End]:
+    return st.builds(End, st.none() | addrs(), st.none() | ports() if ported else st.none())
+
+
+def names() -> st.SearchStrategy[Names]:
+    lists = st.lists(st.sampled_from(PATTERNS), min_size=1, max_size=3, unique=True).map(tuple)
+    return st.builds(Names, st.booleans(), lists).filter(
+        lambda found: not (found.negated and "+" in found.patterns)
+    )
+
+
+def texts() -> st.SearchStrategy[str]:
+    letters = "az09 ,#'\\$+é\u65e5"
+    return st.sampled_from(("office", "tcp to port 22", "a, b # c")) | st.text(letters, max_size=20)
+
+
+def icmp_types(protos: tuple[int, ...]) -> st.SearchStrategy[tuple[IcmpType, ...]]:
+    known = (ICMP_TYPES if ICMP in protos else {}) | (ICMP6_TYPES if ICMP6 in protos else {})
+    byte = st.integers(0, 255)
+    named = st.sampled_from(sorted(known)).map(IcmpType)
+    numbered = st.builds(IcmpType, st.none(), byte, st.none() | byte)
+    return st.lists(named | numbered, min_size=1, max_size=4, unique=True).map(tuple)
+
+
+@st.composite
+def rules(draw: st.DrawFn) -> Rule:
+    """Any rule that the language can say."""
+    scopes = tuple(draw(st.lists(st.sampled_from(SCOPES), min_size=1, max_size=3, unique=True)))
+    kind = draw(st.sampled_from(("any", "ported", "icmp", "mixed")))
+    numbers = {"any": (0,), "ported": tuple(PORT_PROTOCOLS), "icmp": (ICMP, ICMP6)}
+    choice = st.sampled_from(numbers.get(kind, PROTOS)) | st.integers(1, 255)
+    if kind in ("ported", "icmp"):
+        choice = st.sampled_from(numbers[kind])
+    protos = tuple(draw(st.lists(choice, min_size=1, max_size=3, unique=True)))
+    protos = tuple(proto for proto in protos if proto not in EXTENSION_HEADERS) if kind != "any" else ()
+    rule = Rule(
+        action=draw(st.sampled_from(ACTIONS)),
+        scopes=scopes,
+        on=draw(st.none() | names()) if "out" not in scopes else None,
+        via=draw(st.none() | names()) if "in" not in scopes else None,
+        protos=protos,
+        src=draw(st.just(ANY_END) | ends(kind == "ported")),
+        dst=draw(st.just(ANY_END) | ends(kind == "ported")),
+        icmp_types=draw(st.just(()) | icmp_types(protos)) if kind == "icmp" else (),
+        log=draw(st.none() | texts()),
+        comment=draw(st.none() | texts().filter(bool)),
+    )
+    return rule if rule.kinds() else rule._replace(src=ANY_END, dst=ANY_END, icmp_types=())
+
+
+def policies() -> st.SearchStrategy[Policy]:
+    settings = {
+        "flows.max": st.integers(1024, 1 << 24).map(str),
+        "timeout.udp": st.sampled_from(("120s", "180s", "3m", "2h", "1d")),
+        "builtin.igmp": st.sampled_from(("on", "off")),
+    }
+    return st.builds(
+        Policy.of,
+        rules=st.lists(rules(), max_size=6),
+        defaults=st.fixed_dictionaries({scope: st.sampled_from(ACTIONS) for scope in DEFAULT_ACTIONS}),
+        options=st.fixed_dictionaries({}, optional=settings),
+        protect=st.lists(names(), max_size=2),
+    )
+
+
+@st.composite
+def questions(draw: st.DrawFn, *about: Rule) -> Question:
+    """A packet; if rules are given, one whose addresses, ports and types lie on or beside their edges."""
+    family = draw(st.sampled_from((4, 6)))
+    scope = draw(st.sampled_from(SCOPES))
+    proto = draw(
+        st.sampled_from([proto for rule in about for proto in rule.protos] or PROTOS)
+        | st.sampled_from(PROTOS)
+    )
+    build = IPv4Address if family == 4 else IPv6Address
+    number = {
+        "src": draw(_near([rule.src for rule in about], family)),
+        "dst": draw(_near([rule.dst for rule in about], family)),
+    }
+    sport, dport = (draw(_near_port([getattr(rule, end) for rule in about])) for end in ("src", "dst"))
+    icmp_type, icmp_code = draw(_near_type(proto, about))
+    return Question(
+        scope,
+        proto,
+        build(number["src"]),
+        build(number["dst"]),
+        sport if proto in PORT_PROTOCOLS else 0,
+        dport if proto in PORT_PROTOCOLS else 0,
+        icmp_type if proto in (ICMP, ICMP6) else 0,
+        icmp_code if proto in (ICMP, ICMP6) else 0,
+        draw(st.sampled_from(IFNAMES)) if scope != "out" else None,
+        draw(st.sampled_from(IFNAMES)) if scope != "in" else None,
+    )
+
+
+def _near(found: list[End], family: int) -> st.SearchStrategy[int]:
+    listed = [span for end in found if end.addrs for span in end.addrs.spans if span.family == family]
+    edges = [edge + step for span in listed for edge in (span.low, span.high) for step in (-1, 0, 1)]
+    valid = [edge for edge in edges if 0 <= edge <= ADDRESS_MAX[family]]
+    return st.sampled_from(valid) | _addresses(family) if valid else _addresses(family)
+
+
+def _near_port(found: list[End]) -> st.SearchStrategy[int]:
+    listed = [span for end in found if end.ports for span in end.ports.spans]
+    edges = [edge + step for span in listed for edge in span for step in (-1, 0, 1)]
+    valid = [edge for edge in edges if 0 <= edge <= PORT_MAX]
+    return st.sampled_from(valid) | st.integers(0, PORT_MAX) if valid else st.integers(0, PORT_MAX)
+
+
+def _near_type(proto: int, about: tuple[Rule, ...]) -> st.SearchStrategy[tuple[int, int]]:
+    byte = st.integers(0, 255)
+    if proto not in (ICMP, ICMP6):
+        return st.just((0, 0))
+    listed = [pair for rule in about for pair in rule.type_numbers(proto)] or [(8, None)]
+    types = st.sampled_from([number for number, _ in listed]) | byte
+    codes = st.sampled_from([code or 0 for _, code in listed]) | byte
+    return st.tuples(types, codes)

@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: MIT
+"""The form of the tree: linters, types, licence lines, and documents that name what exists."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SUFFIXES = {".py", ".c", ".h", ".toml", ".service", ".rules", ".bash", ".fish", ".8"}
+NAMES = {"Makefile", "_fw"}
+PYTHON_LINES_MAX = 350
+C_LINES_MAX = 300
+ONE_PLACE = {"abi.h", "abi.py"}  # layouts are written once, and generated once
+
+LINTERS = {
+    "ruff check": ["ruff", "check", "--no-cache", "."],
+    "ruff format": ["ruff", "format", "--no-cache", "--check", "."],
+    "mypy": ["mypy"],
+    "clang-format": ["clang-format", "--dry-run", "-Werror"],
+}
+
+
+def sources() -> list[Path]:
+    """Every source file of the tree, committed or about to be: by suffix, by name, or because it is a script."""
+    words = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    paths = [ROOT / name for name in listed.split("\0") if name]
+    return sorted(path for path in paths if path.is_file() and path.stat().st_size and is_source(path))
+
+
+def is_source(path: Path) -> bool:
+    if path.suffix in SUFFIXES or path.name in NAMES:
+        return True
+    return path.read_bytes()[:2] == b"#!"
+
+
+def c_files() -> list[Path]:
+    return sorted((ROOT / "bpf_src").glob("*.[ch]"))
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("name", LINTERS)
+def test_linter(name: str) -> None:
+    program, *words = LINTERS[name]
+    path = Path(sys.executable).with_name(program)
+    assert path.exists(), f"{program} is missing from {path.parent}: run `make`"
+    if program == "clang-format":
+        words += [str(path) for path in c_files()]
+    done = subprocess.run([path, *words], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{done.stdout}{done.stderr}".strip()
+
+
+def test_licence_lines() -> None:
+    wrong = []
+    for path in sources():
+        licence = "GPL-2.0-only" if path.is_relative_to(ROOT / "bpf_src") else "MIT"
+        head = path.read_text().splitlines()[:2]
+        if not any(f"SPDX-License-Identifier: {licence}" in line for line in head):
+            wrong.append(f"{path.relative_to(ROOT)}: its first lines do not say {licence}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_nothing_left_for_later() -> None:
+    words = re.compile(r"\b(" + "|".join(["TO" + "DO", "FIX" + "ME", "XX" + "X", "HA" + "CK"]) + r")\b")
+    found = [
+        f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
+        for path in sources()
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if words.search(line)
+    ]
+    assert not found, "\n".join(found)
+
+
+def test_one_subject_a_file() -> None:
+    limits = {".c": C_LINES_MAX, ".h": C_LINES_MAX, ".py": PYTHON_LINES_MAX}
+    long = [
+        f"{path.relative_to(ROOT)}: {lines} lines, at most {limits[path.suffix]}"
+        for folder in ("bpf_src", "firewall")
+        for path in sources()
+        if path.is_relative_to(ROOT / folder) and path.name not in ONE_PLACE
+        if (lines := len(path.read_text().splitlines())) > limits[path.suffix]
+    ]
+    assert not long, "\n".join(long)
+
+
+def test_ctypes_stays_in_the_bindings() -> None:
+    users = [
+        path.name
+        for path in (ROOT / "firewall").rglob("*.py")
+        if re.search(r"^\s*(import|from) ctypes", path.read_text(), re.MULTILINE)
+    ]
+    assert users
+    assert all(name.startswith(("libbpf", "libc")) for name in users), users
+
+
+def test_readme_names_targets_that_exist() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = set(re.findall(r"\bmake ([a-z]+(?:-[a-z]+)*)", _code_of(ROOT / "README.md")))
+    assert {"demo", "test"} <= named
+    assert named <= targets, f"README.md names {', '.join(sorted(named - targets))}"
+
+
+def _code_of(document: Path) -> str:
+    """What a Markdown file has in code: blocks and words between backquotes."""
+    return "\n".join(re.findall(r"```.*?```|`[^`\n]+`", document.read_text(), re.DOTALL))

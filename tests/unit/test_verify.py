@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: MIT
+"""Limits of a whole policy; what is said about contradictions and oddities is in tests/golden."""
+
+import pytest
+from hypothesis import given
+
+from firewall.expand import MAX_ENTRIES, MAX_PATTERNS, MAX_RULES
+from firewall.lang import PolicyError
+from firewall.policy import Policy, parse_policy
+from firewall.verify import PolicyWarning, verify
+from tests.strategies import policies, steady
+
+
+def refused(text: str) -> str:
+    with pytest.raises(PolicyError) as caught:
+        verify(parse_policy(text))
+    assert len(caught.value.problems) == 1
+    return str(caught.value)
+
+
+def test_rules() -> None:
+    lines = [f"allow in tcp to port {port}" for port in range(MAX_RULES)]
+    assert verify(parse_policy("\n".join(lines))) == []
+    said = refused("default in drop\n" + "\n".join(lines) + "\nallow out")
+    assert said.startswith("rules.fw:1026:1: the policy has 1025 rules; the most is 1024")
+
+
+def test_entries_name_the_widest_rule() -> None:
+    ports = ", ".join(str(port) for port in range(0, 2 * 64, 2))
+    full = f"allow in tcp from port {ports} to port {ports}"
+    assert MAX_ENTRIES == 64 * 64
+    assert verify(parse_policy(full)) == []
+    said = refused(f"allow out\n{full}\n")
+    assert said.startswith(f"rules.fw:2:1: the rules come to {MAX_ENTRIES + 1} combinations")
+    assert "this rule alone has 4096" in said
+
+
+def test_a_rule_far_too_wide_is_counted_not_built() -> None:
+    addresses = ", ".join(f"10.0.{number >> 7}.{number % 128 * 2}" for number in range(2000))
+    assert "4000000 combinations" in refused(f"allow in from {addresses} to {addresses}")
+
+
+def test_patterns() -> None:
+    names = [f"eth{number}" for number in range(MAX_PATTERNS)]
+    enough = f"allow in on {', '.join(names)}\nallow out via {names[5]}\n"
+    assert verify(parse_policy(enough)) == []
+    said = refused(f"{enough}\nallow out via not {names[0]}, wan0\n")
+    assert said.startswith("rules.fw:4:1: the rules name 64 interfaces, 'wan0' too many: the most is 63")
+
+
+def test_warnings_are_in_the_order_of_lines() -> None:
+    text = "allow in\nallow in tcp\nallow in on lo\ndefault in drop\ndefault in drop\n"
+    assert [warning.line for warning in verify(parse_policy(text))] == [2, 3, 3, 5]
+    assert isinstance(verify(parse_policy(text))[0], PolicyWarning)
+
+
+@steady
+@given(policies())
+def test_any_policy_can_be_judged(policy: Policy) -> None:
+    lines = {statement.line for statement in policy.statements}
+    assert all(warning.line in lines for warning in verify(policy))

@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: MIT
+"""`python -m tests.vm [SERIES...]`: one line for each kernel; what a failing one printed comes before it."""
+
+from __future__ import annotations
+
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+from tests.vm.check import Report, check
+from tests.vm.kernels import SUITES, VmError
+
+
+def _check(series: str) -> Report:
+    try:
+        return check(series)
+    except VmError as error:
+        return Report(False, f"Linux {series}: {error}", "")
+
+
+def main(wanted: list[str]) -> int:
+    unknown = [series for series in wanted if series not in SUITES]
+    if unknown:
+        print(f"unknown kernel {unknown[0]}: one of {', '.join(SUITES)}", file=sys.stderr)
+        return 2
+    status = 0
+    with ThreadPoolExecutor(2) as pool:
+        for report in pool.map(_check, wanted or SUITES):
+            if not report.passed:
+                status = 1
+                print(report.output, file=sys.stderr)
+            print(report.line, flush=True)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: MIT
+"""A machine in QEMU that boots a kernel, runs one shell script as root, and is gone."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
+from typing import NamedTuple
+
+from tests.vm.archive import Archive, add_modules
+from tests.vm.kernels import Kernel, VmError
+
+ROOT = Path(__file__).resolve().parents[2]
+LIBRARY = Path(f"/usr/lib/python3.{sys.version_info.minor}")
+PACKAGES = Path(sys.prefix, "lib", f"python3.{sys.version_info.minor}", "site-packages")
+PROGRAMS = ("dash", "ip", "tc", "nft", "nsenter", "mount", "umount", "ping")
+MODULES = (
+    "veth dummy tun sch_ingress cls_bpf act_gact 8021q bridge wireguard nf_conntrack nf_tables nft_ct nft_counter "
+    "nft_nat nft_chain_nat nft_masq nft_reject_inet inet_diag tcp_diag udp_diag"
+).split()
+# What the guest never imports, and what would only make it larger.
+UNUSED_LIBRARY = {"test", "idlelib", "tkinter", "turtledemo", "lib2to3", "ensurepip", "pydoc_data"}
+UNUSED_PACKAGES = {"mypy", "mypyc", "pip", "setuptools", "clang_format", "rich", "markdown_it"}
+
+MEMORY_MIB = 1536
+CPU = "max,-cx16"
+"""Without cmpxchg16b: an interrupt just after it leaves wrong flags in QEMU 7.2's emulation, and the guest dies."""
+UP = "GUEST-IS-UP"
+STATUS = "GUEST-STATUS"
+
+INIT = f"""#!/bin/busybox sh
+/bin/busybox mkdir -p /usr/local/bin
+/bin/busybox --install -s /usr/local/bin
+export PATH=/usr/sbin:/usr/bin:/usr/local/bin HOME=/root PYTHONPATH={PACKAGES} PYTHONDONTWRITEBYTECODE=1
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+mount -t devtmpfs dev /dev
+mount -t tmpfs run /run
+mount -t tmpfs tmp /tmp
+mount -t bpf bpf /sys/fs/bpf
+mkdir -p /run/netns
+for module in $(cat /modules.order); do insmod $module || echo "insmod $module failed"; done
+ip link set lo up
+echo {UP}
+cd {ROOT}
+dash /script.sh
+echo {STATUS} $?
+poweroff -f
+"""
+
+
+class Outcome(NamedTuple):
+    """How the script ended (None: it did not), and what it printed."""
+
+    status: int | None
+    output: str
+
+
+def root_file_system(kernel: Kernel, script: str) -> bytes:
+    """The guest's initramfs: this interpreter, the virtual environment's packages and the tree, at their own paths."""
+    archive = Archive()
+    archive.data("init", INIT.encode(), 0o755)
+    archive.data("script.sh", script.encode())
+    archive.data("etc/passwd", b"root:x:0:0:root:/root:/bin/sh\n")
+    archive.data("etc/hosts", b"127.0.0.1 localhost\n::1 localhost\n")
+    for name in ("busybox", *PROGRAMS):
+        path = shutil.which(name)
+        if path is None:
+            raise VmError(f"{name} is missing: run make setup")
+        archive.program(Path(path), f"usr/bin/{name}")
+    archive.program(Path(sys.executable).resolve(), "usr/bin/python3")
+    archive.tree(LIBRARY, str(LIBRARY), lambda path: path.name in UNUSED_LIBRARY)
+    archive.program(_libbpf())
+    archive.tree(PACKAGES, str(PACKAGES), _unused_package)
+    archive.file(ROOT / ".venv" / "bin" / "fw", f"{ROOT}/.venv/bin/fw")
+    for name in ("firewall", "tests"):
+        archive.tree(ROOT / name, f"{ROOT}/{name}")
+    for name in ("build/fw.bpf.o", "pyproject.toml"):
+        archive.file(ROOT / name, f"{ROOT}/{name}")
+    add_modules(archive, kernel.modules, MODULES)
+    return archive.finish()
+
+
+def _unused_package(path: Path) -> bool:
+    return path.parent == PACKAGES and (path.name in UNUSED_PACKAGES or "__mypyc." in path.name)
+
+
+def _libbpf() -> Path:
+    listed = subprocess.run(["ldconfig", "-p"], capture_output=True, text=True, check=True).stdout
+    found = re.search(r"libbpf\.so\.1 .*=> (\S+)", listed)
+    if found is None:
+        raise VmError("libbpf.so.1 is missing: run make setup")
+    return Path(found[1])
+
+
+def run(kernel: Kernel, script: str, timeout_s: float) -> Outcome:
+    """Boot `kernel`, run `script` in the repository's folder, give its end. The machine has no network device."""
+    with tempfile.NamedTemporaryFile(suffix=".cpio") as initramfs:
+        initramfs.write(root_file_system(kernel, script))
+        initramfs.flush()
+        machine = subprocess.Popen(
+            # /dev/kvm may open and yet not run another kernel: emulation always works.
+            ["qemu-system-x86_64", "-accel", "tcg", "-cpu", CPU, "-smp", "1", "-m", str(MEMORY_MIB)]
+            + ["-nodefaults", "-no-reboot", "-display", "none", "-serial", "stdio"]
+            + ["-kernel", str(kernel.image), "-initrd", initramfs.name]
+            + ["-append", "console=ttyS0 rdinit=/init panic=-1 quiet loglevel=3"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        )
+        watchdog = threading.Timer(timeout_s, machine.kill)
+        watchdog.start()
+        lines, status = [], None
+        try:
+            assert machine.stdout is not None
+            for line in machine.stdout:
+                if ended := re.match(rf"{STATUS} (\d+)", line):
+                    status = int(ended[1])
+                    break
+                lines.append(line.rstrip("\r\n"))
+        finally:
+            watchdog.cancel()
+            machine.kill()
+            machine.wait()
+    if UP in lines:
+        lines = lines[lines.index(UP) + 1 :]
+    return Outcome(status, "\n".join(lines))

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: MIT
+"""Run in the guest by tests.vm: fw protects a real interface there, by whichever hook that kernel has."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.lab.lab import PairLab
+
+POLICY = "default in drop\ndefault out allow\n"
+PORT = 8080
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[PairLab]:
+    with PairLab() as pair:
+        pair.server.save_policy(POLICY)
+        pair.server.fw("load eth0")
+        yield pair
+
+
+@pytest.mark.parametrize("family", ["v4", "v6"])
+def test_stateful(lab: PairLab, family: str) -> None:
+    client, server = getattr(lab.client, family), getattr(lab.server, family)
+    anywhere = "0.0.0.0" if family == "v4" else "::"
+    lab.client.listen(PORT, anywhere)
+    lab.server.listen(PORT, anywhere)
+
+    assert lab.server.ping(client) > 0
+    stream = lab.server.connect(client, PORT)
+    stream.echo(b"answered")
+    with pytest.raises(TimeoutError):
+        lab.client.ping(server)
+    with pytest.raises(TimeoutError):
+        lab.client.connect(server, PORT, timeout_s=1)
+
+    lab.server.fw(f"rule add allow in tcp to port {PORT}")
+    opened = lab.client.connect(server, PORT)
+    opened.echo(b"let in")
+    lab.server.fw(f"rule delete allow in tcp to port {PORT}")
+    with pytest.raises(TimeoutError):
+        opened.echo(b"no longer")
+
+
+def test_status(lab: PairLab) -> None:
+    status = lab.server.fw_json("status")
+    assert [one["name"] for one in status["interfaces"]] == ["eth0"]
+    assert status["reasons"]["default_drop"] > 0
+
+
+def test_unload_leaves_nothing(lab: PairLab) -> None:
+    lab.server.fw("unload --all")
+    assert lab.server.run("tc qdisc show dev eth0 clsact").stdout == ""
+    assert lab.client.ping(lab.server.v4) > 0
