@@ -224,7 +224,7 @@ static __always_inline struct settings *settings_of(__u32 generation)
 	__u32 slot = generation % GENERATION_SLOTS;
 	struct settings *s = bpf_map_lookup_elem(&settings, &slot);
 
-	return s && s->generation == generation ? s : NULL;
+	return s && generation && s->generation == generation ? s : NULL;
 }
 
 #endif

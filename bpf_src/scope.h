@@ -9,6 +9,15 @@
 #define FAMILY_INET6 10
 #define IFINDEX_UNKNOWN 0xffffffff
 
+/* RFC 1112, RFC 919, RFC 4291: never looked up, the stack delivers them or not. */
+static __always_inline bool to_many(const struct tuple *t)
+{
+	if (t->family == 4)
+		return (t->dst[3] & bpf_htonl(0xf0000000)) == bpf_htonl(0xe0000000) ||
+		       t->dst[3] == 0xffffffff;
+	return (t->dst[0] & bpf_htonl(0xff000000)) == bpf_htonl(0xff000000);
+}
+
 /*
  * Ask the routing table, as the stack will right after us. NO_NEIGH and
  * FRAG_NEEDED name an output interface like SUCCESS does; NOT_FWDED is local,
@@ -24,6 +33,10 @@ GLOBAL int route(struct __sk_buff *skb)
 	if (!cpu)
 		return REASON_NO_POLICY;
 	p = &cpu->packet;
+	p->scope = SCOPE_IN;
+	p->out_ifindex = 0;
+	if (to_many(&p->tuple))
+		return REASON_NONE;
 	fib.ifindex = p->ifindex;
 	fib.l4_protocol = p->tuple.proto;
 	fib.sport = p->tuple.sport;
@@ -51,8 +64,6 @@ GLOBAL int route(struct __sk_buff *skb)
 		return REASON_NONE;
 	case BPF_FIB_LKUP_RET_NOT_FWDED:
 	case BPF_FIB_LKUP_RET_FWD_DISABLED:
-		p->scope = SCOPE_IN;
-		p->out_ifindex = 0;
 		return REASON_NONE;
 	}
 	return REASON_NO_ROUTE;

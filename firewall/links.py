@@ -64,11 +64,12 @@ class Link(NamedTuple):
 def list_links() -> list[Link]:
     """All interfaces, by ifindex. Takes about a millisecond."""
     header = struct.pack("=BxHiII", 0, 0, 0, 0, 0)
-    found = [_link(message) for message in netlink.dump(netlink.RTM_GETLINK, header, "interfaces")]
+    found = [parse(message) for message in netlink.dump(netlink.RTM_GETLINK, header, "interfaces")]
     return sorted(found, key=lambda link: link.ifindex)
 
 
-def _link(message: bytes) -> Link:
+def parse(message: bytes) -> Link:
+    """The interface that a message of the list tells of: a struct ifinfomsg and attributes."""
     arphrd, ifindex, flags = struct.unpack_from("=HiI", message, 2)  # struct ifinfomsg
     attrs = netlink.attributes(message[16:])
     info = netlink.attributes(attrs.get(_IFLA_LINKINFO, b""))

@@ -132,7 +132,8 @@ def find_bpffs() -> Path | None:
 def _mount_bpffs() -> None:
     from firewall import libc
 
-    os.makedirs(_BPFFS, 0o700, exist_ok=True)
+    for path in (RUN_DIR, _BPFFS):
+        os.makedirs(path, 0o700, exist_ok=True)
     lock = os.open(RUN_DIR, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)  # of two mounts the later would hide the earlier's pins

@@ -104,20 +104,6 @@ def test_members(pair: PairLab, kind: str) -> None:
     assert links.why_not_loadable(found["v0"], found.values()) == wanted
 
 
-def test_a_bond_is_refused_by_its_facts() -> None:
-    """Whether or not this kernel has bonds."""
-    bond, vrf = (_link(kind, 7, kind=kind) for kind in ("bond", "vrf"))
-    port = _link("p0", 8, master=7)
-    assert links.why_not_loadable(port, [bond, port]) == "p0 is part of bond bond: protect bond instead"
-    assert links.why_not_loadable(port, [vrf, port]) is None
-    can = _link("can0", 9, arphrd=280)
-    assert links.why_not_loadable(can, [can]) == "can0 is neither Ethernet nor plain IP (hardware type 280)"
-
-
-def _link(name: str, ifindex: int, kind: str = "", arphrd: int = 1, master: int = 0) -> Link:
-    return Link(name, ifindex, kind, True, arphrd, 1, 1500, "", master, 0, None)
-
-
 def test_many_interfaces(pair: PairLab) -> None:
     """More than one datagram of the list."""
     pair.server.ip(*(f"link add v{i} type veth peer name w{i}" for i in range(100)))

@@ -9,12 +9,12 @@ from tests.packet.path import Namespace, PacketPath
 
 
 @pytest.fixture(scope="session")
-def _namespace() -> Iterator[Namespace]:
-    with Namespace() as namespace:
-        yield namespace
+def _shared_path() -> Iterator[PacketPath]:
+    with Namespace(), PacketPath() as packet_path:
+        yield packet_path
 
 
 @pytest.fixture
-def path(_namespace: Namespace) -> Iterator[PacketPath]:
-    with PacketPath() as packet_path:
-        yield packet_path
+def path(_shared_path: PacketPath) -> PacketPath:
+    _shared_path.reset()
+    return _shared_path

@@ -17,7 +17,6 @@ import struct
 import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import NamedTuple, Self
 
 from firewall import abi, clock
@@ -100,32 +99,53 @@ class PacketPath:
     """Both programs with maps of their own. Inside a Namespace."""
 
     def __init__(self) -> None:
-        self._object = Object.open(OBJECT)
-        self._object.set_rodata({"hz": clock.hz(), "answer_mark": ANSWER_MARK, "env_from_map": 1})
-        self._object.resize("flows", 1024)
-        self._object.resize("embryonic", 1024)
-        self._object.load()
-        self.maps: Mapping[str, Map] = self._object.maps
-        self.programs = self._object.programs
+        self._spoiled = True
+        self.generation = 0
+        self.reset()
+
+    def reset(self) -> None:
+        """As new: nothing in force, no flow, an empty journal. Counters go on."""
+        if self._spoiled:
+            self._load({})
+        for name in ("flows", "embryonic", "fragments", "vlan_devices", "interfaces"):
+            self.maps[name].delete_batch(list(self.maps[name].keys()))
+        self.maps["journal_head"].update(struct.pack("=I", 0), bytes(self.maps["journal_head"].value_size))
         self.ifindex = {name: socket.if_nametoindex(name) for name in ("wan", "lan")}
         self.classes = {"wan": 1, "lan": 2}
         for name, number in self.classes.items():
             self.interface(name, slot=number, class_id=number, flags=abi.IfaceFlags.IFACE_PROTECTED)
-        self.generation = 0
         self._document: Document | None = None
-        self.control(generation=0)
+        self.control(generation=0, previous=0, deadline_ns=0, grace_until_j=0, mode=0, grace_forward=0)
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for program in self.programs.values():
             program.close()
         for map_ in self.maps.values():
             map_.close()
         self._object.close()
+
+    def _load(self, reuse: Mapping[str, Map]) -> None:
+        self._object = Object.open(OBJECT)
+        self._object.set_rodata({"hz": clock.hz(), "answer_mark": ANSWER_MARK, "env_from_map": 1})
+        self._object.resize("flows", 1024)
+        self._object.resize("embryonic", 1024)
+        for name, map_ in reuse.items():
+            self._object.reuse(name, map_)
+        self._object.load()
+        self.maps: Mapping[str, Map] = self._object.maps
+        self.programs = self._object.programs
+        self._spoiled = bool(reuse)
+
+    def no_more_openings(self) -> None:
+        """From here on no entry can be made: LRU tables never refuse, so a full one of another kind stands in."""
+        old = self.maps["embryonic"]
+        full = create_map(MapType.HASH, "embryonic", old.key_size, old.value_size, 1)
+        full.update(b"\xff" * old.key_size, bytes(old.value_size))
+        shared = {name: map_ for name, map_ in self.maps.items() if not name.startswith(".")}
+        self._load({**shared, "embryonic": full})
 
     def interface(self, name: str, ifindex: int | None = None, **fields: int) -> None:
         """Write an entry of `interfaces`."""
