@@ -9,6 +9,7 @@ STRIP   ?= llvm-strip
 
 VENV    := .venv
 PY      := $(VENV)/bin/python
+C_FILES := $(wildcard bpf_src/*.[ch] bench/*.[ch])
 OBJECTS := $(patsubst bpf_src/%.bpf.c,build/%.bpf.o,$(wildcard bpf_src/*.bpf.c))
 # The BPF instruction set of level 3 (32-bit arithmetic and jumps) is as old as Linux 5.1.
 BPFFLAGS := -O2 -g -target bpf -mcpu=v3 -std=gnu11 -Wall -Werror \
@@ -17,6 +18,9 @@ BPFFLAGS := -O2 -g -target bpf -mcpu=v3 -std=gnu11 -Wall -Werror \
 RUNTIME := typer annotated-doc shellingham pyroute2
 PIP     := $(PY) -m pip --disable-pip-version-check --no-input -qq install -c packaging/constraints.txt
 PYTEST  := $(PY) -m pytest
+
+# Compiled modules halve the time of all that follows.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DELETE_ON_ERROR:
 .PHONY: all setup demo test test-fast test-kernels abi lint format bench wheel install uninstall clean help
@@ -33,14 +37,15 @@ demo:	## set up, build, and show fw at work in a lab of network namespaces (as r
 
 test:	## set up, build, and run every test (as root)
 	@scripts/setup test
-	@$(MAKE) --no-print-directory all
-	$(PYTEST) -n 2 -m "not alone"
-	$(PYTEST) -m alone
+	@$(MAKE) --no-print-directory all build/stage/.done
+	$(PYTEST) -n 2 -m "not alone and not vm"
+	$(PYTEST) -m "alone and not vm"
+	$(PYTEST) -n 3 -m vm
 
 test-fast: all	## run the tests that need no root
 	$(PYTEST) -n 2 -m "not alone" tests/unit tests/golden tests/cli
 
-test-kernels: all	## run the packet tests on Linux 5.10, 6.1 and 6.12 in QEMU (as root)
+test-kernels: all build/stage/.done	## run the packet tests on Linux 5.10, 6.1 and 6.12 in QEMU (as root)
 	@scripts/setup test
 	@$(PY) -m tests.vm
 
@@ -52,17 +57,18 @@ lint: $(VENV)/bin/fw	## check style and types
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
-	$(VENV)/bin/clang-format --dry-run -Werror bpf_src/*.[ch]
+	$(VENV)/bin/clang-format --dry-run -Werror $(C_FILES)
 
 format: $(VENV)/bin/fw	## bring Python and C into the project's form
 	$(VENV)/bin/ruff check --fix-only -q .
 	$(VENV)/bin/ruff format -q .
-	$(VENV)/bin/clang-format -i bpf_src/*.[ch]
+	$(VENV)/bin/clang-format -i $(C_FILES)
 
 bench: all	## measure the cost of a packet against an empty program (as root)
 	@bench/packet_cost
 
 wheel: all	## build/dist/fw-*.whl, with the object in it
+	@rm -rf build/dist
 	@$(PY) -m pip --disable-pip-version-check --no-input -qq wheel --no-build-isolation --no-deps -w build/dist .
 	@ls build/dist/fw-*.whl
 

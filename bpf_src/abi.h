@@ -293,8 +293,9 @@ struct tuple {
 
 /*
  * Key of both directions of a flow: the (address, port) pairs are ordered
- * as units, the lower one first. ICMP queries have their id and type class
- * as the two ports, GRE its key, ESP and AH their SPI in `ports`.
+ * as units, the lower one first. ICMP messages have their id as the first port;
+ * the second is the type of the query, and KEY_ASKED_BY_HI if the `hi` end asks:
+ * each end's queries are flows of their own.
  */
 struct flow_key {
 	__be32 lo[4];
@@ -304,6 +305,10 @@ struct flow_key {
 	__u16 zone;
 	__u8 proto;
 	__u8 family;
+};
+
+enum fw_key_port {
+	KEY_ASKED_BY_HI = 1 << 8,
 };
 
 /* Written only by packets of the side that it describes. */
@@ -319,9 +324,9 @@ struct side {
 	__u32 out_ifindex;
 	__u8 state; /* enum fw_side_state */
 	__u8 scale;
-	__u16 flags;    /* enum fw_side_flags */
-	__u16 out_slot; /* slot of out_ifindex, for tc_index */
-	__u16 reserved;
+	__u16 flags;     /* enum fw_side_flags */
+	__u16 out_slot;  /* slot of out_ifindex, for tc_index */
+	__u16 syn_bytes; /* data on its SYN, which seq_end counts */
 };
 
 enum fw_side_flags {

@@ -108,6 +108,11 @@ static __always_inline void copy_words(__be32 *dst, const __be32 *src)
 	((half_t *)dst)[1] = ((const half_t *)src)[1];
 }
 
+static __always_inline bool is_icmp(const struct tuple *t)
+{
+	return t->proto == (t->family == 4 ? IPPROTO_ICMP : IPPROTO_ICMPV6);
+}
+
 static __always_inline void copy_v4(__be32 *dst, __be32 address)
 {
 	const __be32 words[4] = {0, 0, 0, address};

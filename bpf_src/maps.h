@@ -23,6 +23,7 @@ const volatile struct {
 	enum fw_timeout timeout;
 	enum fw_iface_flags iface_flags;
 	enum fw_entry_flags entry_flags;
+	enum fw_key_port key_port;
 	enum fw_side_flags side_flags;
 	enum fw_flow_flags flow_flags;
 	enum fw_tc_index tc_index;

@@ -137,7 +137,7 @@ static __always_inline void ask(struct packet *p, const struct tuple *t, __u32 i
 	host_order(q->dst, reversed ? t->src : t->dst);
 	q->sport = bpf_ntohs(reversed ? t->dport : t->sport);
 	q->dport = bpf_ntohs(reversed ? t->sport : t->dport);
-	if (t->proto == (t->family == 4 ? IPPROTO_ICMP : IPPROTO_ICMPV6)) {
+	if (is_icmp(t)) {
 		q->sport = 0;
 		q->dport = icmp;
 	}

@@ -65,11 +65,13 @@ struct packet {
 	__u32 l3_off;
 	__u32 l4_off;
 	__u32 l4_len;    /* by the IP header's word */
+	__u32 l4_header; /* of TCP and UDP: each segment has one */
 	__u32 eth_proto; /* host order */
 	__u32 llc;       /* first two bytes of an 802.3 frame's payload */
 	__u32 hop_limit;
 	__u32 fragment_id;
-	__u32 icmp; /* type << 8 | code */
+	__u32 icmp;        /* type << 8 | code */
+	__u32 sender_asks; /* ICMP: not an answer */
 	__u32 seq;
 	__u32 seq_end; /* one past its last, SYN and FIN counted */
 	__u32 ack;

@@ -33,7 +33,7 @@ static __always_inline enum fw_reason parse_link(struct __sk_buff *skb, struct p
 {
 	__u32 off = sizeof(struct ethhdr);
 	struct ethhdr *eth;
-	__u32 offloaded;
+	__u32 chosen = 0;
 	__u8 *first;
 	int i;
 
@@ -49,9 +49,13 @@ static __always_inline enum fw_reason parse_link(struct __sk_buff *skb, struct p
 	if (!eth)
 		return REASON_TRUNCATED;
 	p->eth_proto = bpf_ntohs(eth->h_proto);
-	offloaded = ENV(skb, vlan_present);
-	if (offloaded && has_vlan_device(p, bpf_ntohs(ENV(skb, vlan_proto)), ENV(skb, vlan_tci)))
-		return REASON_VLAN_DEVICE;
+	if (ENV(skb, vlan_present)) {
+		__u32 tci = ENV(skb, vlan_tci);
+
+		if (has_vlan_device(p, bpf_ntohs(ENV(skb, vlan_proto)), tci))
+			return REASON_VLAN_DEVICE;
+		chosen = tci & VLAN_VID;
+	}
 	for (i = 0; i < VLAN_TAGS_MAX; i++) {
 		struct vlan_tag *tag;
 
@@ -60,9 +64,10 @@ static __always_inline enum fw_reason parse_link(struct __sk_buff *skb, struct p
 		tag = at(skb, off, sizeof(*tag));
 		if (!tag)
 			return REASON_TRUNCATED;
-		/* only the outermost tag chooses a device on top of this one */
-		if (i == 0 && !offloaded && has_vlan_device(p, p->eth_proto, bpf_ntohs(tag->tci)))
+		/* the outermost tag that names a VLAN chooses the device on top of this one */
+		if (!chosen && has_vlan_device(p, p->eth_proto, bpf_ntohs(tag->tci)))
 			return REASON_VLAN_DEVICE;
+		chosen |= bpf_ntohs(tag->tci) & VLAN_VID;
 		p->eth_proto = bpf_ntohs(tag->proto);
 		off += sizeof(*tag);
 	}
@@ -122,6 +127,7 @@ static __always_inline void clear_headers(struct packet *p)
 	p->icmp = 0;
 	p->tcp_flags = 0;
 	p->seq = 0;
+	p->l4_header = 0;
 }
 
 /* In a scratch copy ingress leaves here what egress would read from the skb. */
@@ -148,7 +154,7 @@ static __always_inline bool link_scoped(const struct tuple *t)
 }
 
 /* Does the sender come second, in network order of (address, port)? */
-static __always_inline bool sender_is_hi(const struct tuple *t, bool icmp)
+static __always_inline bool sender_is_hi(const struct tuple *t)
 {
 	int i;
 
@@ -160,8 +166,7 @@ static __always_inline bool sender_is_hi(const struct tuple *t, bool icmp)
 			if (t->src[i] != t->dst[i])
 				return bpf_ntohl(t->src[i]) > bpf_ntohl(t->dst[i]);
 	}
-	/* an ICMP id and type class belong to neither end */
-	return !icmp && bpf_ntohs(t->sport) > bpf_ntohs(t->dport);
+	return !is_icmp(t) && bpf_ntohs(t->sport) > bpf_ntohs(t->dport);
 }
 
 /* Order (address, port) as one unit, so that both directions make one key. */
@@ -170,10 +175,14 @@ static __always_inline void make_key(struct packet *p)
 	typedef __u32 __attribute__((may_alias)) word_t;
 	struct tuple *t = &p->tuple;
 	struct flow_key *k = &p->key;
-	bool hi = sender_is_hi(t, p->icmp_kind);
+	bool hi = sender_is_hi(t);
 	__be16 ports[2] = {t->sport, t->dport};
 
-	if (hi && !p->icmp_kind) {
+	if (is_icmp(t)) {
+		/* an id belongs to neither end; each end's questions are its own */
+		if (p->sender_asks == hi)
+			ports[1] |= bpf_htons(KEY_ASKED_BY_HI);
+	} else if (hi) {
 		ports[0] = t->dport;
 		ports[1] = t->sport;
 	}
@@ -205,9 +214,13 @@ static __always_inline enum fw_reason parse_frame(struct __sk_buff *skb, struct 
 		return not_ip(p);
 	if (!reason)
 		reason = parse_transport(skb, p);
-	if (!reason)
-		make_key(p);
-	return reason;
+	if (reason)
+		return reason;
+	/* on the wire each segment of a super-packet has headers of its own */
+	if (p->segments > 1)
+		p->bytes += (p->segments - 1) * (p->l4_off + p->l4_header);
+	make_key(p);
+	return REASON_NONE;
 }
 
 static __always_inline __u32 count_segments(struct __sk_buff *skb)

@@ -42,6 +42,7 @@ static __always_inline enum fw_reason parse_tcp(struct __sk_buff *skb, struct pa
 	p->tuple.dport = tcp->dest;
 	p->ack = bpf_ntohl(tcp->ack_seq);
 	p->seq = bpf_ntohl(tcp->seq);
+	p->l4_header = header;
 	payload = p->l4_len - header;
 	p->seq_end = p->seq + payload + !!(p->tcp_flags & TCP_SYN) + !!(p->tcp_flags & TCP_FIN);
 	p->window = bpf_ntohs(tcp->window);
@@ -60,6 +61,7 @@ static __always_inline enum fw_reason parse_udp(struct __sk_buff *skb, struct pa
 		return REASON_BAD_HEADER_LENGTH;
 	if (len > p->l4_len && !p->fragment)
 		return REASON_DISHONEST_LENGTH;
+	p->l4_header = sizeof(*udp);
 	p->tuple.sport = udp->source;
 	p->tuple.dport = udp->dest;
 	return REASON_NONE;
@@ -86,6 +88,7 @@ static __always_inline void icmp_ports(struct packet *p, __u32 type, __be16 id)
 {
 	__u32 class = type;
 
+	p->sender_asks = p->icmp_kind != ICMP_REPLY;
 	if (p->icmp_kind == ICMP_REPLY)
 		class = type == 0 ? 8 : type - 1;
 	p->tuple.sport = p->icmp_kind == ICMP_MESSAGE ? 0 : id;
@@ -152,6 +155,9 @@ GLOBAL int parse_quote(struct __sk_buff *skb)
 			proto = ext->next;
 		}
 	}
+	/* what lies behind the packet in its frame is not part of the message */
+	if (off + 8 > p->l4_off + p->l4_len)
+		return REASON_TRUNCATED;
 	ports = at(skb, off, 8);
 	if (!ports)
 		return REASON_TRUNCATED;
@@ -159,7 +165,7 @@ GLOBAL int parse_quote(struct __sk_buff *skb)
 	if (proto == IPPROTO_TCP || proto == IPPROTO_UDP || proto == IPPROTO_SCTP) {
 		p->tuple.sport = ports->sport;
 		p->tuple.dport = ports->dport;
-	} else if (proto == (p->tuple.family == 4 ? IPPROTO_ICMP : IPPROTO_ICMPV6)) {
+	} else if (is_icmp(&p->tuple)) {
 		__u32 type = *(__u8 *)ports;
 
 		classify_icmp(p, type);

@@ -23,13 +23,19 @@ static __always_inline bool after(__u32 a, __u32 b)
 	return (__s32)(a - b) > 0;
 }
 
+/* Of the SYN, and of all, some or none of the data on it (RFC 7413 section 4.2). */
+static __always_inline bool acknowledges_syn(const struct packet *p, const struct side *other)
+{
+	return other->seq_end - p->ack <= other->syn_bytes;
+}
+
 /* A reset counts only where the other end would take it (RFC 5961 section 3.2). */
 static __always_inline enum fw_segment judge_rst(const struct packet *p, const struct side *own,
 						 const struct side *other)
 {
 	if (own->state == SIDE_NONE) /* the answer to a SYN (RFC 9293 section 3.10.7.3) */
-		return p->tcp_flags & TCP_ACK && p->ack == other->seq_end ? SEGMENT_ACCEPT :
-									    SEGMENT_REFUSE;
+		return p->tcp_flags & TCP_ACK && acknowledges_syn(p, other) ? SEGMENT_ACCEPT :
+									      SEGMENT_REFUSE;
 	if (p->seq == own->seq_end || p->seq == other->ack)
 		return SEGMENT_ACCEPT;
 	return SEGMENT_PASS;
@@ -42,9 +48,10 @@ static __always_inline enum fw_segment judge_syn(const struct packet *p, const s
 		/* the other's SYN must be what it acknowledges */
 		if (other->state == SIDE_NONE)
 			return SEGMENT_REFUSE;
-		if (own->state > SIDE_SYN)
+		/* sent again, perhaps after the other has sent data: the end answers it */
+		if (own->state > SIDE_SYN || (own->flags & SIDE_ACK && p->seq_end == own->seq_end))
 			return SEGMENT_PASS;
-		return p->ack == other->seq_end ? SEGMENT_ACCEPT : SEGMENT_REFUSE;
+		return acknowledges_syn(p, other) ? SEGMENT_ACCEPT : SEGMENT_REFUSE;
 	}
 	if (state == STATE_TIME_WAIT || state == STATE_CLOSED)
 		return SEGMENT_REOPEN;
@@ -69,11 +76,14 @@ static __always_inline enum fw_segment judge_segment(const struct packet *p, con
 		return judge_syn(p, own, other, state);
 	if (own->state == SIDE_NONE)
 		return SEGMENT_REFUSE;
-	/* only an acknowledgement of the other's SYN ends the handshake; data may follow it */
-	if (own->state == SIDE_SYN &&
-	    (other->state == SIDE_NONE || other->seq_end - p->ack > UNSCALED_WINDOW))
-		return SEGMENT_REFUSE;
-	return SEGMENT_ACCEPT;
+	if (own->state > SIDE_SYN)
+		return SEGMENT_ACCEPT;
+	/* only an acknowledgement of the other's SYN ends the handshake; data may have followed it */
+	if (other->state == SIDE_SYN)
+		return acknowledges_syn(p, other) ? SEGMENT_ACCEPT : SEGMENT_REFUSE;
+	return other->state != SIDE_NONE && other->seq_end - p->ack <= UNSCALED_WINDOW ?
+		       SEGMENT_ACCEPT :
+		       SEGMENT_REFUSE;
 }
 
 static __always_inline __u32 next_side_state(const struct packet *p)
@@ -85,12 +95,21 @@ static __always_inline __u32 next_side_state(const struct packet *p)
 	return p->tcp_flags & TCP_SYN ? SIDE_SYN : SIDE_OPEN;
 }
 
+/* The opener has acknowledged the responder's SYN, and nobody has reset. */
+static __always_inline bool handshake_complete(const struct side *o, const struct side *r)
+{
+	return (o->state == SIDE_OPEN || o->state == SIDE_FIN) && r->state >= SIDE_SYN &&
+	       r->state != SIDE_RST;
+}
+
 /* Every field only grows, so two packets of one side may race on two CPUs. */
 static __always_inline void update_side(struct side *own, const struct packet *p)
 {
 	__u32 state = next_side_state(p);
 	bool restart = p->tcp_flags & TCP_SYN && own->state <= SIDE_SYN;
 
+	if (restart)
+		own->syn_bytes = p->seq_end - p->seq - 1;
 	if (restart || !(own->flags & SIDE_SEQ) || after(p->seq_end, own->seq_end))
 		own->seq_end = p->seq_end;
 	if (p->tcp_flags & TCP_ACK && (!(own->flags & SIDE_ACK) || after(p->ack, own->ack))) {

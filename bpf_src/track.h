@@ -180,8 +180,8 @@ static __always_inline enum fw_reason follow(struct __sk_buff *skb, struct cpu *
 		bool two_way = seen(own) && seen(other);
 
 		if (p->tuple.proto == IPPROTO_TCP)
-			two_way = two_way &&
-				  tcp_state(&f->side[0], &f->side[1]) >= STATE_ESTABLISHED;
+			two_way = two_way && handshake_complete(&f->side[ROLE_OPENER],
+								&f->side[ROLE_RESPONDER]);
 		else
 			two_way = two_way && p->role == ROLE_OPENER;
 		if (two_way)

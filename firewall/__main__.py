@@ -20,7 +20,9 @@ def main(argv: Sequence[str] | None = None, out: TextIO | None = None, err: Text
     words = sys.argv[1:] if argv is None else argv
     out, err = out or sys.stdout, err or sys.stderr
     try:
-        status = _run(words, out, err)
+        from firewall.cli.app import run
+
+        status = run(words, out, err)
         out.flush()
         return status
     except BrokenPipeError:
@@ -35,17 +37,12 @@ def main(argv: Sequence[str] | None = None, out: TextIO | None = None, err: Text
         _flush(out)
         _say(err, error)
         return error.exit_code
+    except ModuleNotFoundError as error:
+        _say(err, FwError(f"fw needs the Python module '{error.name}'", "install it, or run 'make'"))
+        return FwError.exit_code
     except Exception as error:
         _flush(out)
         return _unexpected(err, error)
-
-
-def _run(words: Sequence[str], out: TextIO, err: TextIO) -> int:
-    try:
-        from firewall.cli.app import run
-    except ModuleNotFoundError as error:
-        raise FwError(f"fw needs the Python module '{error.name}'", "install it, or run `make`") from error
-    return run(words, out, err)
 
 
 def _say(err: TextIO, error: FwError) -> None:

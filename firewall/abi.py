@@ -162,6 +162,10 @@ class EntryFlags(IntEnum):
     ENTRY_DST = 4
 
 
+class KeyPort(IntEnum):
+    KEY_ASKED_BY_HI = 256
+
+
 class SideFlags(IntEnum):
     SIDE_SEEN = 1
     SIDE_SEQ = 2
@@ -490,7 +494,7 @@ class Side(CStruct):
         "scale",
         "flags",
         "out_slot",
-        "reserved",
+        "syn_bytes",
     )
     SIZE = 56
     FIELDS = (
@@ -507,7 +511,7 @@ class Side(CStruct):
         ("scale", 49, "B", 0),
         ("flags", 50, "H", 0),
         ("out_slot", 52, "H", 0),
-        ("reserved", 54, "H", 0),
+        ("syn_bytes", 54, "H", 0),
     )
     seen_j: int
     packets: int
@@ -522,7 +526,7 @@ class Side(CStruct):
     scale: int
     flags: int
     out_slot: int
-    reserved: int
+    syn_bytes: int
 
 
 class Flow(CStruct):

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from firewall import abi
 from firewall.document import Document, PlacedRule, place
 from firewall.errors import NeedsYes, NotLoaded
+from firewall.generations import generation, next_generation
 from firewall.links import Link, list_links
 from firewall.options import OPTIONS, effective
 from firewall.paths import policy_path
@@ -18,10 +19,11 @@ from firewall.protect import (
     begin_grace,
     describe,
     detach_all,
+    end_grace,
     not_protected,
     targets,
 )
-from firewall.publish import generation, next_generation, publish, return_to
+from firewall.publish import publish, return_to
 from firewall.reports import ApplyReport
 from firewall.saved import Staged, read_saved
 from firewall.shadow import dead_by
@@ -190,6 +192,8 @@ def _carry_out(running: Running, plan: _Plan, links: Sequence[Link], wishes: Wis
         known = describe(pins, running.policy, links, before | plan.staying)
         classes = {one.name: one.class_id for one in known.values()}
         undo.callback(return_to, pins, running.generation)
+        if plan.policy != running.policy:
+            end_grace(pins)
         publish(pins, plan.policy, plan.document, classes, next_generation(pins))
         if plan.joining:
             undo.callback(detach_all, pins, [link.ifindex for link in plan.joining])

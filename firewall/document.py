@@ -3,11 +3,12 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from firewall.errors import FwError
-from firewall.policy import Policy
-from firewall.policyfile import assign_ids
+
+if TYPE_CHECKING:  # whoever only reads a document need not load the language
+    from firewall.policy import Policy
 
 SCHEMA = 1
 # rule_counters[0..2] count what the defaults of in, out and forward decide.
@@ -60,13 +61,15 @@ class Document(NamedTuple):
             raise FwError("the running policy's document cannot be read", hint) from None
 
 
-def place(policy: Policy, text: str, saved: bool, previous: Document | None, counters: int) -> Document:
+def place(policy: "Policy", text: str, saved: bool, previous: Document | None, counters: int) -> Document:
     """The document of a policy that takes the place of `previous`.
 
     A rule whose text is unchanged keeps its id and its counter; a new one gets an id that was never used and
     a counter that no rule of `previous` has, since those still count until the switch. `counters` is the size
     of rule_counters.
     """
+    from firewall.policyfile import assign_ids
+
     old: dict[str, list[PlacedRule]] = {}
     for rule in previous.rules if previous else ():
         old.setdefault(rule.text, []).append(rule)

@@ -5,7 +5,8 @@ The boxes of one rule together match exactly the packets that the rule matches (
 reference).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from itertools import product
 from math import prod
 from typing import NamedTuple
@@ -68,8 +69,12 @@ def entry_count(rule: Rule) -> int:
     return sum(prod(map(len, one)) for one in _folded(rule).values())
 
 
-def sides(rule: Rule) -> dict[tuple[int, int], Sides]:
-    """What the rule asks, for each (protocol, family) that it can match; protocol 0 is every protocol."""
+@lru_cache(maxsize=2 * MAX_RULES)
+def sides(rule: Rule) -> Mapping[tuple[int, int], Sides]:
+    """What the rule asks, for each (protocol, family) that it can match; protocol 0 is every protocol.
+
+    One command asks this of a rule to count, to verify and to compile it.
+    """
     sport = rule.src.ports.ranges() if rule.src.ports else [FULL_PORTS]
     ends = {family: (_addresses(rule.src, family), _addresses(rule.dst, family)) for family in (4, 6)}
     return {
@@ -90,7 +95,7 @@ def interface_patterns(rules: Iterable[Rule]) -> list[str]:
 
 def _folded(rule: Rule) -> dict[tuple[int, int], Sides]:
     """`sides`, with family 0 in place of both where both are asked for all of their addresses."""
-    found = sides(rule)
+    found = dict(sides(rule))
     for proto in rule.protos or (0,):
         both = [found.get((proto, family)) for family in (4, 6)]
         if all(

@@ -1,21 +1,22 @@
 # SPDX-License-Identifier: MIT
-"""The connections that the kernel knows by itself: its TCP sockets (inet_diag) and its conntrack (ctnetlink).
+"""The connections that the kernel knows by itself: its sockets (inet_diag) and its conntrack (ctnetlink).
 
 Both are read through pyroute2, and either may be missing from a kernel.
 """
 
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import ip_address
 from typing import Any, NamedTuple
 
 from firewall.sockets import TCP_LISTEN, Address
 
-TCP, ICMP, ICMP6 = socket.IPPROTO_TCP, socket.IPPROTO_ICMP, socket.IPPROTO_ICMPV6
+TCP, UDP = socket.IPPROTO_TCP, socket.IPPROTO_UDP
+ICMP, ICMP6 = socket.IPPROTO_ICMP, socket.IPPROTO_ICMPV6
 
 # include/net/tcp_states.h: all in which segments are still to be expected, from ESTABLISHED to NEW_SYN_RECV.
 _ESTABLISHED, _SYN_SENT, _SYN_RECV, _FIN_WAIT1, _FIN_WAIT2 = 1, 2, 3, 4, 5
-_CLOSE_WAIT, _LAST_ACK, _CLOSING, _NEW_SYN_RECV = 8, 9, 11, 12
+_CLOSE, _CLOSE_WAIT, _LAST_ACK, _CLOSING, _NEW_SYN_RECV = 7, 8, 9, 11, 12
 _LIVE = (
     _ESTABLISHED,
     _SYN_SENT,
@@ -49,7 +50,7 @@ class Ends(NamedTuple):
 
 
 class Connection(NamedTuple):
-    """A TCP connection of this host; `ifindex` is 0 unless the socket is bound to an interface."""
+    """A connection of this host; `ifindex` is 0 unless the socket is bound to an interface."""
 
     ends: Ends
     ifindex: int
@@ -67,25 +68,12 @@ class Tracked(NamedTuple):
 
 
 def connections() -> list[Connection] | None:
-    """The TCP connections of this host; None if the kernel does not tell. Who opened one is told by who listens."""
-    from pyroute2.netlink.diag import DiagSocket
+    """The TCP connections and the connected UDP sockets of this host; None if the kernel does not tell of TCP.
 
-    states = sum(1 << state for state in (*_LIVE, TCP_LISTEN))
-    try:
-        with DiagSocket() as diag:
-            found = [
-                message
-                for family in (socket.AF_INET, socket.AF_INET6)
-                for message in diag.get_sock_stats(family=family, states=states)
-            ]
-    except Exception:  # pyroute2 has no common base for what a kernel without inet_diag makes it raise
-        return None
-    listening = {message["idiag_sport"] for message in found if message["idiag_state"] == TCP_LISTEN}
-    return [
-        _connection(message, message["idiag_sport"] in listening)
-        for message in found
-        if message["idiag_state"] != TCP_LISTEN
-    ]
+    Whoever has a socket open for everybody on the port was called; else this host has called.
+    """
+    tcp = _sockets(TCP, _LIVE, TCP_LISTEN)
+    return None if tcp is None else tcp + (_sockets(UDP, (_ESTABLISHED,), _CLOSE) or [])
 
 
 def tracked() -> list[Tracked] | None:
@@ -93,15 +81,37 @@ def tracked() -> list[Tracked] | None:
     from pyroute2.netlink.nfnetlink.nfctsocket import NFCTSocket
 
     try:
-        with NFCTSocket() as conntrack:
+        with NFCTSocket(nfgen_family=socket.AF_UNSPEC) as conntrack:
             return list(_entries(conntrack.dump()))
     except Exception:  # as above
         return None
 
 
-def _connection(message: Any, accepted: bool) -> Connection:
+def _sockets(proto: int, live: Sequence[int], waiting: int) -> list[Connection] | None:
+    """Connections of one protocol; `waiting` is the state of sockets that take what comes from anywhere."""
+    from pyroute2.netlink.diag import DiagSocket
+
+    states = sum(1 << state for state in (*live, waiting))
+    try:
+        with DiagSocket() as diag:
+            found = [
+                message
+                for family in (socket.AF_INET, socket.AF_INET6)
+                for message in diag.get_sock_stats(family=family, states=states, protocol=proto)
+            ]
+    except Exception:  # pyroute2 has no common base for what a kernel without inet_diag makes it raise
+        return None
+    called = {message["idiag_sport"] for message in found if message["idiag_state"] == waiting}
+    return [
+        _connection(proto, message, message["idiag_sport"] in called)
+        for message in found
+        if message["idiag_state"] != waiting
+    ]
+
+
+def _connection(proto: int, message: Any, accepted: bool) -> Connection:
     ours = Ends(
-        TCP,
+        proto,
         _address(message["idiag_src"]),
         message["idiag_sport"],
         _address(message["idiag_dst"]),

@@ -60,6 +60,10 @@ class Protect(NamedTuple):
 
 Value = Rule | Default | Setting | Protect
 
+# Good lines that were read before: one command reads the saved, the running and the new policy, which differ little.
+_KNOWN_LINES = 4096
+_known: dict[str, Value | None] = {}
+
 
 class Statement(NamedTuple):
     """A statement, the number of its line from 1, and that line as it was written."""
@@ -148,17 +152,25 @@ def parse_policy(text: str | bytes, name: str = "rules.fw") -> Policy:
     statements: list[Statement] = []
     problems: list[Problem] = []
     for number, line in enumerate(split_lines(text), 1):
-        if not line or line.isspace() or line[0] == "#":
-            continue
         try:
-            cursor = lex_line(Source(name, number, line))
-            if cursor.next.kind != END:
-                statements.append(Statement(number, line, read_statement(cursor)))
+            value = _known[line] if line in _known else _read_line(Source(name, number, line))
         except PolicyError as error:
             problems += error.problems
+            continue
+        if value is not None:
+            statements.append(Statement(number, line, value))
     if problems:
         raise PolicyError(problems)
     return Policy(statements, name)
+
+
+def _read_line(source: Source) -> Value | None:
+    """What a line says; None if it is blank or a remark."""
+    cursor = lex_line(source)
+    value = None if cursor.next.kind == END else read_statement(cursor)
+    if len(_known) < _KNOWN_LINES:
+        _known[source.text] = value
+    return value
 
 
 def parse_words(words: Sequence[str]) -> Value:

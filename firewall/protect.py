@@ -7,12 +7,15 @@ from firewall import abi, attach, interfaces
 from firewall.clock import hz, now_j
 from firewall.errors import FwError
 from firewall.expand import interface_patterns
+from firewall.generations import generation
 from firewall.interfaces import Known
 from firewall.links import Link, why_not_loadable
 from firewall.options import effective
 from firewall.pins import EGRESS, INGRESS, Pins, offset_of
 from firewall.policy import Policy
-from firewall.publish import describe_classes, generation
+from firewall.publish import describe_classes
+
+_GRACE = offset_of(abi.Control, "grace_until_j")
 
 
 def targets(policy: Policy, links: Sequence[Link]) -> list[Link]:
@@ -76,7 +79,12 @@ def detach_all(pins: Pins, ifindexes: Iterable[int]) -> None:
 def begin_grace(pins: Pins, policy: Policy) -> None:
     """Lets segments of running connections open flows from now on, for `option load.grace`."""
     grace_s = effective(policy.options)["load.grace"]
-    pins.control.store_u64(offset_of(abi.Control, "grace_until_j"), now_j() + grace_s * hz())
+    pins.control.store_u64(_GRACE, now_j() + grace_s * hz())
+
+
+def end_grace(pins: Pins) -> None:
+    """Lets only openers open flows again: else what a change has ended would be taken over anew."""
+    pins.control.store_u64(_GRACE, now_j())
 
 
 def adopt_connections(pins: Pins) -> int:

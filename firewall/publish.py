@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Puts rulesets in force, one after the other, and reads back which one is.
+"""Puts rulesets in force, one after the other.
 
 Everything of a ruleset is reached from one word, control.generation, which a packet reads once. A generation
 is built in a slot that no packet can still be using, and then the word is stored: a packet sees the old ruleset
@@ -14,7 +14,7 @@ from firewall.bpfmap import F_INNER_MAP, Map, MapType, create_map
 from firewall.clock import hz
 from firewall.compile import CHUNK_BYTES, Patterns, compile_policy
 from firewall.document import Document
-from firewall.errors import FwError
+from firewall.generations import generation, read_document, slot_key
 from firewall.pins import Pins, offset_of
 from firewall.policy import Policy
 
@@ -22,17 +22,6 @@ _GENERATION = offset_of(abi.Control, "generation")
 _PREVIOUS = offset_of(abi.Control, "previous")
 _PATTERNS = offset_of(abi.Settings, "patterns")
 _ROW_BYTES = 8
-
-
-def generation(pins: Pins) -> int:
-    """The generation in force; 0 before the first."""
-    return pins.control.load_u32(_GENERATION)
-
-
-def next_generation(pins: Pins) -> int:
-    """The first number that no ruleset ever had; one that was built but never came into force had its own."""
-    built = [int.from_bytes(value[:4], sys.byteorder) for _, value in pins.map("settings").items()]
-    return max(built) + 1
 
 
 def publish(pins: Pins, policy: Policy, document: Document, classes: Mapping[str, int], new: int) -> None:
@@ -65,17 +54,6 @@ def return_to(pins: Pins, old: int) -> None:
     pins.control.store_u32(_GENERATION, old)
 
 
-def read_document(pins: Pins, number: int) -> Document:
-    """The document of a generation that is in force, or was before the last `publish`."""
-    inner = pins.map("policies").lookup_inner(slot_key(number))
-    if inner is None:
-        raise FwError(
-            "no ruleset is in force: a load was interrupted", "'fw unload --all' removes what is left of it"
-        )
-    with inner:
-        return Document.decode(b"".join(value for _, value in sorted(inner.items(), key=_by_index)))
-
-
 def describe_classes(pins: Pins, policy: Policy, names: Mapping[str, int]) -> None:
     """Tells the ruleset in force, which is `policy`, of interface names whose classes are not in use yet."""
     key = slot_key(generation(pins))
@@ -85,11 +63,6 @@ def describe_classes(pins: Pins, policy: Policy, names: Mapping[str, int]) -> No
         at = _PATTERNS + class_id * _ROW_BYTES
         settings[at : at + _ROW_BYTES] = patterns.row(name).to_bytes(_ROW_BYTES, sys.byteorder)
     pins.map("settings").update(key, bytes(settings))
-
-
-def slot_key(number: int) -> bytes:
-    """The key of a generation in `settings`, `classifiers` and `policies`."""
-    return _key(number % abi.Limits.GENERATION_SLOTS)
 
 
 class _Beside:
@@ -133,10 +106,6 @@ def _zero_counters(pins: Pins, slots: Iterable[int]) -> None:
     zero = bytes(counters.raw_value_size)
     for slot in slots:
         counters.update(_key(slot), zero)
-
-
-def _by_index(pair: tuple[bytes, bytes]) -> int:
-    return int.from_bytes(pair[0], sys.byteorder)
 
 
 def _key(index: int) -> bytes:

@@ -5,7 +5,6 @@ import os
 from pathlib import Path
 
 from firewall.errors import FwError, NotPermitted
-from firewall.lang import decode_policy
 from firewall.paths import ETC_DIR, namespace_name, policy_path
 
 _NEW_FILE_MODE = 0o644
@@ -74,13 +73,24 @@ class Staged:
 
 def read_saved() -> str | None:
     """The saved policy's text, None when there is no file. Raises FwError, PolicyError if it is no text."""
+    from firewall.lang import decode_policy
+
     path = policy_path()
     try:
-        return decode_policy(path.read_bytes(), str(path))
+        data = path.read_bytes()
     except FileNotFoundError:
         return None
     except OSError as error:
         raise FwError(f"cannot read {path}: {error.strerror}") from None
+    return decode_policy(data, str(path))
+
+
+def is_saved(text: str) -> bool:
+    """Whether the saved policy is this text, byte for byte."""
+    try:
+        return policy_path().read_bytes() == text.encode()
+    except OSError:
+        return False
 
 
 def _failure(error: OSError, target: Path) -> FwError:

@@ -51,7 +51,7 @@ class Seed(NamedTuple):
 
 
 class Seeded(NamedTuple):
-    """How many connections were taken over, and whether conntrack told of forwarded ones."""
+    """How many connections were taken over, and whether conntrack could tell of forwarded ones."""
 
     connections: int
     conntrack: bool
@@ -71,7 +71,7 @@ def seed(flows: Map, embryonic: Map, known: Mapping[int, Known]) -> Seeded:
         key, value = entry(one, known, when_j)
         if _add(table, key, value) and one.parent is None:
             count += 1
-    return Seeded(count, bool(forwarded))
+    return Seeded(count, forwarded is not None)
 
 
 class Finder:

@@ -4,17 +4,19 @@
 import sys
 from collections.abc import Sequence
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from firewall import abi, interfaces
 from firewall.attach import status
 from firewall.document import Document, PlacedRule, place
 from firewall.errors import FwError
+from firewall.generations import generation, read_document
 from firewall.paths import policy_path
 from firewall.pins import Pins, demand_pins, offset_of, open_pins
-from firewall.policy import Policy, parse_policy
-from firewall.publish import generation, read_document
-from firewall.saved import read_saved
+from firewall.saved import is_saved, read_saved
+
+if TYPE_CHECKING:  # most commands that look at what is loaded need not load the language
+    from firewall.policy import Policy
 
 ENFORCE, OBSERVE = "enforce", "observe"
 _MODES = {abi.Mode.MODE_ENFORCE: ENFORCE, abi.Mode.MODE_OBSERVE: OBSERVE}
@@ -79,8 +81,10 @@ class Running:
         return _MODES[abi.Mode(self.pins.control.load_u32(offset_of(abi.Control, "mode")))]
 
     @property
-    def policy(self) -> Policy:
+    def policy(self) -> "Policy":
         """The policy in force."""
+        from firewall.policy import parse_policy
+
         if self._policy is None:
             self._policy = parse_policy(self.document.text)
         return self._policy
@@ -132,7 +136,7 @@ class Running:
 
     def differs(self) -> bool:
         """Whether the saved policy is not the one in force, byte for byte."""
-        return read_saved() != self.document.text
+        return not is_saved(self.document.text)
 
     def close(self) -> None:
         self.pins.close()
@@ -187,6 +191,8 @@ def numbered() -> list[PlacedRule]:
     if pins is not None:
         with Running(pins) as running:
             return list(running.document.rules)
+    from firewall.policy import parse_policy
+
     text = read_saved() or ""
     return list(place(parse_policy(text), text, True, None, abi.Limits.RULE_COUNTERS).rules)
 

@@ -10,12 +10,14 @@ from firewall.services import OTHER_PROTOCOLS, PORT_PROTOCOLS, PROTOCOLS, SERVIC
 SCOPES = ("in", "out", "forward")
 ACTIONS = ("allow", "drop", "reject")
 
-_NOT_YET = (
+_SHOWN_CHARS = 60
+
+NOT_YET = (
     {"zone", "include", "set", "expect"}
     | {"with", "limit", "max-flows", "overload", "user", "unit", "mac", "dscp", "mark", "set-mark"}
     | {"idle", "until", "between", "untracked"}
 )
-_TRANSLATION = {"redirect", "masquerade", "nat", "snat", "dnat"}
+TRANSLATION = {"redirect", "masquerade", "nat", "snat", "dnat"}
 _STATE = {"state", "ctstate", "conntrack", "ct", "established", "related", "keep", "stateful"}
 _INSTEAD = {
     "deny": "drop",
@@ -60,10 +62,10 @@ def refuse(cursor: Cursor, token: Token, expected: str, known: Iterable[str]) ->
     if word in _STATE:
         message = f"there is no '{word}': replies and related errors follow the flow that a rule opened"
         cursor.fail(message, token, "leave it out: a rule speaks of the packet that opens a flow")
-    if word in _TRANSLATION:
+    if word in TRANSLATION:
         message = f"'{word}' is not supported by this version, which does not translate addresses"
         cursor.fail(message, token, "nft can translate addresses beside fw")
-    if word in _NOT_YET:
+    if word in NOT_YET:
         cursor.fail(f"'{word}' is not supported by this version", token)
     hint = _hint(cursor, token, list(known))
     cursor.fail(f"expected {expected}, found '{word}'", token, hint)
@@ -76,7 +78,9 @@ def quoted(word: str) -> str:
 
 def _hint(cursor: Cursor, token: Token, known: list[str]) -> str | None:
     word = token.text
-    before = cursor.source.text[: token.column - 1].rstrip()
+    before = cursor.source.text[: token.column - 1].strip()
+    if len(before) > _SHOWN_CHARS:
+        before = "..." + before[-_SHOWN_CHARS:]
     if word in _INSTEAD:
         return f"did you mean '{_INSTEAD[word]}'?"
     earlier = [other.text for other in cursor.tokens if other.column < token.column]

@@ -135,7 +135,10 @@ def policies() -> st.SearchStrategy[Policy]:
 def questions(draw: st.DrawFn, *about: Rule) -> Question:
     """A packet; if rules are given, one whose addresses, ports and types lie on or beside their edges."""
     family = draw(st.sampled_from((4, 6)))
-    scope = draw(st.sampled_from(SCOPES))
+    scope = draw(
+        st.sampled_from([scope for rule in about for scope in rule.scopes] or SCOPES)
+        | st.sampled_from(SCOPES)
+    )
     proto = draw(
         st.sampled_from([proto for rule in about for proto in rule.protos] or PROTOS)
         | st.sampled_from(PROTOS)

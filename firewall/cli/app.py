@@ -12,7 +12,17 @@ from typing import Annotated, Any, NamedTuple, TextIO
 from firewall.deferred import deferred
 from firewall.errors import UsageError
 
-with deferred("difflib", "platform", "shellingham", "shutil", "subprocess", "traceback", "uuid"):
+_UNUSED = (
+    "difflib",
+    "platform",
+    "shellingham",
+    "shutil",
+    "subprocess",
+    "traceback",
+    "typer.completion",
+    "uuid",
+)
+with deferred(*_UNUSED):
     import typer
 
 from firewall.cli.base import Group, Session, new_app, run_default, unknown
@@ -161,7 +171,9 @@ def run(argv: Sequence[str], out: TextIO, err: TextIO) -> int:
 
 def _usage_error(error: Any) -> UsageError:
     """The parser's complaint in our form: what is wrong, and then what to do."""
-    message, _, guess = error.format_message().rstrip(".").partition(" Did you mean")
     path = error.ctx.command_path if error.ctx else "fw"
-    hint = f"did you mean{guess}" if guess else f"'{path} --help' shows what it takes"
-    return UsageError(message[:1].lower() + message[1:], hint)
+    hint = f"'{path} --help' shows what it takes"
+    message = error.format_message()
+    if near := getattr(error, "possibilities", None):
+        message, hint = f"no such option: {error.option_name}", f"did you mean {sorted(near)[0]}?"
+    return UsageError(message[:1].lower() + message[1:].rstrip("."), hint)

@@ -88,6 +88,8 @@ def upgrade(ctx: typer.Context, yes: Yes = False) -> None:
 
 
 def _say_loaded(session: Session, done: "LoadReport") -> None:
+    from firewall.paths import namespace_name
+
     if done.starter is not None:
         session.say(f"wrote a policy to begin with, {done.file}:", "")
         session.say(*(f"    {line}".rstrip() for line in done.starter.splitlines()), "")
@@ -97,13 +99,12 @@ def _say_loaded(session: Session, done: "LoadReport") -> None:
         rows.append(("not protected", ", ".join(done.unprotected)))
     rows += [("" if i else "open", text) for i, text in enumerate(done.open or ("nothing",))]
     if done.first:
-        kept = f"{render.counted(done.seeded, 'connection')} kept"
         more = f"; in the next {render.duration(done.grace_s)} others are taken over as they show themselves"
-        rows.append(("connections", kept + (more if done.grace_s else "")))
+        kept = render.counted(done.seeded, "connection")
+        rows.append(("kept", kept + (more if done.grace_s else "")))
     if done.mode == "observe":
         rows.append(("mode", "observe: nothing is dropped until 'fw mode enforce'"))
-    rows.append(
-        ("at boot", "loaded again" if done.boot else "not loaded: 'systemctl enable fw' changes that")
-    )
+    if namespace_name() is None:  # boot is about the machine's own network namespace
+        rows.append(("at boot", "loaded again" if done.boot else "not loaded ('systemctl enable fw')"))
     rows.append(("undo", f"fw unload {'--all' if done.first else ' '.join(done.added) or '--all'}"))
     session.say(*render.columns(rows))

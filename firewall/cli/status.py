@@ -28,6 +28,7 @@ def status(ctx: typer.Context) -> None:
     session = session_of(ctx)
     with state.read() as running:
         interfaces = running.interfaces()
+        present = links.list_links()
         protected = {interface.name for interface in interfaces}
         confirmed, embryonic = Table(running.pins).counts()
         limits = running.flow_limits()
@@ -39,8 +40,8 @@ def status(ctx: typer.Context) -> None:
             "interfaces": [{"name": i.name, "ifindex": i.ifindex, "attach": i.attach} for i in interfaces],
             "unprotected": [
                 link.name
-                for link in links.list_links()
-                if link.up and link.name not in protected and link.name != "lo" and not link.master
+                for link in present
+                if link.up and link.name not in protected and not links.why_not_loadable(link, present)
             ],
             "flows": {"confirmed": confirmed, "embryonic": embryonic, "max": limits.max},
             "reasons": {name: counter.packets for name, counter in running.reasons().items()},

@@ -9,6 +9,7 @@ import typer
 from firewall import render
 from firewall.cli import filters
 from firewall.cli.base import JSON_SCHEMA, Report, Session, new_app, session_of
+from firewall.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -30,7 +31,7 @@ fw log -f --json                            one object a line
 def log(
     ctx: typer.Context,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with new ones as they come.")] = False,
-    number: Annotated[int | None, typer.Option("-n", metavar="N", min=0, help="The last N only.")] = None,
+    number: Annotated[int | None, typer.Option("-n", metavar="N", help="The last N only.")] = None,
     reason: Annotated[
         str | None, typer.Option("--reason", metavar="REASON", help="As 'fw status' has it.")
     ] = None,
@@ -44,6 +45,8 @@ def log(
     from firewall import state
     from firewall.events import Journal
 
+    if number is not None and number < 0:
+        raise UsageError(f"cannot show {number} events")
     session = session_of(ctx)
     wanted = _filter(reason, address, proto)
     with state.read() as running:

@@ -17,13 +17,22 @@ WEB = """
 """
 
 
+ACCEPT, DROP = 0, 2
+
+
+def others_filter(pair: PairLab, pref: int, verdict: int) -> None:
+    """A filter of somebody else at ingress, one classic BPF instruction: return the verdict."""
+    pair.server.run("tc qdisc add dev eth0 clsact", check=False)
+    program = ["bytecode", f"1,6 0 0 {verdict}"]
+    pair.server.run([*f"tc filter add dev eth0 ingress pref {pref} bpf direct-action".split(), *program])
+
+
 def filters(pair: PairLab) -> str:
     return pair.server.run("tc filter show dev eth0 ingress").stdout
 
 
 def test_fw_stands_before_others_and_leaves_them_alone(pair: PairLab, attach: str) -> None:
-    pair.server.run("tc qdisc add dev eth0 clsact")
-    pair.server.run("tc filter add dev eth0 ingress pref 50 protocol all matchall action pass")
+    others_filter(pair, 50, ACCEPT)
     before = filters(pair)
     protect(pair.server, WEB, "eth0", attach=attach)
     assert not pings(pair.client, pair.server.v4), "an accepting filter of others does not let anything by us"
@@ -39,8 +48,7 @@ def test_others_after_us_are_still_asked(pair: PairLab, attach: str) -> None:
     pair.server.listen(80)
     protect(pair.server, WEB, "eth0", attach=attach)
     assert reaches(pair.client, pair.server.v4, 80)
-    pair.server.run("tc qdisc add dev eth0 clsact", check=False)
-    pair.server.run("tc filter add dev eth0 ingress pref 99 protocol ip matchall action drop")
+    others_filter(pair, 99, DROP)
     assert not reaches(pair.client, pair.server.v4, 80)
 
 

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""`path`: the packet path in a namespace of its own, with nothing in force."""
+"""`path`: the packet path in a namespace of its own, with nothing in force. `talk`: a TCP connection over it."""
 
 from collections.abc import Iterator
 
 import pytest
 
+from tests.packet.ends import V4, Connection
 from tests.packet.path import Namespace, PacketPath
 
 
@@ -18,3 +19,10 @@ def _shared_path() -> Iterator[PacketPath]:
 def path(_shared_path: PacketPath) -> PacketPath:
     _shared_path.reset()
     return _shared_path
+
+
+@pytest.fixture(params=[False, True], ids=["they open", "we open"])
+def talk(path: PacketPath, request: pytest.FixtureRequest) -> Connection:
+    """Port 22 is open, and so is the way out."""
+    path.policy("default in drop\ndefault out allow\nallow in tcp to port 22\n")
+    return Connection(path, V4, we_open=request.param)

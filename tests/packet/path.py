@@ -29,6 +29,9 @@ from firewall.policy import parse_policy
 OBJECT = Path(__file__).resolve().parents[2] / "build" / "fw.bpf.o"
 ANSWER_MARK = 0x5EED1234
 PASS, SHOT, REDIRECT = 0xFFFFFFFF, 2, 7
+# struct cpu begins with a counter for each reason
+_REASONS = struct.Struct(f"={2 * abi.Reason.COUNT}Q")
+_REASON_NAMES = [abi.Reason(number).name.lower() for number in range(abi.Reason.COUNT)]
 _names = itertools.count()
 _libc = ctypes.CDLL(None, use_errno=True)
 _CLONE_NEWNET = 0x40000000
@@ -164,8 +167,8 @@ class PacketPath:
             setattr(record, name, value)
         self.maps["control"].update(key, record.pack())
 
-    def policy(self, text: str) -> None:
-        """Put a policy in force as the next generation."""
+    def policy(self, text: str) -> Document:
+        """Put a policy in force as the next generation; what its rules' ids and counters are."""
         self.generation += 1
         policy = parse_policy(text)
         self._document = place(policy, text, True, self._document, abi.Limits.RULE_COUNTERS)
@@ -178,6 +181,7 @@ class PacketPath:
             self.maps["classifiers"].set_inner(slot, chunks)
         self.maps["settings"].update(slot, compiled.settings)
         self.control(generation=self.generation)
+        return self._document
 
     def ingress(self, packet: bytes, on: str = "wan", **env: int) -> Verdict:
         """A frame arrives by an interface."""
@@ -208,13 +212,19 @@ class PacketPath:
 
     def counters(self) -> dict[str, abi.Counter]:
         """Packets and bytes of each reason, all CPUs together."""
-        total = {reason.name.lower(): abi.Counter() for reason in abi.Reason if reason.name != "COUNT"}
-        for value in self.maps["cpu"].lookup_percpu(struct.pack("=I", 0)):
-            for name, counter in total.items():
-                mine = abi.Counter.unpack(value, abi.Reason[name.upper()] * abi.Counter.SIZE)
-                counter.packets += mine.packets
-                counter.bytes += mine.bytes
-        return total
+        per_cpu = self.maps["cpu"].lookup_percpu(struct.pack("=I", 0))
+        totals = [sum(column) for column in zip(*map(_REASONS.unpack_from, per_cpu), strict=True)]
+        pairs = zip(_REASON_NAMES, totals[::2], totals[1::2], strict=True)
+        return {name: abi.Counter(packets=packets, bytes=octets) for name, packets, octets in pairs}
+
+    def rule_counter(self, number: int) -> abi.Counter:
+        """Packets and bytes of an element of rule_counters, all CPUs together."""
+        values = self.maps["rule_counters"].lookup_percpu(struct.pack("=I", number))
+        counters = [abi.Counter.unpack(value) for value in values]
+        return abi.Counter(
+            packets=sum(counter.packets for counter in counters),
+            bytes=sum(counter.bytes for counter in counters),
+        )
 
     def reasons(self) -> dict[str, int]:
         """Packets of each reason."""

@@ -98,6 +98,13 @@ def test_fields() -> None:
     assert expand(rule) == [(0, 0, 0, top, 0, top, 0, 65535, 0, 65535, 4, rule.on, rule.via)]
     (v4,) = expand(Rule.parse("allow in, out udp from 192.0.2.1 port 68 to port 67"))
     assert v4 == (4, 17, 0xC0000201, 0xC0000201, 0, 0xFFFFFFFF, 68, 68, 67, 67, 3, None, None)
+    ported = expand(Rule.parse("allow in tcp from port not 22 to port not 80"))
+    assert [(entry.sport_lo, entry.sport_hi, entry.dport_lo, entry.dport_hi) for entry in ported] == [
+        (0, 21, 0, 79),
+        (0, 21, 81, 65535),
+        (23, 65535, 0, 79),
+        (23, 65535, 81, 65535),
+    ]
     echo = expand(Rule.parse("allow in icmp, icmp6 icmp-type echo-request"))
     assert [(entry.family, entry.proto, entry.src_hi, entry.dport_lo, entry.dport_hi) for entry in echo] == [
         (4, 1, 0xFFFFFFFF, 0x0800, 0x08FF),

@@ -40,7 +40,7 @@ def is_source(path: Path) -> bool:
 
 
 def c_files() -> list[Path]:
-    return sorted((ROOT / "bpf_src").glob("*.[ch]"))
+    return [path for path in sources() if path.suffix in {".c", ".h"}]
 
 
 @pytest.mark.timeout(600)

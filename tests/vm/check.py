@@ -10,9 +10,10 @@ from tests.vm import kernels, machine
 
 TIMEOUT_S = 900
 # A machine that is emulated, on a computer that does other things too, is slow and unsteady.
-SCRIPT = """
-python3 -m pytest -q -m 'not alone' --color=no --tb=short --timeout=600 tests/packet tests/vm/smoke.py
-"""
+SCRIPT = (
+    "python3 -m pytest -q -m 'not alone' -p no:xdist --color=no --tb=short --timeout=600 "
+    "--hypothesis-profile=guest tests/packet tests/vm/smoke.py"
+)
 
 
 class Report(NamedTuple):

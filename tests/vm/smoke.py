@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: MIT
 """Run in the guest by tests.vm: fw protects a real interface there, by whichever hook that kernel has."""
 
+import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from tests.lab.host import execute
 from tests.lab.lab import PairLab
 
 POLICY = "default in drop\ndefault out allow\n"
@@ -42,13 +45,16 @@ def test_stateful(lab: PairLab, family: str) -> None:
         opened.echo(b"no longer")
 
 
-def test_status(lab: PairLab) -> None:
-    status = lab.server.fw_json("status")
+def test_installed_fw_sees_the_same(lab: PairLab) -> None:
+    status = json.loads(lab.server.run("/usr/local/bin/fw status --json").stdout)
     assert [one["name"] for one in status["interfaces"]] == ["eth0"]
     assert status["reasons"]["default_drop"] > 0
 
 
-def test_unload_leaves_nothing(lab: PairLab) -> None:
-    lab.server.fw("unload --all")
-    assert lab.server.run("tc qdisc show dev eth0 clsact").stdout == ""
+def test_uninstall_leaves_nothing(lab: PairLab) -> None:
+    execute(["packaging/install", "uninstall", "/usr/local", ""])
+    assert not [path for path in Path("/usr/local").rglob("*") if path.is_file()]
+    assert not Path("/run/fw").exists()
+    assert "clsact" not in lab.server.run("tc qdisc show dev eth0").stdout
     assert lab.client.ping(lab.server.v4) > 0
+    assert lab.client.ping(lab.server.v6) > 0

@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: MIT
+"""Which ruleset is in force, and the policy that it came from."""
+
+import sys
+
+from firewall import abi
+from firewall.document import Document
+from firewall.errors import FwError
+from firewall.pins import Pins, offset_of
+
+_GENERATION = offset_of(abi.Control, "generation")
+
+
+def generation(pins: Pins) -> int:
+    """The generation in force; 0 before the first."""
+    return pins.control.load_u32(_GENERATION)
+
+
+def next_generation(pins: Pins) -> int:
+    """The first number that no ruleset ever had; one that was built but never came into force had its own."""
+    built = [int.from_bytes(value[:4], sys.byteorder) for _, value in pins.map("settings").items()]
+    return max(built) + 1
+
+
+def read_document(pins: Pins, number: int) -> Document:
+    """The document of a generation that is in force, or was before the last `publish`."""
+    inner = pins.map("policies").lookup_inner(slot_key(number))
+    if inner is None:
+        raise FwError(
+            "no ruleset is in force: a load was interrupted", "'fw unload --all' removes what is left of it"
+        )
+    with inner:
+        return Document.decode(b"".join(value for _, value in sorted(inner.items(), key=_by_index)))
+
+
+def slot_key(number: int) -> bytes:
+    """The key of a generation in `settings`, `classifiers` and `policies`."""
+    return (number % abi.Limits.GENERATION_SLOTS).to_bytes(4, sys.byteorder)
+
+
+def _by_index(pair: tuple[bytes, bytes]) -> int:
+    return int.from_bytes(pair[0], sys.byteorder)

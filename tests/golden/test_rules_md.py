@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: MIT
+"""docs/rules.md tells the truth: its examples parse or are refused as it says, its tables are the code's."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from firewall.lang import PolicyError
+from firewall.options import OPTIONS, SWITCH, TIME
+from firewall.policy import parse_policy
+from firewall.rule import Rule
+from firewall.services import ICMP6_TYPES, ICMP_TYPES, PROTOCOLS, SERVICES
+from firewall.verify import verify
+from firewall.words import NOT_YET, TRANSLATION
+
+TEXT = (Path(__file__).parents[2] / "docs" / "rules.md").read_text()
+INTRODUCTION = "".join(
+    line[4:] + "\n" for line in TEXT.split("##")[0].splitlines() if line.startswith("    ")
+)
+
+
+def blocks(kind: str) -> list[str]:
+    return re.findall(rf"^```{kind}\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE)
+
+
+GOOD = [INTRODUCTION, *blocks("fw")]
+REFUSED = [line for block in blocks("fw-refused") for line in block.splitlines()]
+
+
+@pytest.mark.parametrize("text", GOOD)
+def test_examples_parse_without_a_warning(text: str) -> None:
+    assert text
+    warned = [warning for warning in verify(parse_policy(text)) if "never decides" not in warning.message]
+    assert not warned
+
+
+@pytest.mark.parametrize("line", REFUSED)
+def test_what_is_said_to_be_refused_is(line: str) -> None:
+    with pytest.raises(PolicyError):
+        parse_policy(line)
+
+
+def test_rules_are_written_as_they_print() -> None:
+    for rule in parse_policy(INTRODUCTION).rules:
+        assert str(rule) in TEXT
+
+
+def test_the_shown_error_is_what_fw_says() -> None:
+    with pytest.raises(PolicyError) as caught:
+        parse_policy("\n\nallow in 22\n")
+    shown = "".join(f"    {line}\n" for line in str(caught.value).splitlines())
+    assert shown in TEXT
+
+
+def test_each_clause_has_an_example() -> None:
+    examples = "\n".join(GOOD)
+    rules = parse_policy(examples).rules
+    for field in Rule._fields:
+        assert any(getattr(rule, field) != Rule("", ())[Rule._fields.index(field)] for rule in rules), field
+    for word in ("default", "option", "protect", "not", "-", "+"):
+        assert word in examples
+
+
+def test_every_refused_word_is_listed() -> None:
+    reserved = TEXT.split("## Not yet")[1]
+    for word in (NOT_YET | TRANSLATION) - {"snat", "dnat"}:
+        assert word in reserved, word
+
+
+def test_options() -> None:
+    rows = re.findall(r"^\| `([a-z.0-9-]+\.[a-z0-9-]+)` \| (.*) \|$", TEXT, re.MULTILINE)
+    expected = []
+    for option in OPTIONS.values():
+        unit = "s" if option.kind == TIME else ""
+        limits = (
+            ("off", "on") if option.kind == SWITCH else (f"{option.minimum}{unit}", f"{option.maximum}{unit}")
+        )
+        expected.append((option.name, f"`{option.default}` | {limits[0]} | {limits[1]} | {option.help}"))
+    assert rows == expected
+
+
+def test_services() -> None:
+    table = TEXT.split("they print as numbers.")[1].split("###")[0]
+    listed = {
+        name: int(port)
+        for port, names in re.findall(r"(\d+) \| ((?:`[a-z0-9-]+`(?:, )?)+)", table)
+        for name in re.findall(r"`([^`]+)`", names)
+    }
+    assert listed == SERVICES
+
+
+def test_icmp_types() -> None:
+    rows = re.findall(r"^\| `([a-z0-9-]+)` \| (\d*) \| (\d*) \|$", TEXT, re.MULTILINE)
+    assert {name: int(number) for name, number, _ in rows if number} == ICMP_TYPES
+    assert {name: int(number) for name, _, number in rows if number} == ICMP6_TYPES
+
+
+def test_protocols() -> None:
+    assert all(f"`{name}`" in TEXT for name in PROTOCOLS)

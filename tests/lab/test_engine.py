@@ -1,0 +1,267 @@
+# SPDX-License-Identifier: MIT
+"""The engine on real interfaces: replacing tables and programs under traffic, and giving up without a trace."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.lab.attachment import flows, index_of, inside, pins, programs, protect
+from tests.lab.lab import PairLab, RouterLab
+from tests.lab.traffic import Stream, all_busy, reaches
+
+REFUSED, FAILED, USAGE, WOULD_CHANGE = 8, 1, 2, 10
+
+WEB = """default in drop
+default out allow
+allow in tcp to port 80
+"""
+
+
+@pytest.fixture
+def busy(pair: PairLab) -> list[Stream]:
+    """Connections to the server that talk all the time."""
+    for port, home in ((80, "0.0.0.0"), (80, "::"), (81, "0.0.0.0")):
+        pair.server.listen(port, home)
+    streams = [pair.client.connect(pair.server.v4, 80) for _ in range(20)]
+    streams += [pair.client.connect(pair.server.v6, 80) for _ in range(20)]
+    for stream in streams:
+        stream.become("busy")
+    return streams
+
+
+def replaced(pair: PairLab, before: dict[str, list[int]]) -> bool:
+    """Whether both hooks run other programs than before."""
+    now = program_ids(pair)
+    return all(now[hook] and not set(now[hook]) & set(before[hook]) for hook in before)
+
+
+IDS = """
+import json
+from firewall import attach
+from firewall.paths import find_pin_dir
+found = attach.status(int(sys.argv[1]), find_pin_dir())
+print(json.dumps({"ingress": [found.ingress.prog_id], "egress": [found.egress.prog_id]}))
+"""
+
+
+def program_ids(pair: PairLab) -> dict[str, list[int]]:
+    ids: dict[str, list[int]] = json.loads(inside(pair.server, IDS, index_of(pair.server, "eth0")))
+    return ids
+
+
+def table_ids(pair: PairLab) -> list[int]:
+    """The maps of flows that both programs and the pins use; one number if they agree."""
+    code = """
+from firewall import attach, bpf
+from firewall.paths import find_pin_dir
+pins = find_pin_dir()
+table = bpf.open_pinned(pins / "flows")
+found = attach.status(int(sys.argv[1]), pins)
+for hook in (found.ingress, found.egress):
+    assert table.id in bpf.program_by_id(hook.prog_id).map_ids, "a program uses another table"
+print(table.id)
+"""
+    return [int(inside(pair.server, code, index_of(pair.server, "eth0")))]
+
+
+@pytest.mark.parametrize("size", [200_000, 1_024])
+def test_a_table_of_another_size_has_all_flows(
+    pair: PairLab, busy: list[Stream], attach: str, size: int
+) -> None:
+    protect(pair.server, WEB, "eth0", attach=attach)
+    all_busy(busy)
+    before, ids = table_ids(pair), program_ids(pair)
+    assert len(flows(pair.server, dport=80)) == len(busy)
+
+    pair.server.fw(f"option flows.max {size}")
+
+    assert pair.server.fw_json("status")["flows"]["max"] == size
+    assert table_ids(pair) != before and replaced(pair, ids)
+    all_busy(busy)
+    pair.server.fw("option load.grace 0s")
+    found = flows(pair.server, dport=80)
+    assert len(found) == len(busy) and {flow["state"] for flow in found} == {"established"}
+    assert not reaches(pair.client, pair.server.v4, 81)
+
+
+def test_an_interrupted_replacement_is_completed_by_the_next_command(
+    pair: PairLab, busy: list[Stream], attach: str
+) -> None:
+    protect(pair.server, WEB, "eth0", attach=attach)
+    all_busy(busy)
+    ids = program_ids(pair)
+    inside(
+        pair.server,
+        """
+from firewall import state
+from firewall.programs import prepare_next
+with state.read() as running:
+    prepare_next(running.pins, state.FlowLimits(100_000, 20_000))
+""",
+    )
+    (directory,) = pins(pair.server)
+    assert (directory / "next" / "flows").exists() and program_ids(pair) == ids, "not carried out yet"
+    all_busy(busy)
+    assert pair.server.fw_json("status")["flows"]["max"] == 65_536
+
+    pair.server.fw("mode observe")
+
+    assert not (directory / "next").exists() and replaced(pair, ids) and table_ids(pair)
+    assert pair.server.fw_json("status")["flows"]["max"] == 100_000
+    pair.server.fw("mode enforce")
+    all_busy(busy)
+    assert len(flows(pair.server, dport=80)) == len(busy)
+
+
+def test_another_layout_is_replaced_and_nothing_is_open_meanwhile(
+    pair: PairLab, busy: list[Stream], attach: str
+) -> None:
+    """As if a version with other maps had loaded it: `fw upgrade` puts this version in its place."""
+    protect(pair.server, WEB, "eth0", attach=attach)
+    all_busy(busy)
+    (directory,) = pins(pair.server)
+    (directory / "layout").unlink()
+    (directory / "layout").symlink_to("999")
+    ids = program_ids(pair)
+    knocking = pair.client.popen(
+        ["sh", "-c", f"while ! nc -z -w 1 {pair.server.v4} 81 2>/dev/null; do :; done; echo open"]
+    )
+
+    pair.server.fw("upgrade")
+
+    assert replaced(pair, ids)
+    all_busy(busy)
+    assert not reaches(pair.client, pair.server.v4, 81)
+    assert knocking.poll() is None, "port 81 was open for a moment"
+    knocking.kill()
+    assert [path.name for path in pins(pair.server)] == [directory.name]
+    assert {flow["state"] for flow in flows(pair.server, dport=80)} == {"established"}
+    pair.server.fw("rule add allow in tcp to port 81")
+    assert reaches(pair.client, pair.server.v4, 81)
+
+
+def test_an_interrupted_change_of_layout_is_completed(pair: PairLab, busy: list[Stream], attach: str) -> None:
+    protect(pair.server, WEB, "eth0", attach=attach)
+    all_busy(busy)
+    (directory,) = pins(pair.server)
+    ids = program_ids(pair)
+    (directory / "layout").unlink()
+    (directory / "layout").symlink_to("999")
+    inside(
+        pair.server,
+        """
+import os
+from firewall import paths, recover, upgrade
+recover.finish_succession = lambda directory: os._exit(0)
+upgrade.replace_layout(paths.find_pin_dir(), True)
+""",
+    )
+    assert sorted(path.name for path in pins(pair.server)) == [directory.name, directory.name + "-next"]
+    assert program_ids(pair) == ids
+    pair.server.fw("load")
+    assert [path.name for path in pins(pair.server)] == [directory.name]
+    assert replaced(pair, ids)
+    all_busy(busy)
+
+
+def test_what_cannot_be_attached_leaves_nothing(pair: PairLab) -> None:
+    pair.server.run("tc qdisc add dev eth0 ingress")
+    done = pair.server.fw("load eth0 --attach clsact", check=False)
+    assert done.returncode != 0 and "ingress" in done.stderr
+    assert not pins(pair.server) and not pair.server.policy_file.exists()
+    assert not any(programs(pair.server, "eth0").values())
+
+
+def test_what_cannot_be_attached_leaves_the_rest_as_it_was(lab: RouterLab) -> None:
+    router = lab.router
+    protect(router, WEB, "wan0")
+    text, before = router.policy_file.read_text(), router.fw_json("status")
+    router.run("tc qdisc add dev lan0 ingress")
+    done = router.fw("load lan0 --attach clsact", check=False)
+    assert done.returncode != 0 and "ingress" in done.stderr
+    after = router.fw_json("status")
+    assert router.policy_file.read_text() == text and router.fw("show").stdout == text
+    assert after["interfaces"] == before["interfaces"] and after["generation"] == before["generation"]
+    router.fw("load lan0 --attach tcx")
+    assert router.fw_json("status")["generation"] > before["generation"] + 1, "a number never returns"
+
+
+def test_a_bridge_port_is_refused_by_the_name_of_its_bridge(lab: RouterLab) -> None:
+    lab.router.ip("link add br0 type bridge", "link set lan0 master br0", "link set br0 up")
+    done = lab.router.fw("load lan0", check=False)
+    assert done.returncode != 0 and "protect br0" in done.stderr and not pins(lab.router)
+    lab.router.fw("load br0")
+    done = lab.router.fw("load lo", check=False)
+    assert done.returncode != 0 and "loopback" in done.stderr
+
+
+def test_protect_lines_of_an_applied_file_attach_and_detach(lab: RouterLab, tmp_path: Path) -> None:
+    router = lab.router
+    protect(router, WEB, "wan0")
+    file = tmp_path / "new.fw"
+
+    def apply(*protected: str, options: str = "", check: bool = True) -> int:
+        file.write_text("".join(f"protect {name}\n" for name in protected) + WEB)
+        return router.fw("apply", str(file), *options.split(), check=check).returncode
+
+    apply("wan0", "lan0")
+    assert all(programs(router, "lan0").values())
+    assert apply("lan0", options="--dry-run", check=False) == WOULD_CHANGE
+    assert all(programs(router, "wan0").values())
+    apply("lan0")
+    assert not any(programs(router, "wan0").values()) and all(programs(router, "lan0").values())
+    assert apply(check=False) == REFUSED
+    assert all(programs(router, "lan0").values()), "a file without protect lines is likely a slip"
+    assert router.policy_file.read_text() == "protect lan0\n" + WEB
+
+
+def test_a_wider_protect_line_must_be_edited_by_hand(lab: RouterLab) -> None:
+    protect(lab.router, "protect lan+, wan0\n" + WEB)
+    done = lab.router.fw("unload lan0", check=False)
+    assert done.returncode == USAGE and "lan+" in done.stderr
+    assert all(programs(lab.router, "lan0").values())
+    lab.router.fw("unload wan0")
+    assert lab.router.policy_file.read_text() == "protect lan+\n" + WEB
+
+
+def test_names_that_appear_later_are_known_to_the_rules(lab: RouterLab) -> None:
+    """A rule that speaks of an interface made after loading holds as soon as any command has looked."""
+    router = lab.router
+    protect(router, WEB + "allow in on late0 icmp", "wan0")
+    lab.link(router, "late0", lab.client, "late0")
+    router.fw("load late0")
+    lab.address(router, "late0", "198.51.100.1/24", "fd00::1/64")
+    lab.address(lab.client, "late0", "198.51.100.2/24", "fd00::2/64")
+    assert lab.client.ping("198.51.100.1", timeout_s=5) > 0
+    with pytest.raises(TimeoutError):
+        lab.server.ping(router.v4, timeout_s=0.5)
+
+
+def test_running_and_saved_are_never_mixed(pair: PairLab) -> None:
+    server = pair.server
+    protect(server, WEB, "eth0")
+    server.fw("rule add allow in tcp to port 81 --runtime")
+    saved, running = server.policy_file.read_text(), server.fw("show").stdout
+    assert "port 81" in running and "port 81" not in saved
+    done = server.fw("rule add allow in tcp to port 82", check=False)
+    assert done.returncode == FAILED and "fw apply" in done.stderr and "fw show" in done.stderr
+    assert server.policy_file.read_text() == saved and server.fw("show").stdout == running
+    server.fw("apply")
+    assert server.fw("show").stdout == saved
+    server.fw("rule add allow in tcp to port 82")
+    assert "port 82" in server.policy_file.read_text()
+
+
+def test_ids_live_as_long_as_what_is_loaded(pair: PairLab) -> None:
+    server = pair.server
+    protect(server, WEB, "eth0")
+    server.fw("rule add allow in tcp to port 81")
+    server.fw("rule delete 2")
+    server.fw("rule add allow in tcp to port 81")
+    assert [rule["id"] for rule in server.fw_json("rule list")["rules"] if rule["id"]] == [1, 3]
+    server.fw("unload --all")
+    server.fw("load")
+    assert [rule["id"] for rule in server.fw_json("rule list")["rules"] if rule["id"]] == [1, 2]

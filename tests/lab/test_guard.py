@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: MIT
+"""A change that would cut the connection it comes by is refused: fw is run by a server, as sshd runs a shell."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests.lab.attachment import pins, protect
+from tests.lab.conftest import address
+from tests.lab.host import Host
+from tests.lab.lab import PairLab
+from tests.lab.traffic import Stream
+from tests.lab.wait import until
+
+REFUSED = 8
+SSH = "default in drop\nallow in tcp to port 22\n"
+
+# Takes one connection and runs each line that comes over it as a command; the answer is status and output as JSON.
+# `detached`: what is run has no ancestor that holds the connection, as under tmux.
+SHELL = """
+import json, os, socket, subprocess, sys
+if "sshd" in sys.argv:
+    open("/proc/self/comm", "w").write("sshd")
+listener = socket.create_server(("::", 22), family=socket.AF_INET6, dualstack_ipv6=True)
+runner = None
+if "detached" in sys.argv:
+    ours, theirs = socket.socketpair()
+    if os.fork() == 0:
+        listener.close(); ours.close()
+        os.setsid()
+        if os.fork():
+            os._exit(0)
+        open("/proc/self/comm", "w").write("tmux")
+        lines = theirs.makefile("rw")
+        for line in lines:
+            done = subprocess.run(json.loads(line), capture_output=True, text=True)
+            lines.write(json.dumps([done.returncode, done.stderr]) + "\\n"); lines.flush()
+        os._exit(0)
+    theirs.close()
+    runner = ours.makefile("rw")
+print("ready", flush=True)
+accepted, _ = listener.accept()
+lines = accepted.makefile("rw")
+for line in lines:
+    if runner:
+        runner.write(line); runner.flush()
+        answer = runner.readline()
+    else:
+        done = subprocess.run(json.loads(line), capture_output=True, text=True)
+        answer = json.dumps([done.returncode, done.stderr]) + "\\n"
+    lines.write(answer); lines.flush()
+"""
+
+
+class Remote(NamedTuple):
+    """A shell on the server, reached over the wire."""
+
+    server: Host
+    stream: Stream
+
+    def fw(self, *args: str) -> tuple[int, str]:
+        """Exit status and standard error of an fw that is run over the connection."""
+        line = json.dumps(self.server.fw_words(*args, way="nsenter")) + "\n"
+        self.stream.send(line.encode())
+        answer = b""
+        while not answer.endswith(b"\n"):
+            answer += self.stream.recv(1, 20)
+        status, said = json.loads(answer)
+        return status, said
+
+
+def remote(pair: PairLab, tmp_path: Path, family: str, *args: str) -> Remote:
+    script = tmp_path / "shell.py"
+    script.write_text(SHELL)
+    process = pair.server.popen(["python3", str(script), *args])
+    assert process.stdout and process.stdout.readline() == "ready\n"
+    return Remote(pair.server, pair.client.connect(address(pair.server, family), 22))
+
+
+@pytest.fixture(params=[("plain",), ("sshd",), ("sshd", "detached")], ids="-".join)
+def shell(request: pytest.FixtureRequest, pair: PairLab, tmp_path: Path, family: str) -> Remote:
+    return remote(pair, tmp_path, family, *request.param)
+
+
+def test_a_load_that_would_cut_us_is_refused(shell: Remote) -> None:
+    shell.server.save_policy("protect eth0\ndefault in drop\n")
+    status, said = shell.fw("load", "eth0")
+    assert status == REFUSED and "22" in said and "default in drop" in said
+    assert not pins(shell.server)
+    assert shell.fw("load", "eth0", "--observe")[0] == 0
+    status, said = shell.fw("mode", "enforce")
+    assert status == REFUSED and shell.server.fw_json("status")["mode"] == "observe"
+
+
+def test_a_change_that_would_cut_us_is_refused(shell: Remote) -> None:
+    shell.server.save_policy(SSH)
+    assert shell.fw("load", "eth0")[0] == 0, "the policy lets us in"
+    before = shell.server.policy_file.read_text()
+    for words in (
+        ["rule", "delete", "1"],
+        ["rule", "insert", "1", "drop", "in", "tcp"],
+        ["rule", "delete", "1", "--runtime"],
+        ["rule", "delete", "1", "--dry-run"],
+    ):
+        status, said = shell.fw(*words)
+        assert status == REFUSED and "your connection" in said, words
+    assert shell.server.policy_file.read_text() == before == shell.server.fw("show").stdout
+    assert shell.fw("rule", "add", "drop", "in", "udp")[0] == 0, "this one leaves us alone"
+
+
+def test_yes_does_it_all_the_same(pair: PairLab, tmp_path: Path) -> None:
+    shell = remote(pair, tmp_path, "ipv4", "sshd")
+    protect(shell.server, SSH, "eth0")
+    line = json.dumps(shell.server.fw_words("rule", "delete", "1", "--yes", way="nsenter")) + "\n"
+    shell.stream.send(line.encode())
+    until(lambda: "port 22" not in shell.server.fw("show").stdout, what="the rule gone")
+    with pytest.raises(TimeoutError):
+        shell.stream.recv(1, 1)
+
+
+def test_from_the_console_nobody_is_in_the_way(pair: PairLab) -> None:
+    """No ancestor has a connection and no sshd runs: whoever talks to a web server is not asked."""
+    pair.server.listen(80)
+    pair.client.connect(pair.server.v4, 80).echo()
+    protect(pair.server, "default in drop\nallow in tcp to port 80\n", "eth0")
+    pair.server.fw("rule delete 1")
+
+
+def test_the_starter_file_lets_us_in(pair: PairLab, tmp_path: Path) -> None:
+    shell = remote(pair, tmp_path, "ipv6", "sshd")
+    status, said = shell.fw("load", "eth0")
+    assert status == 0, said
+    assert "allow in tcp to port 22\n" in shell.server.policy_file.read_text()

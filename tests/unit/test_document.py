@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: MIT
+"""Ids and counters of rules across changes of the policy."""
+
+from __future__ import annotations
+
+import pytest
+
+from firewall.document import FIRST_RULE_COUNTER, Document, place
+from firewall.errors import FwError
+from firewall.policy import parse_policy
+
+COUNTERS = 2048
+
+
+def placed(text: str, previous: Document | None = None, counters: int = COUNTERS) -> Document:
+    return place(parse_policy(text), text, True, previous, counters)
+
+
+def ids(document: Document) -> dict[str, int]:
+    return {rule.text: rule.id for rule in document.rules}
+
+
+def counters(document: Document) -> dict[str, int]:
+    return {rule.text: rule.counter for rule in document.rules}
+
+
+def test_the_first_rules_are_numbered_from_one() -> None:
+    document = placed("# heading\nallow in tcp to port 22\n\nallow in icmp\n")
+    assert [(rule.id, rule.line, rule.counter) for rule in document.rules] == [(1, 2, 3), (2, 4, 4)]
+    assert document.next_id == 3
+
+
+def test_a_rule_keeps_id_and_counter_wherever_it_moves() -> None:
+    before = placed("allow in tcp\nallow in udp\nallow in icmp\n")
+    after = placed("# moved\nallow in icmp\nallow  in   tcp\n", before)
+    assert ids(after) == {"allow in icmp": 3, "allow in tcp": 1}
+    assert counters(after) == {text: counters(before)[text] for text in counters(after)}
+
+
+def test_an_id_never_returns() -> None:
+    first = placed("allow in tcp\nallow in udp\n")
+    second = placed("allow in tcp\n", first)
+    third = placed("allow in tcp\nallow in udp\n", second)
+    assert ids(third) == {"allow in tcp": 1, "allow in udp": 3}
+
+
+def test_a_new_rule_takes_no_counter_that_still_counts() -> None:
+    before = placed("allow in tcp\n")
+    after = placed("allow in udp\n", before)
+    assert counters(after)["allow in udp"] != counters(before)["allow in tcp"]
+    again = placed("allow in icmp\n", after)
+    assert counters(again)["allow in icmp"] == counters(before)["allow in tcp"], "free since the last change"
+
+
+def test_equal_rules_keep_their_ids_in_order() -> None:
+    before = placed("allow in tcp\nallow in tcp\n")
+    after = placed("allow in udp\nallow in tcp\nallow in tcp\n", before)
+    assert [rule.id for rule in after.rules] == [3, 1, 2]
+
+
+def test_every_rule_can_change_at_once() -> None:
+    last = FIRST_RULE_COUNTER + 1024 + 1000
+    before = placed("".join(f"allow in tcp to port {port}\n" for port in range(1, 1025)), counters=last)
+    after = placed("".join(f"allow in udp to port {port}\n" for port in range(1, 1025)), before, last)
+    used = [rule.counter for rule in after.rules]
+    assert len(set(used)) == 1024 and min(used) >= FIRST_RULE_COUNTER and max(used) < last
+    assert len(set(used) & {rule.counter for rule in before.rules}) == 24
+
+
+def test_bytes_and_back() -> None:
+    document = placed('allow in tcp comment "Grüße"\r\n# end without a line end')
+    data = document.encode()
+    assert Document.decode(data.ljust(4096, b"\0")) == document
+
+
+@pytest.mark.parametrize("data", [b"", bytes(4096), b"\x05\0\0\0{}{}{", b"\x02\0\0\0{}", b"\x04\0\0\0null"])
+def test_what_is_no_document_is_said_to_be_none(data: bytes) -> None:
+    with pytest.raises(FwError, match="cannot be read"):
+        Document.decode(data)

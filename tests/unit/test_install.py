@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: MIT
+"""`make install` puts a tree in place that works by itself, and `make uninstall` takes exactly that away."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+BPF_MACHINE = 247  # EM_BPF of elf.h, where an ELF header has its machine
+PROGRAMS = {
+    "usr/bin/fw",
+    "usr/lib/fw/firewall/fw.bpf.o",
+    "usr/share/man/man8/fw.8",
+    "usr/share/bash-completion/completions/fw",
+    "usr/share/zsh/site-functions/_fw",
+    "usr/share/fish/vendor_completions.d/fw.fish",
+    "usr/lib/systemd/system/fw.service",
+    "usr/lib/systemd/system/fw-attach@.service",
+    "usr/lib/udev/rules.d/90-fw.rules",
+}
+
+
+def make(*words: str) -> None:
+    done = subprocess.run(
+        ["make", "-C", str(ROOT), *words],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def files(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.timeout(300)
+def test_install_and_uninstall(tmp_path: Path) -> None:
+    other = tmp_path / "usr" / "share" / "man" / "man8" / "other.8"
+    other.parent.mkdir(parents=True)
+    other.write_text("")
+
+    make("install", "PREFIX=/usr", f"DESTDIR={tmp_path}")
+    installed = files(tmp_path)
+    assert installed >= PROGRAMS
+    assert not any("/rich/" in name for name in installed), "fw does not need rich"
+    assert "/usr/bin/fw load" in (tmp_path / "usr/lib/systemd/system/fw.service").read_text()
+
+    # Neither the tree nor its virtual environment is in reach of what was installed.
+    done = subprocess.run(
+        [tmp_path / "usr/bin/fw", "--version"], cwd="/", env={}, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    assert done.stdout.startswith("fw ")
+    assert files(tmp_path) == installed, "all modules were compiled beforehand"
+
+    make("uninstall", "PREFIX=/usr", f"DESTDIR={tmp_path}")
+    assert files(tmp_path) == {str(other.relative_to(tmp_path))}
+
+
+@pytest.mark.timeout(300)
+def test_wheel_carries_the_object() -> None:
+    make("wheel")
+    (wheel,) = (ROOT / "build" / "dist").glob("fw-*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        compiled = archive.read("firewall/fw.bpf.o")
+        names = archive.namelist()
+    assert compiled[:4] == b"\x7fELF"
+    assert int.from_bytes(compiled[18:20], "little") == BPF_MACHINE
+    assert "firewall/__main__.py" in names
+    assert not any(name.startswith(("tests/", "bpf_src/")) for name in names)
+
+
+def test_launcher_is_what_the_tree_runs() -> None:
+    first = (ROOT / ".venv" / "bin" / "fw").read_text().splitlines()[0]
+    assert first.endswith(" -IS")
+    assert os.access(first.removeprefix("#!").split()[0], os.X_OK)

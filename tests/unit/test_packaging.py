@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: MIT
+"""The manual page, the completions and the boot unit name what fw has, neither more nor less."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import typer
+
+from firewall.cli.app import app
+from firewall.flows import STATES
+from firewall.options import OPTIONS
+
+PACKAGING = Path(__file__).resolve().parents[2] / "packaging"
+MAN = PACKAGING / "man" / "fw.8"
+COMPLETIONS = [PACKAGING / "completions" / name for name in ("fw.bash", "_fw", "fw.fish")]
+
+
+def commands() -> dict[str, set[str]]:
+    """Every command and "noun verb" of fw → its options in the long form."""
+    found: dict[str, set[str]] = {}
+
+    def visit(path: str, command: typer.core.TyperCommand | typer.core.TyperGroup) -> None:
+        context = typer.Context(command)
+        options = {flag for one in command.get_params(context) for flag in one.opts if flag.startswith("--")}
+        if path:
+            found[path] = options
+        if isinstance(command, typer.core.TyperGroup):
+            for name in command.list_commands(context):
+                if (inner := command.get_command(context, name)) is not None:
+                    visit(f"{path} {name}".strip(), inner)  # type: ignore[arg-type]
+
+    visit("", typer.main.get_command(app))  # type: ignore[arg-type]
+    return found
+
+
+def test_commands_are_found() -> None:
+    found = commands()
+    assert {"load", "rule add", "flow list", "log"} <= found.keys()
+    assert "--observe" in found["load"]
+
+
+def test_manual_names_each_command() -> None:
+    text = MAN.read_text().replace("\\-", "-").replace('"', "")
+    plain = re.sub(r"\\f[A-Z]", "", text)
+    groups = {name.split()[0] for name in commands() if " " in name}
+    missing = [name for name in commands() if name not in groups and not re.search(rf"\bfw {name}\b", plain)]
+    assert not missing, f"fw.8 does not mention: {', '.join(missing)}"
+
+
+def test_manual_is_well_formed() -> None:
+    done = subprocess.run(
+        ["man", "--warnings", "-E", "UTF-8", "-l", str(MAN)],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "EXIT STATUS" in done.stdout
+
+
+@pytest.mark.parametrize("path", COMPLETIONS, ids=lambda path: path.name)
+def test_completions_know_each_word(path: Path) -> None:
+    words = set(re.findall(r"[a-z0-9][a-z0-9._-]*", path.read_text()))
+    wanted = {word for name in commands() for word in name.split()} | set(OPTIONS) | set(STATES)
+    wanted |= {flag.removeprefix("--") for flags in commands().values() for flag in flags} - {"option"}
+    assert wanted <= words, f"{path.name} does not know: {', '.join(sorted(wanted - words))}"
+
+
+def complete(*words: str) -> set[str]:
+    """What bash offers for the last of these words."""
+    script = 'source "$0"; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _fw; printf "%s\\n" "${COMPREPLY[@]}"'
+    done = subprocess.run(
+        ["bash", "-uc", script, COMPLETIONS[0], *words], capture_output=True, text=True, check=True
+    )
+    assert done.stderr == ""
+    return set(done.stdout.split())
+
+
+def test_bash_completion() -> None:
+    assert complete("fw", "lo") == {"load", "log"}
+    assert complete("fw", "load", "--attach", "") == {"auto", "tcx", "clsact"}
+    assert complete("fw", "--netns", "x", "rule", "add", "al") == {"allow"}
+    assert complete("fw", "flows", "--state", "est") == {"established"}
+    assert "lo" in complete("fw", "unload", "")
+
+
+def test_stopping_the_boot_unit_opens_nothing() -> None:
+    unit = (PACKAGING / "systemd" / "fw.service").read_text()
+    assert "ExecStop" not in re.sub(r"^#.*", "", unit, flags=re.MULTILINE)
+    assert "Before=network-pre.target" in unit

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: MIT
+"""The guard of the caller's own connection: which it is, and whether a policy would cut it."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from ipaddress import ip_address
+from pathlib import Path
+
+import pytest
+
+from firewall import sshguard
+from firewall.errors import NeedsYes
+from firewall.policy import parse_policy
+from firewall.routes import Routes
+from firewall.sockets import SSH_SERVERS, TCP_ESTABLISHED, TcpSocket, tcp_sockets
+
+ROOT = Path(__file__).parents[2]
+
+
+def connection(remote: str = "198.51.100.7", port: int = 22) -> TcpSocket:
+    local = "2001:db8::1" if ":" in remote else "192.0.2.1"
+    return TcpSocket(1, TCP_ESTABLISHED, ip_address(local), port, ip_address(remote), 50000)
+
+
+def cuts(text: str, *connections: TcpSocket, protected: str = "eth0", on: str = "eth0") -> list[str]:
+    found = sshguard.find_cuts(parse_policy(text), connections, {protected}, lambda _: [on])
+    return [cut.by for cut in found]
+
+
+def test_an_allowed_connection_is_not_cut() -> None:
+    assert cuts("allow in tcp to port 22\n", connection()) == []
+    assert cuts("default in allow\n", connection()) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "by"),
+    [
+        ("", "default in drop"),
+        ("default in reject\n", "default in reject"),
+        ("drop in tcp to port 22\nallow in tcp to port 22\n", "drop in tcp to port 22"),
+        ("allow in tcp to port 22 from 192.0.2.0/24\n", "default in drop"),
+        ("allow in tcp to port 2222\n", "default in drop"),
+        ("allow in on wan0 tcp to port 22\n", "default in drop"),
+        ("allow out tcp to port 22\n", "default in drop"),
+    ],
+)
+def test_what_is_not_allowed_is_cut_and_by_what_is_said(text: str, by: str) -> None:
+    assert cuts(text, connection()) == [by]
+
+
+def test_both_families_are_judged_by_their_addresses() -> None:
+    text = "allow in tcp from 198.51.100.0/24 to port 22\n"
+    assert cuts(text, connection(), connection("2001:db8::7")) == ["default in drop"]
+
+
+def test_where_nothing_is_filtered_nothing_is_cut() -> None:
+    assert cuts("", connection(), on="wlan0") == []
+
+
+def test_the_refusal_says_what_would_help(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sshguard, "caller_connections", lambda: [connection(), connection("2001:db8::7")])
+    monkeypatch.setattr(Routes, "owner", lambda self, address: 2)
+    monkeypatch.setattr(Routes, "way_to", lambda self, address: 0)
+    from firewall.links import ARPHRD_ETHER, Link
+
+    links = [Link("eth0", 2, "", True, ARPHRD_ETHER, 1, 1500, "", 0, 0, None)]
+    with pytest.raises(NeedsYes) as refused:
+        sshguard.guard(parse_policy(""), {"eth0"}, links)
+    assert refused.value.message == (
+        "this would cut your connection from 198.51.100.7 (on eth0, by 'default in drop'), and 1 more"
+    )
+    assert refused.value.hint == ("put 'allow in tcp to port 22 from 198.51.100.7' first, or give --yes")
+    sshguard.guard(parse_policy("allow in tcp to port 22\n"), {"eth0"}, links)
+
+
+# A process that takes one connection, as sshd does, and then asks, in a child, which connections are the caller's.
+SERVER = f"""
+import socket, subprocess, sys
+sys.path.insert(0, {str(ROOT)!r})
+ask = '''
+import json, sys
+sys.path.insert(0, {str(ROOT)!r})
+from firewall import sockets, sshguard
+from ipaddress import IPv4Address
+IPv4Address.is_loopback = False  # the test has no other way to connect to itself
+print(json.dumps([[s.local_port, s.remote_port] for s in sshguard.caller_connections()]))
+'''
+listener = socket.create_server(("127.0.0.1", 0))
+print(listener.getsockname()[1], flush=True)
+accepted, _ = listener.accept()
+if "closed" in sys.argv:
+    listener.close()
+subprocess.run([sys.executable, "-c", ask])
+"""
+
+
+def asked(*args: str) -> tuple[list[list[int]], int, int]:
+    """What a child of a server finds; the server's port and that of the client, which is us."""
+    server = subprocess.Popen([sys.executable, "-c", SERVER, *args], stdout=subprocess.PIPE, text=True)
+    assert server.stdout
+    with server, server.stdout:
+        port = int(server.stdout.readline())
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            found = json.loads(server.stdout.readline())
+            return found, port, client.getsockname()[1]
+
+
+def test_the_callers_connection_is_an_ancestors() -> None:
+    found, port, our_port = asked()
+    assert found == [[port, our_port]]
+
+
+def test_what_an_ancestor_opened_itself_is_not_the_way_we_came() -> None:
+    """Our own end of that connection is an ancestor's socket too; nor is it one when nobody listens."""
+    found, port, our_port = asked("closed")
+    assert [our_port, port] not in found
+
+
+def test_sockets_are_read_as_they_are() -> None:
+    with (
+        socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True) as listener,
+        socket.create_connection(("127.0.0.1", listener.getsockname()[1])) as client,
+    ):
+        accepted, peer = listener.accept()
+        with accepted:
+            port, our_port = listener.getsockname()[1], client.getsockname()[1]
+            inode = os.fstat(accepted.fileno()).st_ino
+            found = {s.inode: s for s in tcp_sockets(TCP_ESTABLISHED)}
+            home = ip_address("127.0.0.1")
+            assert found[inode] == TcpSocket(inode, TCP_ESTABLISHED, home, port, home, our_port)
+            assert peer[1] == our_port
+
+
+def test_names_of_ssh_servers_fit_what_the_kernel_keeps() -> None:
+    assert all(len(name) <= 15 for name in SSH_SERVERS)
