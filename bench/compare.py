@@ -1,18 +1,16 @@
 # SPDX-License-Identifier: MIT
-"""The comparison: rounds in which what is compared takes turns, so that a slow moment of the machine hits all."""
+"""The comparison: what is compared takes turns, so that a slow moment of the machine hits all alike."""
 
 import statistics
 import subprocess
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from bench.hooks import Hooks
 from bench.subject import Subject
 from bench.traffic import SERVER, Harness
-from firewall import tc
-from firewall.bpfprog import Program, link_create_tcx
-from firewall.errors import KernelLacks
+from firewall.errors import FwError, KernelLacks
 from tests.packet.path import Namespace
 
 Series = dict[str, list[float]]  # ns of a packet in each round, by what was measured
@@ -30,30 +28,36 @@ class Plan(NamedTuple):
     file: Path
 
 
-class Row(NamedTuple):
-    """One comparison, in ns of a packet: medians, and the least of all rounds.
+class Figures(NamedTuple):
+    """ns of a packet: in the plain kernel (0 for programs by themselves), with an empty program, with fw."""
 
-    The figures of `plain` are without any program; 0 for a program that runs alone. `cost` is what `fw` takes
-    beyond `plain`, in units of what `empty` takes beyond it: the median of the rounds' differences.
-    """
-
-    name: str
-    flows: int
     plain: float
     empty: float
     fw: float
-    cost: float
-    least_empty: float
-    least_fw: float
 
     @property
-    def throughput(self) -> float:
-        """Packets a second, those of the plain kernel being 1."""
-        return self.plain / self.fw
+    def times(self) -> float | None:
+        """What fw takes, in units of what an empty program takes; None if that is too little to be measured."""
+        empty = self.empty - self.plain
+        return (self.fw - self.plain) / empty if empty > 1 else None
+
+    @property
+    def throughput(self) -> float | None:
+        """Packets a second with fw, those of the plain kernel being 1; None for programs by themselves."""
+        return self.plain / self.fw if self.plain else None
+
+
+class Row(NamedTuple):
+    """One comparison. `least` has the best round of each, which other load on the machine has disturbed least."""
+
+    what: str  # "alone" or "forwarded"
+    flows: int
+    median: Figures
+    least: Figures
 
 
 class Result(NamedTuple):
-    """All rows, the reasons under which packets were counted meanwhile, and why a row is missing."""
+    """All rows, the reasons under which packets were counted meanwhile, and why rows are missing, if they are."""
 
     rows: list[Row]
     counted: dict[str, int]
@@ -63,87 +67,64 @@ class Result(NamedTuple):
 def compare(plan: Plan) -> Result:
     """Measures in a namespace that is gone afterwards."""
     with Namespace(), Subject(plan.file) as subject, Harness(1) as one, Harness(plan.flows) as many:
-        on = subject.ifindex["wan"]
-        _prepare(subject, plan.attach)
         subject.establish(plan.flows)
         held = sum(1 for _ in subject.maps["flows"].keys())
-        assert held == plan.flows, f"{held} flows in the table, not {plan.flows}"
+        if held != plan.flows:
+            raise FwError(f"the flow table holds {held} of {plan.flows} flows")
         before = subject.reasons()
-        rows = _alone(plan, subject, one, many, on)
+        rows, missing = _alone(plan, subject, one, many), None
         try:
-            rows += _forwarded(plan, subject, one, many, on)
-            missing = None
+            rows += _forwarded(plan, subject, one, many)
         except KernelLacks as error:
             missing = str(error)
         return Result(rows, subject.counted_since(before), missing)
 
 
-def _alone(plan: Plan, subject: Subject, one: Harness, many: Harness, on: int) -> list[Row]:
-    """Programs run by themselves, at ingress."""
-    fw = subject.programs["fw_ingress"]
+def _alone(plan: Plan, subject: Subject, one: Harness, many: Harness) -> list[Row]:
+    """The program at ingress by itself."""
+    on, fw = subject.ifindex["wan"], subject.programs["fw_ingress"]
     hot: Series = {"empty": [], "fw": []}
     cold: Series = {"empty": [], "fw": []}
     for _ in range(plan.rounds):
         for name, program in (("empty", one.empty), ("fw", fw)):
             hot[name].append(one.alone_ns(program, plan.packets, on))
             cold[name].append(many.shuffled_ns(program, plan.packets, on))
-    # Without what it takes to choose a flow: what is left of an empty program is as in the first row.
-    choosing = [chosen - plain for chosen, plain in zip(cold["empty"], hot["empty"], strict=True)]
-    cold = {name: [ns - less for ns, less in zip(series, choosing, strict=True)] for name, series in cold.items()}
+    # Choosing a flow costs what an empty program takes longer after it; that is not the program's.
+    for i, (chosen, empty) in enumerate(zip(cold["empty"], hot["empty"], strict=True)):
+        cold["fw"][i] -= chosen - empty
     nothing = [0.0] * plan.rounds
     return [
         _row("alone", 1, {"plain": nothing, **hot}),
-        _row("alone", plan.flows, {"plain": nothing, **cold}),
+        _row("alone", plan.flows, {"plain": nothing, "empty": hot["empty"], "fw": cold["fw"]}),
     ]
 
 
-def _forwarded(plan: Plan, subject: Subject, one: Harness, many: Harness, on: int) -> list[Row]:
-    """Through the whole stack: the kernel without a program, with an empty one at both hooks, with ours."""
-    ours = subject.programs["fw_ingress"], subject.programs["fw_egress"]
-    setups = {"plain": None, "empty": (one.empty, one.empty), "fw": ours}
-    hot: Series = {name: [] for name in setups}
-    cold: Series = {name: [] for name in setups}
-    with one.taking_frames(on):
+def _forwarded(plan: Plan, subject: Subject, one: Harness, many: Harness) -> list[Row]:
+    """Through the whole stack: no program, an empty one at both hooks, ours at both hooks."""
+    wan, lan = subject.ifindex["wan"], subject.ifindex["lan"]
+    empty = one.empty, one.empty
+    fw = subject.programs["fw_ingress"], subject.programs["fw_egress"]
+    words = f"ip neigh replace {SERVER} lladdr {_NOBODY} dev lan nud permanent"
+    subprocess.run(words.split(), check=True, capture_output=True)
+    hot: Series = {"plain": [], "empty": [], "fw": []}
+    cold: Series = {"plain": [], "empty": [], "fw": []}
+
+    def measure(name: str) -> None:
+        hot[name].append(one.forwarded_ns(plan.packets, wan))
+        cold[name].append(many.forwarded_ns(plan.packets, wan))
+
+    with one.taking_frames(wan):
         for _ in range(plan.rounds):
-            for name, programs in setups.items():
-                with _attached(subject, programs, plan.attach):
-                    hot[name].append(one.forwarded_ns(plan.packets, on))
-                    cold[name].append(many.forwarded_ns(plan.packets, on))
+            measure("plain")
+            with Hooks(plan.attach, wan, lan, empty) as hooks:
+                measure("empty")
+                hooks.put(fw)
+                measure("fw")
     return [_row("forwarded", 1, hot), _row("forwarded", plan.flows, cold)]
 
 
-@contextmanager
-def _attached(subject: Subject, programs: tuple[Program, Program] | None, attach: str) -> Iterator[None]:
-    """Both interfaces with these programs at ingress and egress."""
-    with ExitStack() as stack:
-        for ifindex in (subject.ifindex["wan"], subject.ifindex["lan"]):
-            for program, ingress in zip(programs or (), (True, False), strict=False):
-                if attach == "tcx":
-                    stack.enter_context(link_create_tcx(program, ifindex, ingress))
-                else:
-                    tc.put_bpf_filter(ifindex, ingress, 1, 1, program.name, program.fd, replace=False)
-                    stack.callback(tc.remove_bpf_filter, ifindex, ingress, 1, 1)
-        yield
+def _row(what: str, flows: int, series: Series) -> Row:
+    def figures(pick: Callable[[list[float]], float]) -> Figures:
+        return Figures(pick(series["plain"]), pick(series["empty"]), pick(series["fw"]))
 
-
-def _prepare(subject: Subject, attach: str) -> None:
-    """The way to the server, which takes nothing, and room for filters."""
-    words = f"ip neigh replace {SERVER} lladdr {_NOBODY} dev lan nud permanent"
-    subprocess.run(words.split(), check=True, capture_output=True)
-    if attach == "clsact":
-        for name in ("wan", "lan"):
-            tc.make_clsact(subject.ifindex[name])
-
-
-def _row(name: str, flows: int, series: Series) -> Row:
-    def beyond(what: str) -> float:
-        return statistics.median(ns - plain for ns, plain in zip(series[what], series["plain"], strict=True))
-
-    return Row(
-        name,
-        flows,
-        *(statistics.median(series[what]) for what in ("plain", "empty", "fw")),
-        beyond("fw") / max(beyond("empty"), 0.1),
-        min(series["empty"]),
-        min(series["fw"]),
-    )
+    return Row(what, flows, figures(statistics.median), figures(min))

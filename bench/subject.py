@@ -4,6 +4,8 @@
 import socket
 import struct
 from collections.abc import Mapping
+from functools import reduce
+from operator import xor
 from pathlib import Path
 
 from bench.traffic import ACK, ANSWER, FLOWS_MAX, SERVER_PORT, SYN, client, frame, on_interface
@@ -48,10 +50,7 @@ class Subject(PacketPath):
             address, key.hi_port = client(n)
             key.hi = first_client[:12] + address.to_bytes(4, "big")
             packed = key.pack()
-            tag = 0
-            for word in struct.unpack("=10I", packed):
-                tag ^= word
-            flow_bytes[:4] = tag.to_bytes(4, "little")
+            struct.pack_into("=I", flow_bytes, 0, reduce(xor, struct.unpack("=10I", packed)))
             return packed, bytes(flow_bytes)
 
         flow_bytes = bytearray(flow.pack())

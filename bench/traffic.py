@@ -51,7 +51,9 @@ def frame(n: int, step: int = ACK, gateway: str = MAC_B) -> bytes:
     if step == ANSWER:
         answer = tcp(SERVER_PORT, port, "SA", seq=900, ack=101)
         return eth(ip(SERVER, theirs, answer), src=MAC_A, dst=gateway)
-    segment = tcp(port, SERVER_PORT, "A" if step == ACK else "S", seq=100 + (step == ACK), ack=901 * (step == ACK))
+    segment = tcp(
+        port, SERVER_PORT, "A" if step == ACK else "S", seq=100 + (step == ACK), ack=901 * (step == ACK)
+    )
     return eth(ip(theirs, SERVER, segment), src=MAC_A, dst=gateway)
 
 
@@ -82,7 +84,9 @@ class Harness:
         self._template = frame(0, gateway=self._gateway.hex(":"))
         with Object.open(_compiled()) as file:
             head = struct.unpack_from("=10H", self._template, 14)
-            file.set_rodata({"flows": flows, "header_sum": sum(head[:5]) + sum(head[8:]), "gateway": self._gateway})
+            file.set_rodata(
+                {"flows": flows, "header_sum": sum(head[:5]) + sum(head[8:]), "gateway": self._gateway}
+            )
             file.load()
             self.empty, self._shuffle = file.programs["empty"], file.programs["shuffle"]
             self._inject, self._next = file.programs["inject"], file.maps["next"]

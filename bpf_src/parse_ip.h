@@ -50,7 +50,7 @@ static __always_inline enum fw_reason parse_extensions(struct __sk_buff *skb, st
 {
 	int i;
 
-	for (i = 0; i < EXTENSIONS_MAX; i++) {
+	for (i = 0; i <= EXTENSIONS_MAX; i++) {
 		struct extension *ext;
 		__u32 len;
 
@@ -59,6 +59,8 @@ static __always_inline enum fw_reason parse_extensions(struct __sk_buff *skb, st
 			p->tuple.proto = next;
 			return REASON_NONE;
 		}
+		if (i == EXTENSIONS_MAX)
+			break;
 		ext = at(skb, p->l4_off, sizeof(*ext));
 		if (!ext)
 			return REASON_TRUNCATED;

@@ -229,9 +229,10 @@ def _warnings(policy: Policy, old: Document, edited: bool) -> list[str]:
             fresh.append((index, line))
     said = []
     for index, line in fresh:
-        killer = dead_by(policy.rules, index)
+        odd = [warning.message for warning in found if warning.line == line]
+        killer = dead_by(policy.rules, index) if odd else None
         if killer is None or policy.rules[killer].action == policy.rules[index].action:
-            said += [warning.message for warning in found if warning.line == line]
+            said += odd
         else:
             said.append(_say_dead(policy, index, killer, old))
     return said

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: MIT
 """A policy as the bytes that the packet path reads: pure, no root, no system calls."""
 
+import struct
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 from firewall import abi
@@ -47,6 +49,19 @@ _BUILTINS = {
     "builtin.dhcp": abi.Builtin.BUILTIN_DHCP,
     "builtin.dhcp6": abi.Builtin.BUILTIN_DHCP6,
 }
+
+
+# What `_entry` packs, in this order. A policy may have thousands of entries, so they are not made as objects.
+_ENTRY_FIELDS = (
+    ("src", "dst"),
+    ("sport_lo", "sport_hi", "dport_lo", "dport_hi"),
+    ("family", "proto", "scopes", "action", "on", "via"),
+    ("flags",),
+    ("rule", "counter"),
+)
+_ENTRY = struct.Struct("=8Q 4H 6B H 2I")
+assert tuple(name for name, *_ in abi.Entry.FIELDS) == tuple(chain(*_ENTRY_FIELDS))
+assert _ENTRY.size == abi.Entry.SIZE
 
 
 class Patterns:
@@ -120,28 +135,30 @@ def _entry(entry: Entry, rule: Rule, rule_id: int, counter: int, patterns: Patte
         flags |= abi.EntryFlags.ENTRY_SRC
     if (entry.dst_lo, entry.dst_hi) != (0, whole):
         flags |= abi.EntryFlags.ENTRY_DST
-    return abi.Entry(
-        src=_range(entry.src_lo, entry.src_hi),
-        dst=_range(entry.dst_lo, entry.dst_hi),
-        sport_lo=entry.sport_lo,
-        sport_hi=entry.sport_hi,
-        dport_lo=entry.dport_lo,
-        dport_hi=entry.dport_hi,
-        family=entry.family,
-        proto=entry.proto,
-        scopes=entry.scopes,
-        action=_ACTIONS[rule.action],
-        on=patterns.number(entry.on),
-        via=patterns.number(entry.via),
-        flags=flags,
-        rule=rule_id,
-        counter=counter,
-    ).pack()
+    return _ENTRY.pack(
+        *_halves(entry.src_lo),
+        *_halves(entry.src_hi),
+        *_halves(entry.dst_lo),
+        *_halves(entry.dst_hi),
+        entry.sport_lo,
+        entry.sport_hi,
+        entry.dport_lo,
+        entry.dport_hi,
+        entry.family,
+        entry.proto,
+        entry.scopes,
+        _ACTIONS[rule.action],
+        patterns.number(entry.on),
+        patterns.number(entry.via),
+        flags,
+        rule_id,
+        counter,
+    )
 
 
-def _range(low: int, high: int) -> abi.Range:
-    """Addresses as halves, the more significant first."""
-    return abi.Range(lo=[low >> 64, low & _LOW_HALF], hi=[high >> 64, high & _LOW_HALF])
+def _halves(address: int) -> tuple[int, int]:
+    """An address, the more significant half first."""
+    return address >> 64, address & _LOW_HALF
 
 
 def _chunks(entries: Sequence[bytes]) -> tuple[bytes, ...]:

@@ -39,7 +39,7 @@ class Document(NamedTuple):
             {
                 "schema": SCHEMA,
                 "text": self.text,
-                "rules": [rule._asdict() for rule in self.rules],
+                "rules": [[rule.id, rule.line, rule.counter, rule.text] for rule in self.rules],
                 "next_id": self.next_id,
                 "saved": self.saved,
             },
@@ -54,7 +54,7 @@ class Document(NamedTuple):
         length = int.from_bytes(data[:_LENGTH_BYTES], "little")
         try:
             fields: dict[str, Any] = json.loads(data[_LENGTH_BYTES : _LENGTH_BYTES + length])
-            rules = tuple(PlacedRule(**rule) for rule in fields["rules"])
+            rules = tuple(PlacedRule(*rule) for rule in fields["rules"])
             return cls(fields["text"], rules, fields["next_id"], fields["saved"])
         except (ValueError, TypeError, KeyError):
             hint = "'fw unload --all' removes it"
