@@ -68,7 +68,7 @@ def compare(plan: Plan) -> Result:
     """Measures in a namespace that is gone afterwards."""
     with Namespace(), Subject(plan.file) as subject, Harness(1) as one, Harness(plan.flows) as many:
         subject.establish(plan.flows)
-        held = sum(1 for _ in subject.maps["flows"].keys())
+        held = sum(1 for _ in subject.maps["flows"].items())
         if held != plan.flows:
             raise FwError(f"the flow table holds {held} of {plan.flows} flows")
         before = subject.reasons()

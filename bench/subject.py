@@ -9,7 +9,7 @@ from operator import xor
 from pathlib import Path
 
 from bench.traffic import ACK, ANSWER, FLOWS_MAX, SERVER_PORT, SYN, client, frame, on_interface
-from firewall import abi, clock
+from firewall import clock
 from firewall.bpfmap import Map
 from firewall.bpfobject import Object
 from firewall.errors import FwError

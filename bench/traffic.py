@@ -140,7 +140,7 @@ class Harness:
 class _LiveOptions(libbpf.TestRunOptions):
     """struct bpf_test_run_opts of libbpf 0.8, all of it."""
 
-    _fields_ = (("cpu", c_uint32), ("batch_size", c_uint32))
+    _fields_ = (("cpu", c_uint32), ("batch_size", c_uint32))  # type: ignore[assignment]  # after the base's
 
 
 def _compiled() -> Path:

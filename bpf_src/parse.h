@@ -198,6 +198,19 @@ static __always_inline void make_key(struct packet *p)
 				       .zone;
 }
 
+/* A super-packet counts as what it is on the wire: segments, each with headers of its own. */
+static __always_inline void count_segments(struct __sk_buff *skb, struct packet *p)
+{
+	__u32 size = ENV(skb, gso_size);
+
+	if (!size)
+		return;
+	/* a guest's or driver's frame may leave the count to us */
+	if (!ENV(skb, gso_segs) && p->l4_len > p->l4_header)
+		p->segments = (p->l4_len - p->l4_header + size - 1) / size;
+	p->bytes += (p->segments - 1) * (p->l4_off + p->l4_header);
+}
+
 /* All headers of the frame, as far as its linear part reaches. */
 static __always_inline enum fw_reason parse_frame(struct __sk_buff *skb, struct packet *p)
 {
@@ -216,22 +229,9 @@ static __always_inline enum fw_reason parse_frame(struct __sk_buff *skb, struct 
 		reason = parse_transport(skb, p);
 	if (reason)
 		return reason;
-	/* on the wire each segment of a super-packet has headers of its own */
-	if (p->segments > 1)
-		p->bytes += (p->segments - 1) * (p->l4_off + p->l4_header);
+	count_segments(skb, p);
 	make_key(p);
 	return REASON_NONE;
-}
-
-static __always_inline __u32 count_segments(struct __sk_buff *skb)
-{
-	__u32 segments = ENV(skb, gso_segs), size;
-
-	if (segments)
-		return segments;
-	/* a guest's or driver's frame may leave the count to us */
-	size = ENV(skb, gso_size);
-	return size ? (skb->len + size - 1) / size : 1;
 }
 
 /* The ruleset in force, and what the hook says. False: neither can be had. */
@@ -243,7 +243,9 @@ static __always_inline bool begin(struct __sk_buff *skb, struct packet *p, enum 
 	p->hook = hook;
 	p->now_j = bpf_jiffies64();
 	p->bytes = skb->len;
-	p->segments = count_segments(skb);
+	p->segments = ENV(skb, gso_segs);
+	if (!p->segments)
+		p->segments = 1;
 	p->ifindex = ENV(skb, ifindex);
 	p->in_ifindex = hook == HOOK_INGRESS ? p->ifindex : ENV(skb, ingress_ifindex);
 	p->out_ifindex = hook == HOOK_INGRESS ? 0 : p->ifindex;

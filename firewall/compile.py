@@ -3,7 +3,6 @@
 
 import struct
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import chain
 from typing import NamedTuple
 
 from firewall import abi
@@ -53,14 +52,10 @@ _BUILTINS = {
 
 # What `_entry` packs, in this order. A policy may have thousands of entries, so they are not made as objects.
 _ENTRY_FIELDS = (
-    ("src", "dst"),
-    ("sport_lo", "sport_hi", "dport_lo", "dport_hi"),
-    ("family", "proto", "scopes", "action", "on", "via"),
-    ("flags",),
-    ("rule", "counter"),
+    "src dst sport_lo sport_hi dport_lo dport_hi family proto scopes action on via flags rule counter"
 )
 _ENTRY = struct.Struct("=8Q 4H 6B H 2I")
-assert tuple(name for name, *_ in abi.Entry.FIELDS) == tuple(chain(*_ENTRY_FIELDS))
+assert [name for name, *_ in abi.Entry.FIELDS] == _ENTRY_FIELDS.split()
 assert _ENTRY.size == abi.Entry.SIZE
 
 

@@ -6,12 +6,15 @@ from __future__ import annotations
 import io
 import json
 import shlex
+import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
 from firewall.__main__ import main
+from tests.cli.machine import Machine, install
 
 
 class Result(NamedTuple):
@@ -51,3 +54,12 @@ def nothing_loaded(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Any:
     monkeypatch.setattr("firewall.saved.policy_path", lambda: saved)
     monkeypatch.setattr("firewall.paths.policy_path", lambda: saved)
     return saved
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Machine:
+    made = Machine(tmp_path)
+    install(made, monkeypatch)
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    return made

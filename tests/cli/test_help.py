@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: MIT
+"""Help of every command: it ends with examples, and the examples work."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import typer
+
+from firewall.cli.app import app
+from tests.cli.conftest import Fw
+from tests.cli.machine import Machine
+
+ROOT: Any = typer.main.get_command(app)
+
+
+def walk(command: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """Every command with the words that call it."""
+    yield path, command
+    if hasattr(command, "list_commands"):
+        for name in command.list_commands(None):
+            yield from walk(command.get_command(None, name), f"{path} {name}")
+
+
+COMMANDS = dict(walk(ROOT, "fw"))
+# What stands behind two blanks says what an example is for.
+EXAMPLES = [
+    (path, line.partition("   ")[0].rstrip())
+    for path, command in COMMANDS.items()
+    for line in (command.epilog or "").strip().splitlines()
+]
+
+
+@pytest.mark.parametrize("path", COMMANDS)
+def test_help_ends_with_examples(fw: Fw, path: str) -> None:
+    for option in ("--help", "-h"):
+        done = fw(f"{path.removeprefix('fw').strip()} {option}")
+        assert (done.status, done.err) == (0, "")
+        assert done.out.startswith(f"Usage: {path} ")
+        head, _, examples = done.out.partition("\nExamples:\n")
+        assert "--netns NAME" in head
+        lines = examples.splitlines()
+        assert lines and all(line.startswith("  fw") for line in lines), done
+        assert max(map(len, done.out.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("path", COMMANDS)
+def test_what_a_command_does_is_said_in_one_line(fw: Fw, path: str) -> None:
+    *above, name = path.split()
+    if above:
+        (line,) = [
+            line
+            for line in fw(f"{' '.join(above[1:])} --help").out.splitlines()
+            if line.startswith(f"  {name} ")
+        ]
+        assert not line.endswith("..."), line
+        first, *_ = (COMMANDS[path].help or "").splitlines()
+        assert line.split(maxsplit=1)[1] == first
+
+
+@pytest.mark.parametrize(("path", "line"), EXAMPLES, ids=[f"{path}: {line}" for path, line in EXAMPLES])
+def test_examples_work(
+    fw: Fw, machine: Machine, monkeypatch: pytest.MonkeyPatch, path: str, line: str
+) -> None:
+    monkeypatch.chdir(machine.file.parent)
+    monkeypatch.setattr("firewall.links.find", lambda name: None)
+    monkeypatch.setattr("firewall.doctor.examine", list)
+    output = ""
+    for part in line.split(" | "):
+        command, _, target = part.partition(" > ")
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(output.encode())))
+        assert command.startswith("fw")
+        done = fw(command.removeprefix("fw").strip())
+        would_change = "--dry-run" in command and done.status == 10
+        assert done.status == 0 or would_change, done
+        output = done.out
+        assert not target or (machine.file.parent / target).parent.is_dir()
+
+
+def test_what_show_prints_changes_nothing(fw: Fw, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = fw("show")
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(shown.out.encode())))
+    done = fw("apply - --dry-run")
+    assert (done.status, done.out, done.err) == (0, "", "nothing would change\n")
