@@ -149,6 +149,7 @@ enum fw_state {
 	STATE_CLOSED,  /* reset */
 	STATE_ONE_WAY, /* not TCP: no answer yet */
 	STATE_TWO_WAY,
+	STATE_REVOKED, /* denied by the rules in force */
 	STATE_COUNT,
 };
 
@@ -340,6 +341,7 @@ enum fw_flow_flags {
 	FLOW_TRANSLATED = 1 << 1, /* the host translates it: both hooks track */
 	FLOW_PARENT = 1 << 2,     /* `parent` holds the tuple that was judged */
 	FLOW_LIBERAL = 1 << 3,    /* adopted mid-stream: numbers are not known */
+	FLOW_REVOKED = 1 << 4, /* the rules deny it now; nothing may take its place for a while */
 };
 
 /* tc_index, ingress to egress: 0, a slot, or one of these. */

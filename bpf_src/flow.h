@@ -94,6 +94,8 @@ static __always_inline enum fw_timeout tcp_timeout(enum fw_state state)
 
 static __always_inline enum fw_timeout timeout_of(const struct flow *f, __u32 proto, __u32 family)
 {
+	if (f->flags & FLOW_REVOKED)
+		return TIMEOUT_TCP_CLOSED;
 	if (proto == IPPROTO_TCP)
 		return tcp_timeout(tcp_state(&f->side[ROLE_OPENER], &f->side[ROLE_RESPONDER]));
 	if (proto == IPPROTO_UDP)

@@ -59,7 +59,7 @@ static __always_inline void learn_way(struct side *side, __u32 in, __u32 out)
 	side->out_slot = iface ? iface->slot : 0;
 }
 
-/* REASON_NONE: allowed, by p->rule. Else the flow has ended. */
+/* REASON_NONE: allowed, by p->rule. Else it is judged again at each packet, and expires. */
 static __always_inline enum fw_reason readmit(struct __sk_buff *skb, struct packet *p,
 					      struct flow *f, bool new_way)
 {
@@ -80,10 +80,14 @@ static __always_inline enum fw_reason readmit(struct __sk_buff *skb, struct pack
 		return reason;
 	p->scope = scope;
 	if (p->action != ACTION_ALLOW) {
-		if (p->mode == MODE_ENFORCE && !new_way)
-			delete_flow(p);
-		return new_way ? refusal(p) : REASON_REVOKED;
+		if (new_way)
+			return refusal(p);
+		/* stays, so that the other side's packets do not open it from their end */
+		if (p->mode == MODE_ENFORCE)
+			f->flags |= FLOW_REVOKED;
+		return REASON_REVOKED;
 	}
+	f->flags &= ~FLOW_REVOKED;
 	if (new_way) {
 		learn_way(&f->side[p->role & 1], p->in_ifindex, p->out_ifindex);
 		f->scope = p->scope;

@@ -134,7 +134,8 @@ class State(IntEnum):
     STATE_CLOSED = 6
     STATE_ONE_WAY = 7
     STATE_TWO_WAY = 8
-    STATE_COUNT = 9
+    STATE_REVOKED = 9
+    STATE_COUNT = 10
 
 
 class Timeout(IntEnum):
@@ -177,6 +178,7 @@ class FlowFlags(IntEnum):
     FLOW_TRANSLATED = 2
     FLOW_PARENT = 4
     FLOW_LIBERAL = 8
+    FLOW_REVOKED = 16
 
 
 class TcIndex(IntEnum):

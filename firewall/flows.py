@@ -30,8 +30,11 @@ STATES = (
     "closed",
     "one_way",
     "two_way",
+    "revoked",
 )
-SYN_SENT, SYN_RECV, ESTABLISHED, FIN_WAIT, LAST_ACK, TIME_WAIT, CLOSED, ONE_WAY, TWO_WAY = range(len(STATES))
+SYN_SENT, SYN_RECV, ESTABLISHED, FIN_WAIT, LAST_ACK, TIME_WAIT, CLOSED, ONE_WAY, TWO_WAY, REVOKED = range(
+    len(STATES)
+)
 
 _KEY = picker(abi.FlowKey, "lo", "hi", "lo_port", "hi_port", "proto", "family")
 _SIDE = ("seen_j", "packets", "bytes", "seq_end", "ack", "in_ifindex", "out_ifindex", "state", "flags")
@@ -42,6 +45,7 @@ _FLOW = picker(
 )
 _SIDE_SEEN = int(abi.SideFlags.SIDE_SEEN)
 _OPENER_HI = int(abi.FlowFlags.FLOW_OPENER_HI)
+_REVOKED = int(abi.FlowFlags.FLOW_REVOKED)
 _SIDE_SYN, _SIDE_OPEN, _SIDE_FIN, _SIDE_RST = (
     int(abi.SideState[f"SIDE_{name}"]) for name in ("SYN", "OPEN", "FIN", "RST")
 )
@@ -166,14 +170,16 @@ class Table:
         fields = _FLOW.unpack(value)
         opener, responder = fields[6:15], fields[15:24]
         idle_j = self._now_j - max(opener[0], responder[0])
-        return bool(idle_j <= self._timeouts_j[_timeout(proto, family, _state(proto, opener, responder))])
+        return bool(
+            idle_j <= self._timeouts_j[_timeout(proto, family, _state(proto, fields[3], opener, responder))]
+        )
 
     def _flow(self, key: bytes, value: bytes, confirmed: bool) -> Flow | None:
         lo, hi, lo_port, hi_port, proto, family = _KEY.unpack(key)
         fields = _FLOW.unpack(value)
         generation, rule, scope, flags, icmp, created_j = fields[:6]
         opener, responder = Side._make(fields[6:15]), Side._make(fields[15:24])
-        state = _state(proto, opener, responder)
+        state = _state(proto, flags, opener, responder)
         last_j = max(opener.seen_j, responder.seen_j)
         left_j = self._timeouts_j[_timeout(proto, family, state)] - (self._now_j - last_j)
         if left_j < 0:
@@ -231,12 +237,14 @@ def _interfaces(flow: Flow) -> set[int]:
     return {ifindex for ifindex in ways if ifindex}
 
 
-def _state(proto: int, opener: Side | tuple[int, ...], responder: Side | tuple[int, ...]) -> int:
+def _state(proto: int, flags: int, opener: Side | tuple[int, ...], responder: Side | tuple[int, ...]) -> int:
     """tcp_state() of bpf_src/flow.h (RFC 9293, section 3.3.2, of both ends at once); else whether it was
     answered.
     """
     _, _, _, o_seq_end, o_ack, _, _, o_state, _ = opener
     _, _, _, r_seq_end, r_ack, _, _, r_state, r_flags = responder
+    if flags & _REVOKED:
+        return REVOKED
     if proto != TCP:
         return TWO_WAY if r_flags & _SIDE_SEEN else ONE_WAY
     if _SIDE_RST in (o_state, r_state):
@@ -252,6 +260,8 @@ def _state(proto: int, opener: Side | tuple[int, ...], responder: Side | tuple[i
 
 def _timeout(proto: int, family: int, state: int) -> int:
     """timeout_of() of bpf_src/flow.h: an enum fw_timeout."""
+    if state == REVOKED:
+        return abi.Timeout.TIMEOUT_TCP_CLOSED
     if proto == TCP:
         return _TIMEOUT_OF_STATE[state]
     if proto == UDP:

@@ -59,7 +59,10 @@ def unload(
     names: Names = None,
     everything: Annotated[bool, typer.Option("--all", help="All interfaces, flows and counters.")] = False,
 ) -> None:
-    """Stop protecting interfaces. The saved policy file stays."""
+    """Stop protecting interfaces.
+
+    The saved policy stays, but for the names of these interfaces.
+    """
     if everything and names:
         raise UsageError("--all takes no names of interfaces")
     if not everything and not names:

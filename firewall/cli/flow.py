@@ -45,7 +45,10 @@ fw flow flush                             every connection has to begin anew
 
 @app.callback(invoke_without_command=True, epilog=_LIST + _DELETE.lstrip() + _FLUSH.lstrip())
 def flow(ctx: typer.Context) -> None:
-    """List, delete and flush tracked connections. Without a verb: list."""
+    """List, delete and flush tracked connections.
+
+    Without a verb: list.
+    """
     run_default(ctx, "list")
 
 
@@ -98,7 +101,10 @@ def delete(
     iface: Iface = None,
     yes: Yes = False,
 ) -> None:
-    """Forget the flows that match: a TCP connection is cut, others begin anew."""
+    """Forget the flows that match.
+
+    A TCP connection among them is cut; what is not TCP may begin anew.
+    """
     wanted = (proto, address, port, state, rule, iface)
     if not any(option is not None for option in wanted):
         raise UsageError("which flows?", "give --address or another filter, or 'fw flow flush' for all")

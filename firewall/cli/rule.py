@@ -53,7 +53,10 @@ class _Line(NamedTuple):
 
 @app.callback(invoke_without_command=True, epilog=_LIST + _ADD.lstrip() + _DELETE.lstrip())
 def rule(ctx: typer.Context) -> None:
-    """List, add, insert and delete rules. Without a verb: list."""
+    """List, add, insert and delete rules.
+
+    Without a verb: list.
+    """
     run_default(ctx, "list")
 
 

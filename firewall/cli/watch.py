@@ -100,7 +100,6 @@ class _Printer:
         from firewall.services import protocol_name
 
         stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(event.time_s))
-        reason = f"{event.reason} (observed)" if event.observed else event.reason
         if event.src:
             what = protocol_name(event.proto)
             ends = f"{render.endpoint(event.src, event.sport)} > {render.endpoint(event.dst, event.dport)}"
@@ -108,7 +107,7 @@ class _Printer:
             what, ends = f"0x{event.eth_proto:04x}", ""
         columns = [
             f"{stamp}.{int(event.time_s * 1000) % 1000:03d}",
-            f"{reason:16}",
+            f"{event.reason:16}",
             f"{self._name(event.in_ifindex):8}",
             f"{self._name(event.out_ifindex):8}",
             f"{what:5}",
@@ -128,14 +127,17 @@ class _Printer:
             yield f"rule {event.rule}"
         if text := self._log_texts.get(event.rule):
             yield f'"{text}"'
+        if event.observed:
+            yield "not dropped: observe"
         if event.packets > 1:
             yield render.counted(event.packets, "segment")
 
     def fields(self, event: "Event") -> dict[str, Any]:
         """The event as JSON has it: interface names, and no fields of index."""
         fields = event._asdict()
-        fields["in"] = self._name(fields.pop("in_ifindex")) if event.in_ifindex else None
-        fields["out"] = self._name(fields.pop("out_ifindex")) if event.out_ifindex else None
+        for way in ("in", "out"):
+            ifindex = fields.pop(f"{way}_ifindex")
+            fields[way] = self._name(ifindex) if ifindex else None
         return fields
 
     def _json_line(self, event: "Event") -> str:

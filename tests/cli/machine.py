@@ -38,6 +38,9 @@ reject out tcp to port 25 log "no smtp"
 """
 
 
+SCOPES = ("in", "out", "forward")
+
+
 def link(ifindex: int, name: str, up: bool = True) -> Link:
     flags = 0x8 if name == "lo" else 0
     return Link(name, ifindex, "", up, 1, flags, 1500, "02:00:00:00:00:01", 0, 0, None)
@@ -63,8 +66,8 @@ FLOWS = [
     flow(proto=17, sport=5353, dport=53, state="one_way", expires_s=20, rule=3, confirmed=False),
     flow(
         family=6,
-        src=1 << 64,
-        dst=(1 << 64) + 5,
+        src=0x20010DB8 << 96 | 1,
+        dst=0x20010DB8 << 96 | 5,
         proto=58,
         sport=None,
         dport=None,
@@ -141,7 +144,7 @@ class Running:
         return [RunningRule(r.id, r.line, r.text, 10**r.id, 2048) for r in self.document.rules]
 
     def defaults(self) -> list[RunningDefault]:
-        return [RunningDefault(scope, action, 5, 500) for scope, action in self.policy.defaults.items()]
+        return [RunningDefault(scope, self.policy.defaults[scope], 5, 500) for scope in SCOPES]
 
     def flow_limits(self) -> FlowLimits:
         return FlowLimits(65536, 16384)

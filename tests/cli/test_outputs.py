@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: MIT
+"""What the commands print, read top to bottom as a user does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from firewall.reasons import REASONS
+from tests.cli.conftest import Fw
+from tests.cli.machine import EVENTS, FLOWS, Machine
+
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def golden(name: str, machine: Machine) -> str:
+    """What a command is to print, in which FILE stands for the saved policy's path."""
+    return (GOLDEN / name).read_text().replace("FILE", str(machine.file))
+
+
+def test_status(fw: Fw, machine: Machine) -> None:
+    done = fw("status")
+    assert (done.status, done.out, done.err) == (0, golden("status", machine), "")
+    assert fw("").out == done.out
+
+
+def test_status_says_what_is_wrong(fw: Fw, machine: Machine) -> None:
+    machine.mode, machine.wg0, machine.differs = "observe", "detached", True
+    assert fw("status").out == golden("status-wrong", machine)
+    machine.wg0 = "gone"
+    assert "wg0   GONE: the interface has vanished" in fw("status").out
+
+
+def test_status_json(fw: Fw, machine: Machine) -> None:
+    status = fw("status --json").json
+    reasons = status.pop("reasons")
+    assert status == {
+        "schema": 1,
+        "mode": "enforce",
+        "generation": 3,
+        "rules": 5,
+        "differs": False,
+        "interfaces": [
+            {"name": "eth0", "ifindex": 2, "attach": "tcx"},
+            {"name": "wg0", "ifindex": 3, "attach": "tcx"},
+        ],
+        "unprotected": ["docker0"],
+        "flows": {"confirmed": 3, "embryonic": 1, "max": 65536},
+    }
+    assert list(reasons) == list(REASONS) and reasons["flow"] == 1_234_567
+
+
+@pytest.mark.parametrize(
+    "line", ["--json status", "status --json", "--json", "--json --netns blue", "--json status --json"]
+)
+def test_json_before_or_after(fw: Fw, machine: Machine, line: str) -> None:
+    assert fw(line).json["mode"] == "enforce"
+
+
+@pytest.mark.parametrize(
+    "line", ["rule list --json", "rule --json list", "--json rule list", "--json rules", "rule --json"]
+)
+def test_json_at_any_level(fw: Fw, machine: Machine, line: str) -> None:
+    assert [rule["id"] for rule in fw(line).json["rules"]] == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize(
+    "line", ["--netns blue rule list", "rule --netns blue list", "rule list --netns blue"]
+)
+def test_netns_at_any_level(fw: Fw, machine: Machine, line: str) -> None:
+    assert fw(line).status == 0
+    assert machine.done == ["netns blue"]
+
+
+def test_rule_list(fw: Fw, machine: Machine) -> None:
+    done = fw("rule list")
+    assert done.out == golden("rules", machine)
+    assert [fw(same).out for same in ("rules", "rule")] == [done.out] * 2
+
+
+def test_rule_list_json(fw: Fw, machine: Machine) -> None:
+    listed = fw("rules --json").json
+    assert listed["rules"][1] == {"id": 2, "text": "allow in tcp to port 8080", "packets": 100, "bytes": 2048}
+    assert listed["defaults"][0] == {"text": "default in drop", "packets": 5, "bytes": 500}
+    assert len(listed["builtins"]) == 9 and listed["loaded"] is True
+
+
+def test_saved_rules_are_listed_when_nothing_is_loaded(fw: Fw, machine: Machine) -> None:
+    machine.loaded = False
+    done = fw("rules")
+    assert done.out.splitlines()[:2] == ["id  rule", " 1  allow in tcp to port 22"]
+    assert done.err == "nothing is loaded: these are the saved rules\n"
+    listed = fw("rules --json").json
+    assert listed["loaded"] is False and listed["rules"][0]["packets"] is None
+
+
+def test_flow_list(fw: Fw, machine: Machine) -> None:
+    done = fw("flow list")
+    assert done.out == golden("flows", machine)
+    assert [fw(same).out for same in ("flows", "flow")] == [done.out] * 2
+
+
+def test_flow_list_json(fw: Fw, machine: Machine) -> None:
+    flows = fw("flows --json").json["flows"]
+    assert flows[0] == {
+        "proto": "tcp", "src": "192.0.2.1", "sport": 40000, "dst": "198.51.100.7", "dport": 443, "icmp_id": None,
+        "state": "established", "confirmed": True, "scope": "out", "packets": 12, "bytes": 1536,
+        "reply_packets": 1000, "reply_bytes": 1 << 20, "age_s": 61, "expires_s": 86399, "rule": None,
+    }  # fmt: skip
+    assert [flow["rule"] for flow in flows] == [None, 3, None, 4]
+    assert [flow["proto"] for flow in flows] == ["tcp", "udp", "icmp6", "proto 89"]
+
+
+@pytest.mark.parametrize(
+    ("options", "found"),
+    [
+        ("--proto tcp", ["tcp"]),
+        ("-p 17", ["udp"]),
+        ("-p proto89", []),
+        ("--port 53", ["udp"]),
+        ("--state two-way", ["icmp6"]),
+        ("--state TWO_WAY", ["icmp6"]),
+        ("--rule 4", ["proto 89"]),
+        ("--rule 0", ["tcp", "icmp6"]),
+        ("--iface eth0", ["tcp", "udp", "icmp6", "proto 89"]),
+        ("--iface wg0", []),
+        ("--address 198.51.100.0/24", ["tcp", "udp", "proto 89"]),
+        ("--address 198.51.100.0/24,2001:db8::/64", ["tcp", "udp", "icmp6", "proto 89"]),
+        ("--address 192.0.2.2", []),
+        ("--proto udp --port 443", []),
+    ],
+)
+def test_flow_filters(fw: Fw, machine: Machine, options: str, found: list[str]) -> None:
+    done = fw(f"flow list --json {options}")
+    if "proto89" in options:
+        assert done.status == 2
+        return
+    assert [flow["proto"] for flow in done.json["flows"]] == found
+
+
+def test_no_flows_print_nothing(fw: Fw, machine: Machine) -> None:
+    machine.flows = []
+    assert fw("flows").out == ""
+    assert fw("flows --json").json == {"schema": 1, "flows": []}
+
+
+def test_flow_delete_and_flush(fw: Fw, machine: Machine) -> None:
+    done = fw("flow delete --proto udp")
+    assert (done.status, done.out, done.err) == (0, "", "1 flow deleted\n")
+    assert FLOWS[1] not in machine.flows and len(machine.flows) == 3
+    assert fw("flow flush").err == "3 flows deleted\n"
+
+
+def test_flow_delete_spares_the_callers_connection(
+    fw: Fw, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ipaddress import ip_address
+
+    from firewall.sockets import TcpSocket
+
+    own = TcpSocket(1, 1, ip_address("198.51.100.7"), 443, ip_address("192.0.2.1"), 40000)
+    monkeypatch.setattr("firewall.sshguard.caller_connections", lambda: [own])
+    done = fw("flow flush")
+    assert (done.status, len(machine.flows)) == (8, 4)
+    assert done.err.startswith("fw: this would cut your connection from 192.0.2.1\nhint: --yes ")
+    assert fw("flow delete --proto udp").status == 0
+    assert fw("flow flush --yes").err == "3 flows deleted\n"
+
+
+def test_log(fw: Fw, machine: Machine) -> None:
+    assert fw("log").out == golden("log", machine)
+
+
+def numbers(out: Any) -> list[int]:
+    return [event["number"] for event in out["events"]]
+
+
+@pytest.mark.parametrize(
+    ("options", "found"),
+    [
+        ("", [7, 8, 9, 10, 11]),
+        ("-n 2", [10, 11]),
+        ("-n 0", []),
+        ("-n 99", [7, 8, 9, 10, 11]),
+        ("--reason default_drop", [7, 8]),
+        ("--reason DEFAULT-DROP -n 1", [8]),
+        ("--proto tcp", [7, 10, 11]),
+        ("--proto 0", []),
+        ("--address 2001:db8::/32", [8]),
+        ("--address 203.0.113.9 --reason rule_reject", [10]),
+    ],
+)
+def test_log_filters(fw: Fw, machine: Machine, options: str, found: list[int]) -> None:
+    assert numbers(fw(f"log --json {options}").json) == found
+
+
+def test_log_json(fw: Fw, machine: Machine) -> None:
+    event = fw("log --json").json["events"][3]
+    assert event == {
+        "number": 10, "time_s": 1_700_000_010.5, "reason": "rule_reject", "observed": False, "logged": True,
+        "scope": "out", "eth_proto": 0x0800, "proto": 6, "src": "203.0.113.9", "sport": 50000, "dst": "192.0.2.1",
+        "dport": 25, "icmp_type": None, "tcp_flags": "S", "rule": 5, "packets": 1, "bytes": 60,
+        "in": None, "out": "eth0",
+    }  # fmt: skip
+
+
+def test_log_follow(fw: Fw, machine: Machine) -> None:
+    done = fw("log -f -n 1")
+    first, second = done.out.splitlines()
+    assert "rule_drop" in first and "192.0.2.1:99" in second
+    assert done.err == "8 events not shown, see 'fw option log.rate'\nfw was unloaded\n"
+
+
+def test_log_follow_json_is_one_object_a_line(fw: Fw, machine: Machine) -> None:
+    import json
+
+    events = [json.loads(line) for line in fw("log -f --json").out.splitlines()]
+    assert [event["number"] for event in events] == [event.number for event in EVENTS] + [20]
+    assert all(event["schema"] == 1 for event in events)
