@@ -99,6 +99,7 @@ enum fw_reason {
 	REASON_UNRELATED,         /* ICMP error that quotes no live flow */
 	REASON_FRAGMENT_UNKNOWN,  /* later fragment whose first was not allowed */
 	REASON_FRAGMENT_TINY,     /* first fragment without the whole header */
+	REASON_FRAGMENT_OVERLAP,  /* later fragment that lies over its first */
 	REASON_NOT_IP,            /* frame of a type that no built-in allows */
 	REASON_TRUNCATED,         /* ends before its headers do */
 	REASON_BAD_VERSION,       /* IP version that its frame type denies */
@@ -384,6 +385,8 @@ struct fragment {
 	__u64 when_j;
 	__u32 rule;
 	__u32 counter;
+	__u32 reach; /* bytes of payload that the first had */
+	__u32 reserved;
 };
 
 /* ---------------------------------------------------------------- events */

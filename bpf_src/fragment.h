@@ -37,6 +37,7 @@ GLOBAL int fragment_open(void)
 	value.when_j = p->now_j;
 	value.rule = p->rule;
 	value.counter = p->counter;
+	value.reach = p->fragment_bytes;
 	return bpf_map_update_elem(&fragments, &key, &value, BPF_ANY) ? REASON_TABLE_FULL :
 									REASON_NONE;
 }
@@ -55,6 +56,9 @@ GLOBAL int fragment_follow(void)
 	first = bpf_map_lookup_elem(&fragments, &key);
 	if (!first || p->now_j - first->when_j > FRAGMENT_LIFE_S * hz)
 		return REASON_FRAGMENT_UNKNOWN;
+	/* RFC 1858 section 4, RFC 5722: what was judged must not be written over */
+	if (p->fragment_at < first->reach)
+		return REASON_FRAGMENT_OVERLAP;
 	p->rule = first->rule;
 	p->counter = first->counter;
 	return REASON_FRAGMENT;

@@ -70,8 +70,10 @@ struct packet {
 	__u32 llc;       /* first two bytes of an 802.3 frame's payload */
 	__u32 hop_limit;
 	__u32 fragment_id;
-	__u32 icmp;        /* type << 8 | code */
-	__u32 sender_asks; /* ICMP: not an answer */
+	__u32 fragment_at;    /* where its payload lies in the whole packet, in bytes */
+	__u32 fragment_bytes; /* of payload */
+	__u32 icmp;           /* type << 8 | code */
+	__u32 sender_asks;    /* ICMP: not an answer */
 	__u32 seq;
 	__u32 seq_end; /* one past its last, SYN and FIN counted */
 	__u32 ack;

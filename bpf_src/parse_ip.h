@@ -30,6 +30,8 @@ static __always_inline enum fw_reason parse_ipv4(struct __sk_buff *skb, struct p
 	else if (frag & IP_MF)
 		p->fragment = FRAGMENT_FIRST;
 	p->fragment_id = ip->id;
+	p->fragment_at = (frag & IP_OFFSET) * 8;
+	p->fragment_bytes = total - header;
 	p->hop_limit = ip->ttl;
 	p->tuple.family = 4;
 	p->tuple.proto = ip->protocol;
@@ -71,6 +73,8 @@ static __always_inline enum fw_reason parse_extensions(struct __sk_buff *skb, st
 			__u32 offset = bpf_ntohs(ext->offset);
 
 			p->fragment_id = ext->id;
+			p->fragment_at = offset & ~7;
+			p->fragment_bytes = p->l4_len - len;
 			if (offset >> 3)
 				p->fragment = FRAGMENT_LATER;
 			else if (offset & 1)

@@ -88,17 +88,18 @@ class Reason(IntEnum):
     UNRELATED = 28
     FRAGMENT_UNKNOWN = 29
     FRAGMENT_TINY = 30
-    NOT_IP = 31
-    TRUNCATED = 32
-    BAD_VERSION = 33
-    BAD_HEADER_LENGTH = 34
-    DISHONEST_LENGTH = 35
-    BAD_TCP_FLAGS = 36
-    LONG_CHAIN = 37
-    NO_ROUTE = 38
-    TABLE_FULL = 39
-    NO_POLICY = 40
-    COUNT = 41
+    FRAGMENT_OVERLAP = 31
+    NOT_IP = 32
+    TRUNCATED = 33
+    BAD_VERSION = 34
+    BAD_HEADER_LENGTH = 35
+    DISHONEST_LENGTH = 36
+    BAD_TCP_FLAGS = 37
+    LONG_CHAIN = 38
+    NO_ROUTE = 39
+    TABLE_FULL = 40
+    NO_POLICY = 41
+    COUNT = 42
     FIRST_DROP = 21
 
 
@@ -603,16 +604,22 @@ class Fragment(CStruct):
         "when_j",
         "rule",
         "counter",
+        "reach",
+        "reserved",
     )
-    SIZE = 16
+    SIZE = 24
     FIELDS = (
         ("when_j", 0, "Q", 0),
         ("rule", 8, "I", 0),
         ("counter", 12, "I", 0),
+        ("reach", 16, "I", 0),
+        ("reserved", 20, "I", 0),
     )
     when_j: int
     rule: int
     counter: int
+    reach: int
+    reserved: int
 
 
 class Event(CStruct):

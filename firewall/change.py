@@ -19,7 +19,6 @@ from firewall.protect import (
     begin_grace,
     describe,
     detach_all,
-    end_grace,
     not_protected,
     targets,
 )
@@ -192,8 +191,6 @@ def _carry_out(running: Running, plan: _Plan, links: Sequence[Link], wishes: Wis
         known = describe(pins, running.policy, links, before | plan.staying)
         classes = {one.name: one.class_id for one in known.values()}
         undo.callback(return_to, pins, running.generation)
-        if plan.policy != running.policy:
-            end_grace(pins)
         publish(pins, plan.policy, plan.document, classes, next_generation(pins))
         if plan.joining:
             undo.callback(detach_all, pins, [link.ifindex for link in plan.joining])

@@ -12,7 +12,7 @@ from firewall.document import place
 from firewall.errors import FwError, UsageError
 from firewall.links import Link
 from firewall.paths import pin_dir, policy_path
-from firewall.pins import Pins, offset_of, remove_tree, unfinished
+from firewall.pins import Pins, offset_of, remove_predecessors, remove_tree, unfinished
 from firewall.policy import Policy, parse_policy
 from firewall.policyfile import add_protect
 from firewall.programs import make_pins
@@ -78,6 +78,7 @@ def _bring_up(
     and `fw load` completes, never a filter that nobody can find.
     """
     directory = pin_dir()
+    remove_predecessors(directory)
     building = unfinished(directory)
     undo.callback(remove_tree, building)
     mode = abi.Mode.MODE_OBSERVE if observe else abi.Mode.MODE_ENFORCE

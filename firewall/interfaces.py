@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the packet path knows of interfaces: the maps `interfaces` and `vlan_devices`.
+"""What the packet path knows of interfaces: the maps `interfaces`, `hooks` and `vlan_devices`.
 
 Rules name interfaces, packets carry indexes. Each name has a *class*, a small number that stays its own while
 it is loaded; a ruleset says for each class which of its name patterns match (settings.patterns).
@@ -16,6 +16,7 @@ from firewall.links import Link
 UNKNOWN_CLASS = 0
 _SLOT_MAX = 0x7FFF  # the bit above marks a handoff in skb->tc_index
 _KEY_BYTES = 4
+_PLACES = int(abi.Limits.HOOKS_MAX)
 
 
 class Known(NamedTuple):
@@ -74,20 +75,28 @@ def plan(
     return planned
 
 
-def write(interfaces: Map, old: Mapping[int, Known], new: Mapping[int, Known]) -> None:
-    """Brings the map from `old` to `new`. The classes of new names must be in the settings by now."""
+def write(interfaces: Map, hooks: Map, old: Mapping[int, Known], new: Mapping[int, Known]) -> None:
+    """Brings the maps from `old` to `new`. The classes of new names must be in the settings by now."""
     for ifindex, iface in new.items():
         if old.get(ifindex) != iface:
-            value = abi.Iface(
-                slot=iface.slot,
-                class_id=iface.class_id,
-                zone=iface.zone,
-                flags=iface.flags,
-                name=iface.name.encode(),
-            )
-            interfaces.update(_key(ifindex), value.pack())
+            interfaces.update(_key(ifindex), _value(ifindex, iface))
     for ifindex in old.keys() - new.keys():
         interfaces.delete(_key(ifindex))
+    places = {i % _PLACES for known in (old, new) for i, iface in known.items() if iface.protected}
+    wanted = hook_places(new)
+    for place in places:
+        ifindex = wanted.get(place)
+        value = bytes(abi.Iface.SIZE) if ifindex is None else _value(ifindex, new[ifindex])
+        if hooks.lookup(_key(place)) != value:
+            hooks.update(_key(place), value)
+
+
+def hook_places(known: Mapping[int, Known]) -> dict[int, int]:
+    """Which protected interface has which place in `hooks`, where packets find what is in `interfaces` faster.
+
+    Of two that want the same place the later has it: what has vanished has lower indexes than what is there.
+    """
+    return {ifindex % _PLACES: ifindex for ifindex in sorted(known) if known[ifindex].protected}
 
 
 def write_vlan_devices(vlan_devices: Map, links: Iterable[Link]) -> None:
@@ -102,6 +111,17 @@ def write_vlan_devices(vlan_devices: Map, links: Iterable[Link]) -> None:
         vlan_devices.update(key, b"\1")
     for key in present - wanted:
         vlan_devices.delete(key)
+
+
+def _value(ifindex: int, iface: Known) -> bytes:
+    return abi.Iface(
+        ifindex=ifindex,
+        slot=iface.slot,
+        class_id=iface.class_id,
+        zone=iface.zone,
+        flags=iface.flags,
+        name=iface.name.encode(),
+    ).pack()
 
 
 def _zone(link: Link, present: Mapping[int, Link], classes: Mapping[str, int]) -> int:

@@ -129,6 +129,17 @@ def remove_unfinished(directory: Path) -> None:
         remove_tree(path)
 
 
+def remove_predecessors(directory: Path) -> None:
+    """Removes the pins of network namespaces that have ended, as far as that is certain.
+
+    It is where their inode, the first part of the name (see `paths.namespace_id`), has become that of `directory`'s.
+    """
+    inode, _, cookie = directory.name.partition("-")
+    for path in directory.parent.glob(f"{inode}-*") if cookie else ():
+        if path.name.split("-")[1] != cookie:
+            remove_tree(path)
+
+
 def remove_tree(directory: Path) -> None:
     """Removes a directory of pins with all that is in it; one that is not there is fine."""
     try:

@@ -15,8 +15,6 @@ from firewall.pins import EGRESS, INGRESS, Pins, offset_of
 from firewall.policy import Policy
 from firewall.publish import describe_classes
 
-_GRACE = offset_of(abi.Control, "grace_until_j")
-
 
 def targets(policy: Policy, links: Sequence[Link]) -> list[Link]:
     """The interfaces that a policy protects and that exist and can be."""
@@ -52,7 +50,7 @@ def describe(
     fresh = {one.name: one.class_id for one in planned.values() if classes.get(one.name) != one.class_id}
     if generation(pins) and fresh:
         describe_classes(pins, policy, {name: class_id for name, class_id in fresh.items() if class_id})
-    interfaces.write(pins.map("interfaces"), known, planned)
+    interfaces.write(pins.map("interfaces"), pins.map("hooks"), known, planned)
     interfaces.write_vlan_devices(pins.map("vlan_devices"), links)
     return planned
 
@@ -79,12 +77,7 @@ def detach_all(pins: Pins, ifindexes: Iterable[int]) -> None:
 def begin_grace(pins: Pins, policy: Policy) -> None:
     """Lets segments of running connections open flows from now on, for `option load.grace`."""
     grace_s = effective(policy.options)["load.grace"]
-    pins.control.store_u64(_GRACE, now_j() + grace_s * hz())
-
-
-def end_grace(pins: Pins) -> None:
-    """Lets only openers open flows again: else what a change has ended would be taken over anew."""
-    pins.control.store_u64(_GRACE, now_j())
+    pins.control.store_u64(offset_of(abi.Control, "grace_until_j"), now_j() + grace_s * hz())
 
 
 def adopt_connections(pins: Pins) -> int:

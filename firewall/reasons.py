@@ -36,6 +36,7 @@ REASONS: dict[str, str] = {
     "unrelated": "ICMP error about no known connection",
     "fragment_unknown": "later fragment of a packet whose first was not allowed",
     "fragment_tiny": "first fragment too short for the header that must be in it",
+    "fragment_overlap": "later fragment that would overwrite the first, which was judged",
     "not_ip": "neither IP nor of a kind that a built-in allows",
     "truncated": "ends before its headers do",
     "bad_version": "its IP version is not the one that its frame names",

@@ -171,7 +171,8 @@ def attachment(pins: Pins, ifindex: int) -> str:
     found = status(ifindex, pins.directory)
     if found.gone:
         return "gone"
-    return found.mode or "detached"
+    whole = found.ingress.prog_id is not None and found.egress.prog_id is not None
+    return found.mode if found.mode and whole else "detached"
 
 
 def policy_text(saved: bool = False) -> str:

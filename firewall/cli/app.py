@@ -12,17 +12,9 @@ from typing import Annotated, Any, NamedTuple, TextIO
 from firewall.deferred import deferred
 from firewall.errors import UsageError
 
-_UNUSED = (
-    "difflib",
-    "platform",
-    "shellingham",
-    "shutil",
-    "subprocess",
-    "traceback",
-    "typer.completion",
-    "uuid",
-)
-with deferred(*_UNUSED):
+with deferred(
+    *("difflib", "platform", "shellingham", "shutil", "subprocess", "traceback", "typer.completion", "uuid")
+):
     import typer
 
 from firewall.cli.base import Group, Session, new_app, run_default, unknown

@@ -12,7 +12,6 @@ from firewall.reasons import REASONS
 from tests.cli.conftest import Fw
 from tests.cli.machine import EVENTS, FLOWS, Machine
 
-
 GOLDEN = Path(__file__).parent / "golden"
 
 

@@ -288,14 +288,11 @@ class Agent:
     async def do_packet_open(self, interface: str) -> int:
         """A socket that sends and hears whole frames. Its buffer holds what nobody asked for yet."""
         sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
+        sock.setblocking(False)
         sock.setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)
         sock.setsockopt(socket.SOL_SOCKET, 33, 64 << 20)  # SO_RCVBUFFORCE
         sock.bind((interface, ETH_P_ALL))
-        while True:  # what came between socket() and bind() was of any interface
-            try:
-                sock.recv(1, socket.MSG_DONTWAIT)
-            except BlockingIOError:
-                break
+        self.drain(sock, [])  # what came between socket() and bind() was of any interface
         return self.hold(sock)
 
     async def do_packet_send(self, number: int, frames: list[bytes]) -> None:

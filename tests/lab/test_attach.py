@@ -132,15 +132,18 @@ def test_both_hooks_run(scene: Scene, attach: str) -> None:
     ingress, egress = Counting("t_in", NEXT), Counting("t_out", NEXT)
     made = scene.attach(ingress.program, egress.program, attach)
     assert made == (scene.ifindex, attach, ingress.program.id, egress.program.id)
-    before = scene.server.counters("eth0")
-    counts = ingress.count, egress.count
+
+    def unseen() -> tuple[int, int] | None:
+        """Packets in and out that the programs did not count; None while some are on the way."""
+        first, counts = scene.server.counters("eth0"), (ingress.count, egress.count)
+        return (
+            (first[0] - counts[0], first[2] - counts[1]) if scene.server.counters("eth0") == first else None
+        )
+
+    earlier = until(unseen)
     for _ in range(3):
         assert scene.ping()
-    after = scene.server.counters("eth0")
-    assert (ingress.count - counts[0], egress.count - counts[1]) == (
-        after[0] - before[0],
-        after[2] - before[2],
-    )
+    until(lambda: unseen() == earlier)
     assert ingress.count >= 3 <= egress.count
     told = scene.status()
     assert (told.mode, told.gone) == (attach, False)

@@ -72,6 +72,8 @@ for _ in range(20):
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     told = done.stdout.split()
+    if "-" not in told[0]:
+        pytest.skip("this kernel has no cookies of namespaces (5.14)")
     assert len(told) == len(set(told)) == 20
 
 

@@ -106,6 +106,12 @@ def fragment_tiny(path: PacketPath) -> Verdict:
     return path.ingress(eth(first))
 
 
+def fragment_overlap(path: PacketPath) -> Verdict:
+    first, *_ = fragments(ipv4(THEM, US, tcp(5000, 22, "S", b"x" * 40)), 40)
+    path.ingress(eth(first))
+    return path.ingress(eth(ipv4(THEM, US, bytes(24), proto=6, ident=0x1234, frag_offset=8)))
+
+
 def truncated(path: PacketPath) -> Verdict:
     return path.ingress(eth(vlan(10, ipv4(THEM, US, tcp(1, 22))))[:30])
 
@@ -169,6 +175,7 @@ STORIES: dict[str, Story] = {
     "unrelated": arriving(eth(ipv4(THEM, US, icmp_error(ipv4(US, THEM, udp(1, 2)))))),
     "fragment_unknown": fragment_unknown,
     "fragment_tiny": fragment_tiny,
+    "fragment_overlap": fragment_overlap,
     "not_ip": arriving(eth(bytes(40), ethertype=0x8847)),
     "truncated": truncated,
     "bad_version": arriving(eth(ipv4(THEM, US, tcp(1, 22), version=5))),

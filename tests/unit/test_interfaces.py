@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from firewall import abi
-from firewall.interfaces import Known, plan
+from firewall.interfaces import Known, hook_places, plan
 from firewall.links import ARPHRD_ETHER, Link
 
 NO_LINK_HEADER = 0xFFFE
@@ -73,3 +73,10 @@ def test_names_that_rules_speak_of_get_the_classes_first() -> None:
     classes = [one.class_id for one in planned.values() if one.class_id]
     assert len(classes) == len(set(classes)) == 255 and max(classes) == 255
     assert Known("veth398", 0, 0, 0, 0) == planned[398], "one too many is unknown to rules"
+
+
+def test_places_at_the_hooks_are_by_index_and_the_later_wins() -> None:
+    size = abi.Limits.HOOKS_MAX
+    links = [link(2, "eth0"), link(size + 2, "eth1"), link(size + 3, "eth2"), link(7, "eth7")]
+    planned = plan({}, links, {2, size + 2, size + 3})
+    assert hook_places(planned) == {2: size + 2, 3: size + 3}

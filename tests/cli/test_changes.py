@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: MIT
+"""Verbs: what they ask of the engine, and how they say what was done."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.cli.conftest import Fw
+from tests.cli.machine import POLICY, Machine
+
+
+def test_add(fw: Fw, machine: Machine) -> None:
+    done = fw('rule add allow in tcp to port 443 comment "the web"')
+    assert done.out == '+ rule 6: allow in tcp to port 443 comment "the web"\n'
+    assert done.err == f"in force as generation 4, and saved in {machine.file}\n"
+    assert machine.document.text == POLICY + 'allow in tcp to port 443 comment "the web"\n'
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "rule add allow in udp to port 53 --yes --runtime",
+        "rule add --yes --runtime allow in udp to port 53",
+        "rule add allow --runtime in udp --yes to port 53",
+        "rule add --yes --runtime 'allow in udp to port 53'",
+    ],
+)
+def test_options_stand_anywhere_among_the_words(fw: Fw, machine: Machine, line: str) -> None:
+    done = fw(line)
+    assert done.out == "+ rule 6: allow in udp to port 53\n"
+    assert done.err == "in force as generation 4, but not saved: the next 'fw load' forgets it\n"
+    assert machine.done == ["apply runtime yes"]
+
+
+def test_lists_and_texts_survive_the_shell(fw: Fw, machine: Machine) -> None:
+    assert fw("rule add allow in tcp to port 80, 443").out == "+ rule 6: allow in tcp to port 80, 443\n"
+    assert fw("rule add allow in tcp to port 81,444").out == "+ rule 7: allow in tcp to port 81, 444\n"
+    assert fw("rule add drop in log 'from # here'").out == '+ rule 8: drop in log "from # here"\n'
+    assert fw("rule add allow in tcp to port ssh from not 192.0.2.0/24, 2001:db8::/32").status == 0
+
+
+def test_insert_and_delete(fw: Fw, machine: Machine) -> None:
+    assert fw("rule insert 3 drop in from 203.0.113.9").out == "+ rule 6: drop in from 203.0.113.9\n"
+    assert [rule.id for rule in machine.document.rules] == [1, 2, 6, 3, 4, 5]
+    assert fw("rule delete 2").out == "- rule 2: allow in tcp to port 8080\n"
+    assert fw("rule delete drop in from 203.0.113.9").out == "- rule 6: drop in from 203.0.113.9\n"
+    assert [rule.id for rule in machine.document.rules] == [1, 3, 4, 5]
+
+
+def test_rules_that_are_not_there(fw: Fw, machine: Machine) -> None:
+    done = fw("rule delete 9")
+    assert (done.status, done.err) == (2, "fw: there is no rule 9\nhint: there are 1, 2, 3, 4, 5\n")
+    assert fw("rule insert 9 drop in").status == 2
+    assert fw("rule delete drop in").status == 2
+    assert machine.done == []
+
+
+def test_dry_run(fw: Fw, machine: Machine) -> None:
+    done = fw("rule delete 2 --dry-run")
+    assert (done.status, done.out) == (10, "- rule 2: allow in tcp to port 8080\n")
+    assert done.err == "fw: this would change the policy\nhint: leave out --dry-run to do it\n"
+    assert machine.document.text == POLICY
+    done = fw("default in drop --dry-run")
+    assert (done.status, done.out, done.err) == (0, "", "nothing would change\n")
+
+
+def test_nothing_loaded(fw: Fw, machine: Machine) -> None:
+    machine.loaded = False
+    done = fw("rule add allow in udp to port 53")
+    assert (
+        done.err
+        == f"saved in {machine.file}; nothing is loaded, so it takes effect with the next 'fw load'\n"
+    )
+
+
+def test_warnings(fw: Fw, machine: Machine) -> None:
+    machine.warnings = ("rule 6 never decides",)
+    done = fw("rule add allow in tcp to port 22")
+    assert done.status == 0 and done.err.startswith("warning: rule 6 never decides\n")
+
+
+def test_apply(fw: Fw, machine: Machine) -> None:
+    assert fw("apply").err == "nothing changed; generation 4 is in force\n"
+    machine.file.write_text(POLICY + "allow in udp to port 53\n")
+    assert fw("apply").out == "+ rule 6: allow in udp to port 53\n"
+    assert fw(f"apply {machine.file} --dry-run").err == "nothing would change\n"
+
+
+def test_show(fw: Fw, machine: Machine) -> None:
+    assert fw("show").out == POLICY
+    assert fw("show --saved").out == POLICY
+
+
+def test_check(fw: Fw, machine: Machine) -> None:
+    done = fw("check")
+    assert (done.status, done.out, done.err) == (0, "", f"{machine.file} is a policy: 5 rules, 0 warnings\n")
+    machine.file.write_text("allow in\nallow in tcp\n")
+    done = fw("check")
+    assert done.status == 0 and done.err.startswith(f"warning: {machine.file}:2: ")
+    assert len(fw("check --json").json["warnings"]) == 1
+
+
+def test_mode(fw: Fw, machine: Machine) -> None:
+    assert fw("mode").out == "enforce\n"
+    assert fw("mode observe").err == "mode observe: nothing is dropped\n"
+    assert fw("mode --json").json == {"schema": 1, "mode": "observe"}
+    assert fw("mode observe").err == "mode observe, as before: nothing is dropped\n"
+
+
+def test_default(fw: Fw, machine: Machine) -> None:
+    assert fw("default").out == "default in drop\ndefault out allow\ndefault forward drop\n"
+    assert fw("default out").out == "default out allow\n"
+    assert fw("default out reject").status == 0
+    assert fw("default --json").json["defaults"] == {"in": "drop", "out": "reject", "forward": "drop"}
+
+
+def test_option(fw: Fw, machine: Machine) -> None:
+    assert fw("option builtin.lldp").out == "off\n"
+    assert fw("option timeout.udp 200s").status == 0
+    assert fw("option timeout.udp").out == "200s\n"
+    assert "timeout.udp" in machine.document.text
+    assert fw("option timeout.udp --unset").status == 0
+    assert machine.document.text == POLICY
+    assert fw("option timeout.udp --json").json["value"] == "180s"
+
+
+def test_options(fw: Fw, machine: Machine) -> None:
+    listed = fw("option").out.splitlines()
+    assert listed[0].split() == ["option", "value", "default", "meaning"]
+    (lldp,) = [line for line in listed if line.startswith("builtin.lldp")]
+    assert lldp.split()[1:3] == ["off", "on"]
+    assert fw("options").out == fw("option").out
+    by_name = {option["name"]: option for option in fw("options --json").json["options"]}
+    assert by_name["flows.max"]["value"] == "65536"
+
+
+def test_load(fw: Fw, machine: Machine) -> None:
+    done = fw("load eth0 --observe --attach clsact --yes")
+    assert machine.done == ["load eth0 clsact observe yes"]
+    assert (done.status, done.out) == (0, "")
+    assert done.err == f"wrote a policy to begin with, {machine.file}:\n\n" + "".join(
+        f"    {line}".rstrip() + "\n" for line in POLICY.splitlines()
+    ) + (
+        "\n"
+        "protected      eth0 (tcx), wg0 (tcx)\n"
+        "not protected  docker0\n"
+        "open           allow in tcp to port 22\n"
+        "kept           14 connections; in the next 30s others are taken over as they show themselves\n"
+        "mode           observe: nothing is dropped until 'fw mode enforce'\n"
+        "at boot        not loaded ('systemctl enable fw')\n"
+        "undo           fw unload --all\n"
+    )
+
+
+def test_unload(fw: Fw, machine: Machine) -> None:
+    assert fw("unload eth0 wg0").err == "eth0 is not filtered any more\nwg0 is not filtered any more\n"
+    done = fw("unload --all")
+    assert done.err.splitlines()[-1] == "nothing of fw is left in the kernel"
+    assert machine.done == ["unload eth0 wg0", "unload all"]
+
+
+def test_upgrade(fw: Fw, machine: Machine) -> None:
+    assert fw("upgrade").err == "upgraded on eth0, wg0; 1,200 flows kept\n"

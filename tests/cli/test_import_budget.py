@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: MIT
+"""What each command imports: start-up is most of a command's time, and it grows by the module.
+
+A command may import `MODULES[command]` modules, counted in a process of its own: a few more than it does. Some
+modules are never worth their time.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# Slow, and of no use to a command that reads.
+NEVER = (
+    "asyncio click concurrent dataclasses difflib email html http logging multiprocessing optparse pyroute2 pydantic "
+    "platform pygments rich shellingham subprocess tempfile traceback typing_extensions unittest uuid xml"
+).split()
+KERNEL = ["ctypes", "firewall.bpf", "firewall.libbpf", "firewall.state", "firewall.engine"]
+LANGUAGE = ["firewall.lang", "firewall.rule", "firewall.policy"]
+
+MODULES = {
+    "--help": 150,
+    "rule --help": 140,
+    "check POLICY": 145,
+    "version": 145,
+    "status": 170,
+    "mode": 165,
+    "show": 165,
+    "option": 170,
+    "rule list": 170,
+    "flow list": 155,
+    "log": 170,
+    "doctor": 170,
+    "rule add allow in": 195,
+    "load": 200,
+}
+FORBIDDEN = {"--help": KERNEL + LANGUAGE, "rule --help": KERNEL + LANGUAGE, "check POLICY": KERNEL}
+
+# Where nothing is loaded and nothing can be.
+NOWHERE = """
+import firewall.paths, firewall.errors
+def refuse(*_):
+    raise firewall.errors.NotPermitted("not here")
+firewall.paths.find_pin_dir = lambda: None
+firewall.paths._make_run_dir = refuse
+"""
+SCRIPT = """
+import io
+from firewall.__main__ import main
+main(sys.argv[1:], io.StringIO(), io.StringIO())
+print(" ".join(sys.modules))
+"""
+
+
+def imported(command: str, tmp_path: Path) -> list[str]:
+    """The modules that a process has imported that ran the command."""
+    policy = tmp_path / "rules.fw"
+    policy.write_text("default in drop\nallow in tcp to port 22\n")
+    words = command.replace("POLICY", str(policy)).split()
+    place = "" if command in FORBIDDEN else NOWHERE
+    script = f"import sys\nsys.path += {sys.path!r}\n{place}{SCRIPT}"
+    done = subprocess.run(
+        [sys.executable, "-IS", "-c", script, *words], capture_output=True, text=True, check=True
+    )
+    return done.stdout.split()
+
+
+@pytest.mark.parametrize("command", MODULES)
+def test_within_budget(command: str, tmp_path: Path) -> None:
+    modules = imported(command, tmp_path)
+    assert len(modules) <= MODULES[command], " ".join(sorted(modules))
+    unwanted = [*NEVER, *FORBIDDEN.get(command, [])]
+    found = [m for m in modules if m in unwanted or m.partition(".")[0] in NEVER]
+    assert not found
+
+
+def test_a_command_imports_no_other(tmp_path: Path) -> None:
+    ours = [module for module in imported("check POLICY", tmp_path) if module.startswith("firewall.cli.")]
+    assert sorted(ours) == ["firewall.cli.app", "firewall.cli.base", "firewall.cli.policy"]

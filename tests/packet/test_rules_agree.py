@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: MIT
+"""The kernel's answer against the reference (`firewall.evaluate`), on policies and packets of chance.
+
+A packet is asked in each way in which rules are asked: arriving for this host, sent by it, and passing through, which
+both hooks can judge. Names of interfaces are given to wan and lan as a question needs them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import IPv4Address, IPv6Address
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+pytest.importorskip("hypothesis")
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from firewall import abi
+from firewall.evaluate import Answer, Question, evaluate
+from firewall.options import OPTIONS
+from firewall.policy import Policy
+from firewall.services import EXTENSION_HEADERS
+from tests import strategies
+from tests.packet.path import PacketPath, Verdict
+from tests.packets import ICMP, ICMP6, SCTP, TCP, UDP, Layer, eth, icmp, icmp6, ip, sctp, tcp, udp
+
+# What rules are never asked about: replies and errors (types of ICMP, from 128 on of ICMPv6).
+NOT_OPENING = {ICMP: {0, 3, 4, 5, 11, 12, 14, 16, 18}, ICMP6: {*range(128), 129, 140}}
+NO_BUILTINS = {name: "off" for name in OPTIONS if name.startswith("builtin.")}
+# Where no packet is forwarded from or to, or not by wan, and what then stands for it, by family.
+NEAR = ("0.0.0.0/8", "127.0.0.0/8", "10.0.0.0/24", "192.0.2.0/24", "203.0.113.0/24", "224.0.0.0/3")
+NEAR6 = ("::/8", "2001:db8:1::/64", "2001:db8:2::/64", "2001:db8:bad::/48", "fe80::/9", "ff00::/8")
+FAR = (IPv4Address("198.51.100.77"), IPv6Address("2001:db8:77::77"))
+NAMES = strategies.IFNAMES
+
+lively = settings(
+    strategies.steady,
+    max_examples=60,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+
+
+class Case(NamedTuple):
+    policy: Policy
+    questions: list[Question]
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> Case:
+    """A policy without built-ins, and packets that may open a flow, near the edges of its rules."""
+    drawn = draw(strategies.policies())
+    policy = Policy.of(drawn.rules, drawn.defaults, NO_BUILTINS)
+    asked = strategies.questions(*policy.rules).map(opening)
+    return Case(policy, draw(st.lists(asked, min_size=1, max_size=6)))
+
+
+def opening(question: Question) -> Question:
+    """The question, of a packet that the path takes to the rules."""
+    if is_icmp(question) and question.icmp_type in NOT_OPENING[question.proto]:
+        question = question._replace(icmp_type=8 if question.proto == ICMP else 128)
+    if question.src.version == 6 and question.proto in EXTENSION_HEADERS:
+        question = question._replace(proto=59)
+    return question
+
+
+def is_icmp(question: Question) -> bool:
+    return question.proto == (ICMP if question.src.version == 4 else ICMP6)
+
+
+def packet(question: Question) -> Layer:
+    """A frame that asks the question."""
+    if question.proto == TCP:
+        segment = tcp(question.sport, question.dport)
+    elif question.proto == UDP:
+        segment = udp(question.sport, question.dport)
+    elif question.proto == SCTP:
+        segment = sctp(question.sport, question.dport)
+    elif is_icmp(question):
+        message = icmp if question.proto == ICMP else icmp6
+        segment = message(question.icmp_type, question.icmp_code, bytes(8), ident=1)
+    else:
+        segment = Layer(bytes(24), question.proto)
+    return eth(ip(str(question.src), str(question.dst), segment))
+
+
+def forwarded(question: Question) -> Question:
+    """The question, of a packet from lan that is plainly forwarded by the default route, by wan."""
+    src = question.src if _routed(question.src) else FAR[question.src.version == 6]
+    dst = question.dst if _routed(question.dst) else FAR[question.dst.version == 6]
+    return question._replace(scope="forward", src=src, dst=dst)
+
+
+def _routed(address: IPv4Address | IPv6Address) -> bool:
+    near = NEAR if address.version == 4 else NEAR6
+    return not any(_within(address, net) for net in near)
+
+
+def _within(address: IPv4Address | IPv6Address, net: str) -> bool:
+    base, _, length = net.partition("/")
+    shift = address.max_prefixlen - int(length)
+    return int(address) >> shift == int(type(address)(base)) >> shift
+
+
+class Asker:
+    """Puts questions to the path under a policy, in the way that a scope wants it."""
+
+    def __init__(self, path: PacketPath, policy: Policy) -> None:
+        self.path, self.policy = path, policy
+        path.classes = {name: number for number, name in enumerate(NAMES, 1)}
+        self.document = path.policy(policy.render())
+
+    def _dress(self, device: str, name: str | None) -> None:
+        """Let a device be known by another name; by none, it is protected, but of no class."""
+        number = self.path.classes[name] if name else 0
+        slot = {"wan": 1, "lan": 2}[device]
+        flags = abi.IfaceFlags.IFACE_PROTECTED
+        self.path.interface(device, slot=slot, class_id=number, flags=flags)
+
+    def arriving(self, question: Question) -> Verdict:
+        """For this host: wan forwards nothing."""
+        self._dress("wan", question.on)
+        return self.path.ingress(packet(question))
+
+    def leaving(self, question: Question) -> Verdict:
+        self._dress("wan", question.via)
+        return self.path.egress(packet(question))
+
+    def passing_in(self, question: Question) -> Verdict:
+        self._dress("lan", question.on)
+        self._dress("wan", question.via)
+        return self.path.ingress(packet(question), on="lan")
+
+    def passing_out(self, question: Question) -> Verdict:
+        """What came by an interface that says nothing: egress judges."""
+        self._dress("lan", question.on)
+        self._dress("wan", question.via)
+        return self.path.egress(packet(question), came_by="lan", tc_index=0)
+
+    def compare(self, question: Question, verdict: Verdict) -> None:
+        """The path said what the reference says, and named the same rule."""
+        answer: Answer = evaluate(self.policy, question)
+        by = "default" if answer.rule is None else "rule"
+        story = f"{question}\n{self.policy.render()}"
+        assert verdict.reason == f"{by}_{answer.action}", story
+        rule = 0 if answer.position is None else self.document.rules[answer.position].id
+        if answer.action == "allow":
+            table, key, flow = self.path.the_flow()
+            assert flow.rule == rule, story
+            self.path.maps[table].delete(key.pack())
+        else:
+            assert self.path.events()[-1].rule == rule, story
+
+
+@pytest.fixture
+def no_forwarding(path: PacketPath) -> Iterator[None]:
+    """What arrives by wan is for this host then, whatever its address."""
+    files = [Path("/proc/sys/net/ipv4/conf/wan/forwarding"), Path("/proc/sys/net/ipv6/conf/wan/forwarding")]
+    for file in files:
+        file.write_text("0")
+    yield
+    for file in files:
+        file.write_text("1")
+
+
+@lively
+@given(case=cases())
+@pytest.mark.usefixtures("no_forwarding")
+def test_all_scopes_at_both_hooks(path: PacketPath, case: Case) -> None:
+    asker = Asker(path, case.policy)
+    for question in case.questions:
+        arriving = question._replace(scope="in", via=None, on=question.on or question.via)
+        asker.compare(arriving, asker.arriving(arriving))
+        leaving = question._replace(scope="out", on=None, via=question.via or question.on)
+        asker.compare(leaving, asker.leaving(leaving))
+        passing = forwarded(question)
+        asker.compare(passing, asker.passing_in(passing))
+        asker.compare(passing, asker.passing_out(passing))
