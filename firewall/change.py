@@ -71,6 +71,10 @@ def put(running: Running, text: str, wishes: Wishes) -> ApplyReport:
         _demand_safe(running, plan, links, wishes)
     if changed and not wishes.dry_run:
         seeded = _carry_out(running, plan, links, wishes)
+    elif not wishes.dry_run:
+        # Nothing to do but to look which interfaces there are now.
+        describe(running.pins, running.policy, links, plan.staying)
+    if not wishes.edited:
         warnings += not_protected(policy, links)
     return ApplyReport(
         changed=changed,

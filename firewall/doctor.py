@@ -113,22 +113,21 @@ def _tc_programs() -> Iterator[Finding]:
     """Who else is at the hooks of the interfaces that are up, and whether before us."""
     from firewall.attach import status
 
-    pins = find_pin_dir() or Path("/nonexistent")
-    alone = True
-    for link in list_links():
-        if not link.up:
-            continue
-        try:
-            found = status(link.ifindex, pins)
-        except NotPermitted:
-            yield Finding("tc programs", WARN, "unknown", "run as root to see them")
-            return
-        for hook, there in (("ingress", found.ingress), ("egress", found.egress)):
-            for place, others in (("before", there.before), ("after", there.after)):
-                for other in others:
-                    alone = False
-                    yield _other(f"{link.name} {hook}", other.name or "?", place if there.prog_id else "")
-    if alone:
+    try:
+        pins = find_pin_dir() or Path("/nonexistent")
+        statuses = [(link.name, status(link.ifindex, pins)) for link in list_links() if link.up]
+    except NotPermitted as error:
+        yield Finding("tc programs", WARN, f"unknown: {error.message}", "run as root to see them")
+        return
+    others = [
+        (f"{name} {hook}", other.name or "?", place if there.prog_id else "")
+        for name, found in statuses
+        for hook, there in (("ingress", found.ingress), ("egress", found.egress))
+        for place, listed in (("before", there.before), ("after", there.after))
+        for other in listed
+    ]
+    yield from (_other(*other) for other in others)
+    if not others:
         yield Finding("tc programs", OK, "none but fw's")
 
 
@@ -142,29 +141,19 @@ def _other(where: str, name: str, place: str) -> Finding:
 
 def _filters() -> Iterator[Finding]:
     both = "a packet must pass it and fw: allow in both what is to come through"
-    found = [
-        *(Finding("other filters", WARN, f"the service {name} is active", both) for name in _services()),
-        *(
-            Finding(
-                "other filters",
-                WARN,
-                f"nft table {table.family} {table.name}",
-                f"{both} ('nft list ruleset')",
-            )
-            for table in otherfilters.nft_tables()
-            if table.objects
-        ),
-        *(
-            Finding(
-                "other filters", WARN, f"{table} table (legacy)", f"{both} ('{table.split()[0]}-legacy-save')"
-            )
-            for table in otherfilters.legacy_tables()
-        ),
-    ]
-    yield from found or [Finding("other filters", OK, "none")]
+    found = [f"the service {name} is active" for name in otherfilters.active_services()]
+    try:
+        found += [f"nft table {t.family} {t.name}" for t in otherfilters.nft_tables() if t.objects]
+    except NotPermitted as error:
+        yield Finding("other filters", WARN, f"unknown: {error.message}", "run as root to see them")
+        return
+    found += [f"{name} table (legacy)" for name in otherfilters.legacy_tables()]
+    for text in found:
+        yield Finding("other filters", WARN, text, both)
+    if not found:
+        yield Finding("other filters", OK, "none")
 
 
-_services: Callable[[], list[str]] = otherfilters.active_services
 _CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (
     _capabilities,
     _libbpf,

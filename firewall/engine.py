@@ -157,13 +157,7 @@ def edit(
     with locked():
         pins = open_pins()
         if pins is None:
-            text = read_saved()
-            if text is None:
-                from firewall.starter import starter_for
-
-                text = starter_for((), list_links())
-            rules = place(parse_policy(text), text, True, None, abi.Limits.RULE_COUNTERS).rules
-            return _put(change(Source(text, rules)), wishes)
+            return _edit_saved(change, wishes)
         with Running(pins) as running:
             if not runtime:
                 _demand_same(running)
@@ -206,6 +200,21 @@ def _put(text: str, wishes: Wishes) -> ApplyReport:
         return save_only(text, wishes)
     with Running(pins) as running:
         return put(running, text, wishes)
+
+
+def _edit_saved(change: Callable[[Source], str], wishes: Wishes) -> ApplyReport:
+    text = read_saved()
+    missing = text is None
+    if text is None:
+        from firewall.starter import starter_for
+
+        text = starter_for((), list_links())
+    rules = place(parse_policy(text), text, True, None, abi.Limits.RULE_COUNTERS).rules
+    done = save_only(change(Source(text, rules)), wishes)
+    if missing:
+        said = f"there was no {policy_path()}: the change was made to a starter file"
+        return done._replace(warnings=(said, *done.warnings))
+    return done
 
 
 def _demand_same(running: Running) -> None:

@@ -10,6 +10,7 @@ ring from before, then reads the journal, and then waits at the ring for greater
 import sys
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from ipaddress import IPv6Address
 from typing import NamedTuple
 
@@ -82,44 +83,53 @@ class Journal:
         events = (self._decoded(record) for record in records)
         return sorted(event for event in events if event and event.number > after)
 
-    def follow(self, on_events: Callable[[list[Event]], None]) -> None:
-        """Hands over the kept events, then new ones as they come, each once, until the firewall is
-        unloaded.
-        """
-        try:
-            lock = Lock(lock_path().with_suffix(".follow"), wait_s=0)
-            lock.__enter__()
-        except Busy:
-            # Someone else has the ring, which serves one reader. The journal serves all.
-            self._follow_journal(on_events)
-            return
-        try:
-            self._follow_ring(on_events)
-        finally:
-            lock.__exit__(None, None, None)
+    def follow(self, on_events: Callable[[list[Event], int], None]) -> None:
+        """Hands over the kept events, then new ones as they come, each once, until the firewall is unloaded.
 
-    def _follow_ring(self, on_events: Callable[[list[Event]], None]) -> None:
+        With each handful goes how many others were missed since the last one.
+        """
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(Lock(lock_path().with_suffix(".follow"), wait_s=0))
+                follow = self._follow_ring
+            except Busy:  # someone else has the ring, which serves one reader; the journal serves all
+                follow = self._follow_journal
+            follow(on_events)
+
+    def _follow_ring(self, on_events: Callable[[list[Event], int], None]) -> None:
         raw: list[bytes] = []
         with RingBuffer(self._pins.map("events"), raw.append) as ring:
             ring.consume()  # stale: what of it matters is in the journal
             raw.clear()
-            last = self._hand_on(self.read(), on_events, 0)
+            kept = self.read()
+            on_events(kept, 0)
+            known = {event.number for event in kept}
+            newest, gap = max(known, default=self._newest()), set[int]()
             while self._is_loaded():
                 ring.poll(_IDLE_MS)
-                events = [event for event in map(self._decoded, raw) if event and event.number > last]
+                events = sorted(
+                    event for event in map(self._decoded, raw) if event and event.number not in known
+                )
                 raw.clear()
-                last = self._hand_on(sorted(events), on_events, last)
+                # Two CPUs may hand in their events in another order than they were numbered: a number that is
+                # left out now may come with the next handful.
+                come = {event.number for event in events}
+                missed = len(gap - come)
+                greatest = max(come, default=newest)
+                gap = set(range(newest + 1, greatest)) - come
+                newest = max(newest, greatest)
+                if events or missed:
+                    on_events(events, missed)
 
-    def _follow_journal(self, on_events: Callable[[list[Event]], None]) -> None:
-        last = self._hand_on(self.read(), on_events, 0)
+    def _follow_journal(self, on_events: Callable[[list[Event], int], None]) -> None:
+        events = self.read()
+        on_events(events, 0)
+        newest = events[-1].number if events else self._newest()
         while self._is_loaded():
             time.sleep(_IDLE_MS / 1000)
-            last = self._hand_on(self.read(last), on_events, last)
-
-    def _hand_on(self, events: list[Event], on_events: Callable[[list[Event]], None], last: int) -> int:
-        if events:
-            on_events(events)
-        return events[-1].number if events else last
+            if events := self.read(newest):
+                on_events(events, events[-1].number - newest - len(events))
+                newest = events[-1].number
 
     def _is_loaded(self) -> bool:
         return (self._pins.directory / "events").exists()
@@ -164,5 +174,5 @@ class Journal:
 
 def _address(family: int, raw: bytes) -> str:
     if family == 4:
-        return "%d.%d.%d.%d" % tuple(raw[12:])
+        return ".".join(map(str, raw[12:]))
     return str(IPv6Address(raw)) if family == 6 else ""

@@ -17,9 +17,19 @@ def generation(pins: Pins) -> int:
 
 
 def next_generation(pins: Pins) -> int:
-    """The first number that no ruleset ever had; one that was built but never came into force had its own."""
+    """The first number that no ruleset ever had and whose slot is not that of the ruleset in force.
+
+    One that was built but never came into force had its own number too; after several of these the count would
+    come round to the slot that is in use.
+    """
     built = [int.from_bytes(value[:4], sys.byteorder) for _, value in pins.map("settings").items()]
-    return max(built) + 1
+    return free_number(max(built), generation(pins))
+
+
+def free_number(last: int, running: int) -> int:
+    """The number after `last`, or the one after that, for a ruleset to be built while `running` is in force."""
+    number = last + 1
+    return number + 1 if slot_key(number) == slot_key(running) else number
 
 
 def read_document(pins: Pins, number: int) -> Document:

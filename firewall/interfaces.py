@@ -85,8 +85,8 @@ def write(interfaces: Map, hooks: Map, old: Mapping[int, Known], new: Mapping[in
     places = {i % _PLACES for known in (old, new) for i, iface in known.items() if iface.protected}
     wanted = hook_places(new)
     for place in places:
-        ifindex = wanted.get(place)
-        value = bytes(abi.Iface.SIZE) if ifindex is None else _value(ifindex, new[ifindex])
+        holder = wanted.get(place)
+        value = bytes(abi.Iface.SIZE) if holder is None else _value(holder, new[holder])
         if hooks.lookup(_key(place)) != value:
             hooks.update(_key(place), value)
 

@@ -9,7 +9,7 @@ import struct
 from typing import NamedTuple
 
 from firewall import netlink
-from firewall.errors import FwError
+from firewall.errors import FwError, NotPermitted
 
 # include/uapi/linux/netlink.h and include/uapi/linux/netfilter/nfnetlink.h, nf_tables.h
 _NETLINK_NETFILTER = 12
@@ -40,9 +40,14 @@ class NftTable(NamedTuple):
 
 
 def nft_tables() -> list[NftTable]:
-    """The tables of nftables in this network namespace; none where the kernel has no nftables."""
+    """The tables of nftables in this network namespace; none where the kernel has no nftables.
+
+    Raises NotPermitted if they may not be seen.
+    """
     try:
         messages = netlink.dump(_NFT_MSG_GETTABLE, bytes(4), "nft tables", _NETLINK_NETFILTER)
+    except NotPermitted:
+        raise
     except (FwError, OSError):
         return []
     tables = []

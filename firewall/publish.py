@@ -8,6 +8,7 @@ or the new one, and whoever is killed on the way leaves the old one whole.
 
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from types import TracebackType
 
 from firewall import abi
 from firewall.bpfmap import F_INNER_MAP, Map, MapType, create_map
@@ -33,15 +34,14 @@ def publish(pins: Pins, policy: Policy, document: Document, classes: Mapping[str
     compiled = compile_policy(policy, document, classes, new, hz())
     key = slot_key(new)
     classifiers, policies = pins.map("classifiers"), pins.map("policies")
+    # Each update returns when all packets that were on their way are done, so that none uses the slot's last
+    # ruleset any longer; side by side they wait for the same.
     with (
         _inner_map("chunks", CHUNK_BYTES, compiled.chunks) as chunks,
         _inner_map("document", int(abi.Limits.POLICY_CHUNK), _cut(document.encode())) as text,
+        _Beside(lambda: policies.set_inner(key, text)),
     ):
-        # Each returns when all packets that were on their way are done, so that none uses the slot's last ruleset
-        # any longer; side by side they wait for the same.
-        waiting = _Beside(lambda: policies.set_inner(key, text))
         classifiers.set_inner(key, chunks)
-        waiting.join()
     pins.map("settings").update(key, compiled.settings)
     before = {rule.counter for rule in read_document(pins, old).rules} if old else set()
     _zero_counters(pins, (rule.counter for rule in document.rules if rule.counter not in before))
@@ -66,7 +66,7 @@ def describe_classes(pins: Pins, policy: Policy, names: Mapping[str, int]) -> No
 
 
 class _Beside:
-    """A call in a thread of its own; `join` raises what it raised."""
+    """A call in a thread of its own, beside the block; what it raises comes out at the block's end."""
 
     def __init__(self, call: Callable[[], None]) -> None:
         from threading import Thread
@@ -74,7 +74,6 @@ class _Beside:
         self._call = call
         self._error: BaseException | None = None
         self._thread = Thread(target=self._run)
-        self._thread.start()
 
     def _run(self) -> None:
         try:
@@ -82,9 +81,12 @@ class _Beside:
         except BaseException as error:
             self._error = error
 
-    def join(self) -> None:
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
         self._thread.join()
-        if self._error is not None:
+        if self._error is not None and kind is None:
             raise self._error
 
 

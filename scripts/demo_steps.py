@@ -75,12 +75,13 @@ class Demo:
     def tries(self, host: Host, kind: Kind, to: Host, *, port: int = ECHO_PORT, answered: bool) -> None:
         """Traffic of both families, which must be answered or must not."""
         for address in (to.v4, to.v6):
+            patience_s = traffic.PATIENCE_S if answered else traffic.SILENCE_S
             if kind == "tcp":
-                was = traffic.reaches(host, address, port)
+                was = traffic.reaches(host, address, port, patience_s)
             elif kind == "udp":
-                was = traffic.asks(host, address, port)
+                was = traffic.asks(host, address, port, patience_s)
             else:
-                was = traffic.pings(host, address)
+                was = traffic.pings(host, address, patience_s)
             end = address if kind == "ping" else f"{address} port {port}"
             self.say(f"   {host.name} → {to.name}  {kind:4}  {end:26} {'answered' if was else 'no answer'}")
             self.check(was == answered, f"{kind} to {end} was {'' if was else 'not '}answered")
@@ -100,7 +101,7 @@ class Demo:
     def open_service(self, family: str) -> tuple[traffic.Stream, traffic.Stream]:
         """A connection from the server to the router's port 8080: its two sides."""
         address, to = (ANY4, self.lab.router.v4) if family == "ipv4" else (ANY6, self.lab.router.v6)
-        outside = self.lab.server.connect(to, PORT, timeout_s=traffic.SILENCE_S)
+        outside = self.lab.server.connect(to, PORT)
         inside = self.service[address].accepted(outside.local)
         return outside, inside
 

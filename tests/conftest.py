@@ -13,9 +13,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-# Other tests run beside these, so no time can be asked of one example. `guest` is for emulated machines.
+# Other tests run beside these: no time can be asked of one example.
 settings.register_profile("fw", deadline=None)
-settings.register_profile("guest", parent=settings.get_profile("fw"), max_examples=20)
 settings.load_profile("fw")
 
 HERE = Path(__file__).parent

@@ -78,16 +78,15 @@ class _Printer:
 
     def follow(self, journal: "Journal", wanted: "Callable[[Event], bool]", number: int | None) -> None:
         """Prints the last `number` kept events, and then each new one, until the firewall is unloaded."""
-        newest = None
+        first = True
 
-        def show(events: "list[Event]") -> None:
-            nonlocal newest
+        def show(events: "list[Event]", missed: int) -> None:
+            nonlocal first
             chosen = list(filter(wanted, events))
-            if newest is None:
-                chosen = _last(number, chosen)
-            elif missed := events[-1].number - newest - len(events):
+            if first:
+                first, chosen = False, _last(number, chosen)
+            if missed:
                 self._session.say(f"{render.counted(missed, 'event')} not shown, see 'fw option log.rate'")
-            newest = events[-1].number
             for event in chosen:
                 self._session.print(self._json_line(event) if self._session.json else self.line(event))
             self._session.out.flush()

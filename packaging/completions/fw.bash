@@ -29,7 +29,7 @@ _fw() {
         --attach) words="auto tcx clsact" ;;
         --proto) words="tcp udp icmp icmp6 sctp gre esp ah" ;;
         --state)
-            words="syn_sent syn_recv established fin_wait last_ack time_wait closed one_way two_way"
+            words="syn_sent syn_recv established fin_wait last_ack time_wait closed one_way two_way revoked"
             ;;
         *)
             case $command in

@@ -65,7 +65,7 @@ complete -c fw -n "$with $flows log" -s a -l address -x -d 'Address or prefix of
 complete -c fw -n "$with $flows" -l port -x -d 'Port of either end'
 complete -c fw -n "$with $flows" -s r -l rule -x -d 'Id of the rule that admitted it'
 complete -c fw -n "$with $flows" -s i -l iface -x -a '(__fw_interfaces)' -d 'Interface of either side'
-complete -c fw -n "$with $flows" -s s -l state -x -a 'syn_sent syn_recv established fin_wait last_ack time_wait closed one_way two_way' \
+complete -c fw -n "$with $flows" -s s -l state -x -a 'syn_sent syn_recv established fin_wait last_ack time_wait closed one_way two_way revoked' \
     -d State
 complete -c fw -n "$with log" -s f -l follow -d 'Go on with new ones'
 complete -c fw -n "$with log" -s n -x -d 'The last so many'

@@ -288,9 +288,9 @@ class Journal:
     def read(self) -> list[Event]:
         return self.machine.events
 
-    def follow(self, on_events: Callable[[list[Event]], None]) -> None:
-        on_events(self.machine.events)
-        on_events([event(20, dport=99)])
+    def follow(self, on_events: Callable[[list[Event], int], None]) -> None:
+        on_events(self.machine.events, 0)
+        on_events([event(20, dport=99)], 8)
 
 
 class NoLock:

@@ -41,13 +41,14 @@ MODULES = {
 }
 FORBIDDEN = {"--help": KERNEL + LANGUAGE, "rule --help": KERNEL + LANGUAGE, "check POLICY": KERNEL}
 
-# Where nothing is loaded and nothing can be.
+# Where nothing is loaded, nothing is saved and nobody may change anything.
 NOWHERE = """
-import firewall.paths, firewall.errors
+import pathlib, firewall.paths, firewall.errors
 def refuse(*_):
     raise firewall.errors.NotPermitted("not here")
 firewall.paths.find_pin_dir = lambda: None
-firewall.paths._make_run_dir = refuse
+firewall.paths.policy_path = lambda: pathlib.Path("/nonexistent/rules.fw")
+firewall.paths.Lock.__enter__ = refuse
 """
 SCRIPT = """
 import io
@@ -64,10 +65,8 @@ def imported(command: str, tmp_path: Path) -> list[str]:
     words = command.replace("POLICY", str(policy)).split()
     place = "" if command in FORBIDDEN else NOWHERE
     script = f"import sys\nsys.path += {sys.path!r}\n{place}{SCRIPT}"
-    done = subprocess.run(
-        [sys.executable, "-IS", "-c", script, *words], capture_output=True, text=True, check=True
-    )
-    return done.stdout.split()
+    words = [sys.executable, "-IS", "-c", script, *words]
+    return subprocess.run(words, capture_output=True, text=True, check=True).stdout.split()
 
 
 @pytest.mark.parametrize("command", MODULES)

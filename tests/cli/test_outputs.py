@@ -8,10 +8,14 @@ from typing import Any
 
 import pytest
 
+from firewall import __version__, abi
+from firewall.doctor import Finding
+from firewall.errors import FwError, KernelLacks, NotPermitted
 from firewall.reasons import REASONS
 from tests.cli.conftest import Fw
 from tests.cli.machine import EVENTS, FLOWS, Machine
 
+LAYOUT = int(abi.Layout.LAYOUT_VERSION)
 GOLDEN = Path(__file__).parent / "golden"
 
 
@@ -219,3 +223,47 @@ def test_log_follow_json_is_one_object_a_line(fw: Fw, machine: Machine) -> None:
     events = [json.loads(line) for line in fw("log -f --json").out.splitlines()]
     assert [event["number"] for event in events] == [event.number for event in EVENTS] + [20]
     assert all(event["schema"] == 1 for event in events)
+
+
+FINDINGS = [
+    Finding("capabilities", "ok", "all"),
+    Finding("kernel jit", "warn", "missing: compiled", "echo 1 > jit"),
+    Finding("kernel tcx", "ok", "missing: TC links", "clsact is used"),
+]
+
+
+def test_doctor(fw: Fw, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("firewall.doctor.examine", lambda: FINDINGS)
+    done = fw("doctor")
+    assert (done.status, done.err) == (0, "")
+    assert done.out.splitlines() == [
+        "ok    capabilities  all",
+        "warn  kernel jit    missing: compiled",
+        "                    -> echo 1 > jit",
+        "ok    kernel tcx    missing: TC links",
+    ]
+    assert fw("doctor --json").json["findings"][1] == {
+        "check": "kernel jit",
+        "verdict": "warn",
+        "text": "missing: compiled",
+        "advice": "echo 1 > jit",
+    }
+
+
+@pytest.mark.parametrize(("error", "status"), [(KernelLacks, 5), (NotPermitted, 4), (None, 1)])
+def test_doctor_fails_where_fw_would(
+    fw: Fw, monkeypatch: pytest.MonkeyPatch, error: type[FwError] | None, status: int
+) -> None:
+    bad = Finding("kernel lru", "bad", "missing: LRU maps", "use a newer kernel", error)
+    monkeypatch.setattr("firewall.doctor.examine", lambda: [*FINDINGS, bad])
+    for line in ("doctor", "doctor --json"):
+        done = fw(line)
+        assert done.status == status and "kernel lru" in done.out
+        assert done.err == "fw: fw cannot run here: kernel lru: missing: LRU maps\nhint: use a newer kernel\n"
+
+
+def test_version(fw: Fw, machine: Machine) -> None:
+    lines = fw("version").out.splitlines()
+    assert lines[0] == f"fw {__version__}" and lines[1] == f"layout {LAYOUT}, nothing loaded"
+    assert fw("--version").out.splitlines() == lines
+    assert fw("version --json").json["layout"] == LAYOUT

@@ -202,7 +202,7 @@ class Host:
         address: str,
         port: int,
         *,
-        timeout_s: float = 5.0,
+        timeout_s: float = traffic.PATIENCE_S,
         source: str | None = None,
         sport: int = 0,
         device: str | None = None,
@@ -219,7 +219,12 @@ class Host:
         return traffic.Datagrams(self, number, (address, port))
 
     def ping(
-        self, address: str, *, timeout_s: float = 2.0, size: int = 16, device: str | None = None
+        self,
+        address: str,
+        *,
+        timeout_s: float = traffic.PATIENCE_S,
+        size: int = 16,
+        device: str | None = None,
     ) -> float:
         """Seconds to the answer of one echo request. TimeoutError without; an ICMP error as its OSError."""
         seconds: float = self.call("ping", address, timeout_s, size, device)

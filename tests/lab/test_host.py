@@ -13,7 +13,7 @@ from tests.lab import traffic
 from tests.lab.attachment import drops, flows, protect, reasons
 from tests.lab.conftest import address, any_address
 from tests.lab.lab import PairLab
-from tests.lab.traffic import asks, pings, reaches
+from tests.lab.traffic import asks, no_ping, no_tcp, no_udp, pings, reaches
 from tests.lab.wait import until
 
 CLOSED = """
@@ -33,9 +33,9 @@ def test_what_goes_out_is_answered_and_nothing_else_comes_in(pair: PairLab, fami
     protect(pair.server, CLOSED, "eth0", attach=attach)
 
     assert reaches(pair.server, client, 7) and asks(pair.server, client, 7) and pings(pair.server, client)
-    assert not reaches(pair.client, server, 7)
-    assert not asks(pair.client, server, 7)
-    assert not pings(pair.client, server)
+    assert no_tcp(pair.client, server, 7)
+    assert no_udp(pair.client, server, 7)
+    assert no_ping(pair.client, server)
     assert {drop["proto"] for drop in drops(pair.server, dst=server, reason="default_drop")} >= {"tcp", "udp"}
 
 
@@ -47,7 +47,7 @@ def test_a_rule_opens_one_port_alone(pair: PairLab, family: str, attach: str) ->
 
     stream = pair.client.connect(server, 80)
     stream.echo(b"GET /")
-    assert not reaches(pair.client, server, 81)
+    assert no_tcp(pair.client, server, 81)
     (flow,) = flows(pair.server, proto="tcp", dport=80)
     assert (flow["src"], flow["sport"], flow["dst"]) == (*stream.local, server)
     assert flow["state"] == "established"
@@ -161,7 +161,7 @@ def test_observing_drops_nothing_but_tells(pair: PairLab, attach: str) -> None:
     assert pair.server.fw_json("status")["mode"] == "observe"
     assert drops(pair.server, dport=81, reason="default_drop")
     pair.server.fw("mode enforce")
-    assert not reaches(pair.client, pair.server.v4, 81)
+    assert no_tcp(pair.client, pair.server.v4, 81)
     pair.server.fw("mode observe")
     assert reaches(pair.client, pair.server.v4, 81)
 
@@ -172,5 +172,5 @@ def test_neighbours_are_found_anew_while_all_is_closed(pair: PairLab, family: st
     pair.client.listen(7, any_address(family))
     for host in pair.hosts:
         host.ip("neigh flush all")
-    assert reaches(pair.server, address(pair.client, family), 7, timeout_s=3)
+    assert reaches(pair.server, address(pair.client, family), 7)
     assert reasons(pair.server)["builtin_arp" if family == "ipv4" else "builtin_nd"] >= 1

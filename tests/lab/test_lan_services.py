@@ -16,7 +16,7 @@ import pytest
 from tests.lab.attachment import protect, reasons
 from tests.lab.host import Host
 from tests.lab.lab import RouterLab
-from tests.lab.traffic import asks, reaches
+from tests.lab.traffic import no_tcp, no_udp, reaches
 from tests.lab.wait import until
 
 pytestmark = pytest.mark.skipif(
@@ -90,8 +90,8 @@ def test_the_inner_network_is_served(lab: RouterLab, attach: str, tmp_path: Path
     assert answers(by_tcp.recv(length))
     assert reaches(lab.client, lab.server.v4, 80)
 
-    assert not asks(lab.server, lab.router_lan4, 53)
-    assert not reaches(lab.server, lab.router_lan4, 53)
+    assert no_udp(lab.server, lab.router_lan4, 53)
+    assert no_tcp(lab.server, lab.router_lan4, 53)
 
 
 def test_a_dhcp_client_behind_a_closed_door_gets_its_lease(

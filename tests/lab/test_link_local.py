@@ -14,7 +14,7 @@ import pytest
 
 from tests.lab.attachment import flows, protect
 from tests.lab.lab import Lab
-from tests.lab.traffic import asks, reaches
+from tests.lab.traffic import no_tcp, no_udp
 
 POLICY = """
     default in drop
@@ -53,10 +53,10 @@ def test_a_flow_on_one_wire_opens_nothing_on_the_other(twins: TwinsLab, attach: 
     question = twins.left.udp(4001, "fe80::2%eth0")
     assert question.ask("fe80::1%eth0", 7, b"left?") == b"left?"
 
-    assert not asks(twins.right, "fe80::1%eth0", 7)
+    assert no_udp(twins.right, "fe80::1%eth0", 7)
     same = twins.right.udp(4001, "fe80::2%eth0")
     same.send(b"right?", ("fe80::1%eth0", 7))
-    assert not reaches(twins.right, "fe80::1%eth0", 7)
+    assert no_tcp(twins.right, "fe80::1%eth0", 7)
     with pytest.raises(TimeoutError):
         same.recv(0.3)
     stream.echo(b"left again")

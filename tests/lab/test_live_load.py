@@ -20,7 +20,7 @@ from tests.lab.attachment import flows, protect, reasons
 from tests.lab.conftest import address, any_address
 from tests.lab.host import Host
 from tests.lab.lab import PairLab, RouterLab
-from tests.lab.traffic import Listener, Stream, all_busy, reaches
+from tests.lab.traffic import Listener, Stream, all_busy, no_tcp
 from tests.lab.wait import until
 
 MASQUERADE = """
@@ -113,7 +113,7 @@ def test_a_scanner_opens_nothing_while_grace_lasts(lab: RouterLab, family: str, 
     until(lambda: sum(reasons(lab.router).values()) >= 12, what="all of them judged")
     assert flows(lab.router, proto="tcp") == []
     assert wire.caught(lambda packet: packet.src == router and packet.proto == p.TCP) == []
-    assert not reaches(lab.server, router, 81)
+    assert no_tcp(lab.server, router, 81)
 
 
 def test_a_scanner_opens_nothing_into_the_inner_network(lab: RouterLab, family: str) -> None:

@@ -8,7 +8,7 @@ import pytest
 from tests.lab.attachment import drops, flows, pins, programs, protect, reasons
 from tests.lab.host import Way
 from tests.lab.lab import PairLab, RouterLab
-from tests.lab.traffic import pings, reaches
+from tests.lab.traffic import no_ping, no_tcp, pings, reaches
 
 WEB = """
     default in drop
@@ -35,7 +35,7 @@ def test_fw_stands_before_others_and_leaves_them_alone(pair: PairLab, attach: st
     others_filter(pair, 50, ACCEPT)
     before = filters(pair)
     protect(pair.server, WEB, "eth0", attach=attach)
-    assert not pings(pair.client, pair.server.v4), "an accepting filter of others does not let anything by us"
+    assert no_ping(pair.client, pair.server.v4), "an accepting filter of others does not let anything by us"
     pair.server.listen(80)
     assert reaches(pair.client, pair.server.v4, 80)
     pair.server.fw("unload --all")
@@ -49,7 +49,7 @@ def test_others_after_us_are_still_asked(pair: PairLab, attach: str) -> None:
     protect(pair.server, WEB, "eth0", attach=attach)
     assert reaches(pair.client, pair.server.v4, 80)
     others_filter(pair, 99, DROP)
-    assert not reaches(pair.client, pair.server.v4, 80)
+    assert no_tcp(pair.client, pair.server.v4, 80)
 
 
 def test_nothing_is_left_after_unload(pair: PairLab, attach: str) -> None:
@@ -123,5 +123,5 @@ def test_the_first_load_writes_a_starter_file(pair: PairLab) -> None:
     text = pair.server.policy_file.read_text()
     assert "protect eth0" in text and "default in drop" in text
     assert "default in drop" in done.stdout + done.stderr
-    assert not pings(pair.client, pair.server.v4)
+    assert no_ping(pair.client, pair.server.v4)
     assert drops(pair.server, dst=pair.server.v4, reason="default_drop")

@@ -15,7 +15,7 @@ from tests.lab.attachment import drops, flows, protect
 from tests.lab.conftest import address, any_address
 from tests.lab.host import Host
 from tests.lab.lab import RouterLab
-from tests.lab.traffic import asks, pings, reaches
+from tests.lab.traffic import asks, no_tcp, no_udp, pings, reaches
 
 NFT = """
 table inet nat {
@@ -85,8 +85,8 @@ def test_nobody_comes_in_by_the_way_that_masquerade_opens(
     protect(lab.router, HOME, *protected)
     stream = lab.client.connect(server, 7)
     stream.echo()
-    assert not reaches(lab.server, router, stream.local[1])
-    assert not reaches(lab.server, address(lab.client, family), 7)
+    assert no_tcp(lab.server, router, stream.local[1])
+    assert no_tcp(lab.server, address(lab.client, family), 7)
     assert drops(lab.router, src=server, dst=router, dport=stream.local[1])
     stream.echo()
 
@@ -98,13 +98,13 @@ def test_a_published_port_is_governed_by_in_rules(
     lab.router.run("nft -f -", input=NFT)
     services(lab.client, 80, 53)
     protect(lab.router, HOME, *protected, attach=attach)
-    assert not reaches(lab.server, router, 8080)
-    assert not asks(lab.server, router, 5300)
+    assert no_tcp(lab.server, router, 8080)
+    assert no_udp(lab.server, router, 5300)
     for port, proto in ((8080, "tcp"), (5300, "udp")):
         lab.router.fw(f"rule add allow in {proto} to port {port}")
     assert reaches(lab.server, router, 8080)
     assert asks(lab.server, router, 5300)
-    assert not reaches(lab.server, address(lab.client, family), 80), "the inner port itself stays closed"
+    assert no_tcp(lab.server, address(lab.client, family), 80), "the inner port itself stays closed"
 
 
 def test_a_published_port_closes_for_running_connections(

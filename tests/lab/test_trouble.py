@@ -11,7 +11,7 @@ import pytest
 from tests.lab.attachment import detach, pins, programs, protect
 from tests.lab.host import Done, Host
 from tests.lab.lab import PairLab, RouterLab
-from tests.lab.traffic import pings, reaches
+from tests.lab.traffic import no_ping, pings, reaches
 from tests.lab.wait import until
 
 WEB = """
@@ -153,9 +153,9 @@ def test_an_interface_that_returns_is_protected_by_the_next_load(lab: RouterLab,
     lab.link(lab.router, "wan0", lab.server, "eth0")
     lab.router.ip(f"addr add {lab.router.v4}/24 dev wan0")
     lab.server.ip(f"addr add {lab.server.v4}/24 dev eth0")
-    assert pings(lab.server, lab.router.v4, timeout_s=3), "nothing filters the new device yet"
+    assert pings(lab.server, lab.router.v4), "nothing filters the new device yet"
     lab.router.fw("load")
-    assert not pings(lab.server, lab.router.v4)
+    assert no_ping(lab.server, lab.router.v4)
     assert {i["name"]: i["attach"] for i in lab.router.fw_json("status")["interfaces"]}["wan0"] in (
         "tcx",
         "clsact",
@@ -169,7 +169,7 @@ def test_programs_detached_by_others_are_told_and_put_back(pair: PairLab, attach
     assert interface["attach"] == "detached"
     assert pings(pair.client, pair.server.v4)
     pair.server.fw("load")
-    assert not pings(pair.client, pair.server.v4)
+    assert no_ping(pair.client, pair.server.v4)
     assert all(programs(pair.server, "eth0").values())
 
 

@@ -6,7 +6,7 @@ Each is used from one host and reads like prose:
     listener = lab.server.listen(8080)
     stream = lab.client.connect(lab.server.v4, 8080)
     stream.echo(b"hello")                        # sent, and came back
-    assert not answered(lambda: lab.server.ping(lab.client.v4))
+    assert no_ping(lab.server, lab.client.v4)
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ End = tuple[str, int]
 
 SILENCE_S = 0.5
 """How long nothing must come for a packet to count as dropped. The lab's links take microseconds."""
+PATIENCE_S = 10.0
+"""How long to wait for what must come, on a machine that has much else to do."""
 
 
 class Held:
@@ -49,19 +51,19 @@ class Stream(Held):
         self.local = local
         self.peer = peer
 
-    def send(self, data: bytes, timeout_s: float = 5.0) -> None:
+    def send(self, data: bytes, timeout_s: float = PATIENCE_S) -> None:
         self.host.call("tcp_send", self.number, data, timeout_s)
 
     def send_zeros(self, count: int, timeout_s: float = 60.0) -> None:
         """Bulk: that many bytes, as fast as it goes."""
         self.host.call("tcp_send", self.number, count, timeout_s)
 
-    def recv(self, count: int, timeout_s: float = 5.0) -> bytes:
+    def recv(self, count: int, timeout_s: float = PATIENCE_S) -> bytes:
         """Exactly `count` bytes, fewer if the stream ends; TimeoutError, or the connection's error."""
         data: bytes = self.host.call("tcp_recv", self.number, count, timeout_s)
         return data
 
-    def echo(self, data: bytes = b"are you there?", timeout_s: float = 5.0) -> None:
+    def echo(self, data: bytes = b"are you there?", timeout_s: float = PATIENCE_S) -> None:
         """Send, and have it sent back by a listener in echo mode."""
         self.send(data, timeout_s)
         got = self.recv(len(data), timeout_s)
@@ -93,7 +95,7 @@ class Listener(Held):
         self.address = address
         self.port = port
 
-    def accepted(self, peer: End, timeout_s: float = 5.0) -> Stream:
+    def accepted(self, peer: End, timeout_s: float = PATIENCE_S) -> Stream:
         """This side of the connection that came from `peer`, as the listener sees it."""
         number = self.host.call("tcp_accepted", self.number, peer, timeout_s)
         return Stream(self.host, number, (self.address, self.port), peer)
@@ -114,12 +116,12 @@ class Datagrams(Held):
         """To the end given, or the one connected to."""
         self.host.call("udp_send", self.number, data, to)
 
-    def recv(self, timeout_s: float = 2.0) -> tuple[bytes, End]:
+    def recv(self, timeout_s: float = PATIENCE_S) -> tuple[bytes, End]:
         """(payload, from whom). TimeoutError if nothing comes."""
         result: tuple[bytes, End] = self.host.call("udp_recv", self.number, timeout_s)
         return result
 
-    def ask(self, address: str, port: int, data: bytes = b"what?", timeout_s: float = 2.0) -> bytes:
+    def ask(self, address: str, port: int, data: bytes = b"what?", timeout_s: float = PATIENCE_S) -> bytes:
         """Send, and return the answer that the same end gives."""
         self.send(data, (address, port))
         deadline = time.monotonic() + timeout_s
@@ -149,7 +151,7 @@ class Wire(Held):
         return caught
 
     def catch(
-        self, wanted: Callable[[dissect.Packet], object], timeout_s: float = 2.0, *, sent: bool = False
+        self, wanted: Callable[[dissect.Packet], object], timeout_s: float = PATIENCE_S, *, sent: bool = False
     ) -> dissect.Packet:
         """The next received (or `sent`) frame that is wanted, dissected; TimeoutError if none comes."""
         found = self.caught(wanted, timeout_s, sent=sent, enough=1)
@@ -185,7 +187,7 @@ def answered(attempt: Callable[[], object]) -> bool:
     return True
 
 
-def reaches(host: Host, address: str, port: int, timeout_s: float = SILENCE_S) -> bool:
+def reaches(host: Host, address: str, port: int, timeout_s: float = PATIENCE_S) -> bool:
     """Can `host` open a TCP connection there and have an echo?"""
 
     def attempt() -> None:
@@ -198,12 +200,12 @@ def reaches(host: Host, address: str, port: int, timeout_s: float = SILENCE_S) -
     return answered(attempt)
 
 
-def pings(host: Host, address: str, timeout_s: float = SILENCE_S) -> bool:
+def pings(host: Host, address: str, timeout_s: float = PATIENCE_S) -> bool:
     """Is an echo request answered?"""
     return answered(lambda: host.ping(address, timeout_s=timeout_s))
 
 
-def asks(host: Host, address: str, port: int, timeout_s: float = SILENCE_S) -> bool:
+def asks(host: Host, address: str, port: int, timeout_s: float = PATIENCE_S) -> bool:
     """Is a UDP question answered?"""
     socket = host.udp(address="::" if ":" in address else "0.0.0.0")
     try:
@@ -212,7 +214,22 @@ def asks(host: Host, address: str, port: int, timeout_s: float = SILENCE_S) -> b
         socket.close()
 
 
-def all_busy(streams: list[Stream], more_rounds: int = 3, timeout_s: float = 20.0) -> None:
+def no_tcp(host: Host, address: str, port: int) -> bool:
+    """Is there silence when `host` tries to connect? What is refused aloud raises its error."""
+    return not reaches(host, address, port, SILENCE_S)
+
+
+def no_ping(host: Host, address: str) -> bool:
+    """Is an echo request left without an answer?"""
+    return not pings(host, address, SILENCE_S)
+
+
+def no_udp(host: Host, address: str, port: int) -> bool:
+    """Is a UDP question left without an answer?"""
+    return not asks(host, address, port, SILENCE_S)
+
+
+def all_busy(streams: list[Stream], more_rounds: int = 3, timeout_s: float = 30.0) -> None:
     """Until each busy connection has made some more rounds; TimeoutError naming those that have not."""
     before = [stream.rounds() for stream in streams]
 

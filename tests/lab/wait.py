@@ -10,7 +10,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def until(condition: Callable[[], T], timeout_s: float = 10.0, what: str = "") -> T:
+def until(condition: Callable[[], T], timeout_s: float = 20.0, what: str = "") -> T:
     """The first true result of `condition`, tried again and again; else TimeoutError naming `what`."""
     deadline = time.monotonic() + timeout_s
     pause_s = 0.002

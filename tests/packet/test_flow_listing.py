@@ -132,6 +132,24 @@ def test_others(path: PacketPath, us: str, them: str, kind: str, answered: bool)
 
 
 @FAMILIES
+def test_a_revoked_connection(path: PacketPath, us: str, them: str) -> None:
+    path.policy(POLICY)
+    talk = Talk(path, us, them)
+    for segment in HANDSHAKE:
+        talk.say(*segment.split())
+    path.policy("default in drop\ndefault out drop\n")
+    assert talk.say("o", "A") == "revoked"
+    (flow,) = listed(path)
+    assert (flow.state, flow.expires_s) == ("revoked", 60) or flow.expires_s == 59
+    path.age(60 - MARGIN_S)
+    assert [flow.state for flow in listed(path)] == ["revoked"]
+    assert talk.say("r", "A") == "revoked"
+    path.age(60 + MARGIN_S)
+    assert listed(path) == []
+    assert talk.say("r", "A") == "no_flow"
+
+
+@FAMILIES
 def test_who_opened_it(path: PacketPath, us: str, them: str) -> None:
     path.policy(POLICY + "allow in tcp to port 22\n")
     path.egress(eth(ip(us, them, udp(4000, 53))))

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Rules in the kernel: their order, their number, their interfaces, their counters and logs."""
 
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -132,9 +133,9 @@ def test_rules_without_names_match_unknown_interfaces(path: PacketPath, ends: En
 def test_interface_that_fw_does_not_know_passes_nothing(path: PacketPath) -> None:
     """It is only asked where it was loaded; that its entry is missing is a fault, not a leave."""
     path.policy("default in allow\n")
-    path.maps["interfaces"].delete(path.ifindex["wan"].to_bytes(4, "little"))
+    path.maps["interfaces"].delete(path.ifindex["wan"].to_bytes(4, sys.byteorder))
     path.interface("lan", slot=2, class_id=2, flags=abi.IfaceFlags.IFACE_PROTECTED)
-    path.maps["hooks"].update((path.ifindex["wan"] % 1024).to_bytes(4, "little"), bytes(abi.Iface.SIZE))
+    path.maps["hooks"].update((path.ifindex["wan"] % 1024).to_bytes(4, sys.byteorder), bytes(abi.Iface.SIZE))
     assert path.ingress(V4.arriving(udp(4000, 22))).reason == "no_policy"
 
 

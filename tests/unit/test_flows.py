@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from firewall import abi
+from firewall import abi, flows
 from firewall.clock import hz, now_j
 from firewall.flows import Filter, Flow, Table, address_text
 from tests.fakepins import FakeMap, FakePins
@@ -118,6 +118,10 @@ STATES = [
 ]
 
 
+def test_every_state_has_its_name() -> None:
+    assert [f"STATE_{name.upper()}" for name in flows.STATES] == [state.name for state in abi.State][:-1]
+
+
 @pytest.mark.parametrize(("state", "opener", "responder"), STATES)
 def test_tcp_states(state: str, opener: dict[str, int], responder: dict[str, int]) -> None:
     assert only(entry(sides=(opener, responder))).state == state
@@ -150,6 +154,14 @@ def test_a_flow_past_its_timeout_is_absent(proto: int, sides: Any, timeout_s: in
     dead = table(entry(proto, sides=sides, idle_s=timeout_s + 1))
     assert list(dead) == []
     assert dead.counts() == (0, 0)
+
+
+def test_a_revoked_flow_is_remembered_for_a_minute() -> None:
+    flags = abi.FlowFlags.FLOW_REVOKED | abi.FlowFlags.FLOW_OPENER_HI
+    assert only(entry(flags=flags, idle_s=50)).state == "revoked"
+    assert only(entry(UDP, flags=flags)).expires_s <= 60
+    dead = table(entry(flags=flags, idle_s=62))
+    assert (list(dead), dead.counts()) == ([], (0, 0))
 
 
 def test_either_side_keeps_it_alive() -> None:

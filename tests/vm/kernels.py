@@ -7,6 +7,7 @@ Each suite gets lists and a cache of its own below build/kernels, so the machine
 from __future__ import annotations
 
 import fcntl
+import os
 import re
 import shutil
 import subprocess
@@ -23,6 +24,10 @@ SUITES = {"5.10": "bullseye", "6.1": "bookworm", "6.12": "trixie"}
 
 class VmError(Exception):
     """What keeps a kernel from being tested, in one line."""
+
+
+class NoMirror(VmError):
+    """Debian's kernels are out of reach: the machine runs something else."""
 
 
 class Kernel(NamedTuple):
@@ -45,13 +50,19 @@ def _output(*words: str, cwd: Path | None = None) -> str:
 
 
 def mirror() -> str:
-    """The address of the Debian mirror in this machine's apt sources."""
-    rows = _output("apt-get", "indextargets", "--format", "$(LABEL) $(REPO_URI)", "Created-By: Packages")
-    for row in rows.splitlines():
-        label, _, address = row.partition(" ")
-        if label == "Debian":
-            return address
-    raise VmError("apt has no Debian mirror, or no lists yet: run apt-get update on a Debian machine")
+    """The address of the Debian mirror in this machine's apt sources, or FW_DEBIAN_MIRROR. Raises NoMirror."""
+    given = os.environ.get("FW_DEBIAN_MIRROR")
+    if given:
+        return given
+    for attempt in range(2):
+        if attempt:  # a machine whose apt was never updated knows no labels
+            _output("apt-get", "-q", "update")
+        rows = _output("apt-get", "indextargets", "--format", "$(LABEL) $(REPO_URI)", "Created-By: Packages")
+        for row in rows.splitlines():
+            label, _, address = row.partition(" ")
+            if label == "Debian":
+                return address
+    raise NoMirror("this machine's apt has no Debian mirror: give one in FW_DEBIAN_MIRROR")
 
 
 def fetch(series: str) -> Kernel:
