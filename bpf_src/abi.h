@@ -326,9 +326,11 @@ struct side {
 	__u32 out_ifindex;
 	__u8 state; /* enum fw_side_state */
 	__u8 scale;
-	__u16 flags;     /* enum fw_side_flags */
-	__u16 out_slot;  /* slot of out_ifindex, for tc_index */
-	__u16 syn_bytes; /* data on its SYN, which seq_end counts */
+	__u16 flags;      /* enum fw_side_flags */
+	__u16 out_slot;   /* slot of out_ifindex, for tc_index */
+	__u16 syn_bytes;  /* data on its SYN, which seq_end counts */
+	__u32 generation; /* of the ruleset that last allowed its way */
+	__u32 reserved;
 };
 
 enum fw_side_flags {

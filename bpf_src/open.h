@@ -92,18 +92,30 @@ static __always_inline enum fw_reason pickup(struct __sk_buff *skb, struct packe
 	return REASON_NO_FLOW;
 }
 
-/* The host has translated a packet that ingress allowed: the same rule opens what it became. */
-static __always_inline enum fw_reason adopt(struct packet *p)
+/*
+ * The host has translated a packet that ingress allowed: the same rule opens what
+ * it became, unless it leaves by another interface than it was judged for.
+ */
+static __always_inline enum fw_reason adopt(struct packet *p, const struct settings *s)
 {
 	__u32 index = p->handoff;
 	struct handoff *h = bpf_map_lookup_elem(&handoffs, &index);
+	enum fw_reason reason;
 
 	if (!h || h->role != ROLE_OPENER)
 		return REASON_NO_FLOW;
+	p->icmp = h->icmp;
+	p->scope = h->scope;
+	if (p->scope == SCOPE_FORWARD && h->out_slot != p->slot) {
+		ask(p, &h->tuple, h->icmp, false);
+		ask_way(p, s, SCOPE_FORWARD, p->in_ifindex, p->out_ifindex);
+		reason = judge();
+		if (reason)
+			return reason;
+		return p->action == ACTION_ALLOW ? REASON_NONE : refusal(p);
+	}
 	p->rule = h->rule;
 	p->counter = h->counter;
-	p->scope = h->scope;
-	p->icmp = h->icmp;
 	p->action = ACTION_ALLOW;
 	return REASON_NONE;
 }
@@ -124,7 +136,7 @@ GLOBAL int match(struct __sk_buff *skb)
 		return REASON_NO_POLICY;
 	p->role = ROLE_OPENER;
 	if (p->handed == HANDED_TRANSLATED)
-		return adopt(p);
+		return adopt(p, s);
 	reason = find_scope(skb, p);
 	if (reason)
 		return reason;
@@ -194,16 +206,19 @@ GLOBAL int open_flow(void)
 		f->flags |= FLOW_OPENER_HI;
 	own = &f->side[p->role & 1];
 	other = &f->side[!(p->role & 1)];
+	own->generation = p->generation;
+	other->generation = p->generation;
 	learn_way(own, p->in_ifindex, p->out_ifindex);
 	count_side(own, p);
 	if (p->tuple.proto == IPPROTO_TCP)
 		update_side(own, p);
-	if (p->pickup) {
+	if (p->handed == HANDED_TRANSLATED)
+		mark_translated(f, p);
+	/* in the middle of a connection: adopted, or its entry had been displaced */
+	if (p->tuple.proto == IPPROTO_TCP && !(p->tcp_flags & TCP_SYN)) {
 		f->flags |= FLOW_LIBERAL;
 		other->state = SIDE_OPEN;
 	}
-	if (p->handed == HANDED_TRANSLATED)
-		mark_translated(f, p);
 	err = bpf_map_update_elem(&embryonic, &p->key, f, BPF_NOEXIST);
 	if (err && err != -EEXIST)
 		return REASON_TABLE_FULL;

@@ -36,6 +36,8 @@ static __always_inline bool answerable(struct __sk_buff *skb, const struct packe
 {
 	const struct tuple *t = &p->tuple;
 
+	if (p->tuple.family == 6 && p->icmp_kind && p->icmp >> 8 == ND_REDIRECT)
+		return false;
 	if (!t->family || p->fragment == FRAGMENT_LATER || p->icmp_kind == ICMP_ERROR ||
 	    p->tcp_flags & TCP_RST)
 		return false;

@@ -23,6 +23,9 @@ static __always_inline void count(struct cpu *cpu, const struct packet *p, __u32
 		return;
 	cpu->reasons[reason].packets += p->segments;
 	cpu->reasons[reason].bytes += p->bytes;
+	/* what is translated was counted for its rule at ingress */
+	if (p->handed == HANDED_TRANSLATED)
+		return;
 	c = rule == NO_COUNTER ? NULL : bpf_map_lookup_elem(&rule_counters, &rule);
 	if (c) {
 		c->packets += p->segments;

@@ -63,17 +63,24 @@ static __always_inline void learn_way(struct side *side, __u32 in, __u32 out)
 static __always_inline enum fw_reason readmit(struct __sk_buff *skb, struct packet *p,
 					      struct flow *f, bool new_way)
 {
-	const struct side *opener = &f->side[ROLE_OPENER];
-	__u32 in = opener->in_ifindex, out = opener->out_ifindex, scope = f->scope;
+	__u32 in, out, scope = f->scope;
 	enum fw_reason reason;
 
 	if (new_way) {
 		reason = p->hook == HOOK_INGRESS ? route(skb) : REASON_NONE;
 		if (reason)
 			return reason;
-		in = p->role == ROLE_OPENER ? p->in_ifindex : p->out_ifindex;
-		out = p->role == ROLE_OPENER ? p->out_ifindex : p->in_ifindex;
-		scope = scope_of(in, out);
+		in = p->in_ifindex;
+		out = p->out_ifindex;
+		scope = p->role == ROLE_OPENER ? scope_of(in, out) : scope_of(out, in);
+	} else {
+		expected_way(f, p->role, &in, &out);
+	}
+	if (p->role != ROLE_OPENER) {
+		__u32 swap = in;
+
+		in = out;
+		out = swap;
 	}
 	reason = judge_flow(p, f, scope, in, out);
 	if (reason)
@@ -83,11 +90,12 @@ static __always_inline enum fw_reason readmit(struct __sk_buff *skb, struct pack
 		if (new_way)
 			return refusal(p);
 		/* stays, so that the other side's packets do not open it from their end */
-		if (p->mode == MODE_ENFORCE)
+		if (p->mode == MODE_ENFORCE && !(f->flags & FLOW_REVOKED)) {
 			f->flags |= FLOW_REVOKED;
+			f->side[p->role & 1].seen_j = p->now_j;
+		}
 		return REASON_REVOKED;
 	}
-	f->flags &= ~FLOW_REVOKED;
 	if (new_way) {
 		learn_way(&f->side[p->role & 1], p->in_ifindex, p->out_ifindex);
 		f->scope = p->scope;
@@ -95,6 +103,7 @@ static __always_inline enum fw_reason readmit(struct __sk_buff *skb, struct pack
 	f->rule = p->rule;
 	f->counter = p->counter;
 	f->generation = p->generation;
+	f->side[p->role & 1].generation = p->generation;
 	return REASON_NONE;
 }
 
@@ -162,13 +171,15 @@ static __always_inline enum fw_reason follow(struct __sk_buff *skb, struct cpu *
 	}
 	expected_way(f, p->role, &in, &out);
 	new_way = !on_its_way(p, f, in, out);
-	if (new_way || f->generation != p->generation) {
+	if (new_way || own->generation != p->generation) {
 		reason = readmit(skb, p, f, new_way);
 		if (reason)
 			return reason;
 	}
 	if (f->incarnation != incarnation)
 		return REASON_NO_FLOW;
+	if (f->flags & FLOW_REVOKED)
+		f->flags &= ~FLOW_REVOKED;
 	p->rule = f->rule;
 	p->counter = f->counter;
 	p->scope = f->scope;

@@ -498,8 +498,10 @@ class Side(CStruct):
         "flags",
         "out_slot",
         "syn_bytes",
+        "generation",
+        "reserved",
     )
-    SIZE = 56
+    SIZE = 64
     FIELDS = (
         ("seen_j", 0, "Q", 0),
         ("packets", 8, "Q", 0),
@@ -515,6 +517,8 @@ class Side(CStruct):
         ("flags", 50, "H", 0),
         ("out_slot", 52, "H", 0),
         ("syn_bytes", 54, "H", 0),
+        ("generation", 56, "I", 0),
+        ("reserved", 60, "I", 0),
     )
     seen_j: int
     packets: int
@@ -530,6 +534,8 @@ class Side(CStruct):
     flags: int
     out_slot: int
     syn_bytes: int
+    generation: int
+    reserved: int
 
 
 class Flow(CStruct):
@@ -546,7 +552,7 @@ class Flow(CStruct):
         "side",
         "parent",
     )
-    SIZE = 184
+    SIZE = 200
     FIELDS = (
         ("tag", 0, "I", 0),
         ("incarnation", 4, "I", 0),
@@ -558,7 +564,7 @@ class Flow(CStruct):
         ("icmp", 20, "I", 0),
         ("created_j", 24, "Q", 0),
         ("side", 32, Side, 2),
-        ("parent", 144, Tuple, 0),
+        ("parent", 160, Tuple, 0),
     )
     tag: int
     incarnation: int

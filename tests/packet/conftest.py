@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """`path`: the packet path in a namespace of its own, with nothing in force. `talk`: a TCP connection over it."""
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -26,3 +27,12 @@ def talk(path: PacketPath, request: pytest.FixtureRequest) -> Connection:
     """Port 22 is open, and so is the way out."""
     path.policy("default in drop\ndefault out allow\nallow in tcp to port 22\n")
     return Connection(path, V4, we_open=request.param)
+
+
+@pytest.fixture
+def one_cpu() -> Iterator[None]:
+    """All runs of a test on one CPU: limits are counted for each."""
+    cpus = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(cpus)})
+    yield
+    os.sched_setaffinity(0, cpus)

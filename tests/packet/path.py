@@ -15,6 +15,7 @@ import os
 import socket
 import struct
 import subprocess
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -47,6 +48,13 @@ class Verdict(NamedTuple):
     @property
     def passed(self) -> bool:
         return self.action == PASS
+
+
+def let_time_pass(seconds: float) -> None:
+    """Wait until the packet path's clock has gone on by so much, as its rate limits count it."""
+    end_j = clock.now_j() + round(seconds * clock.hz()) + 1
+    while clock.now_j() <= end_j:
+        time.sleep(1 / clock.hz())
 
 
 class Namespace:

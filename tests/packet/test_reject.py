@@ -1,17 +1,14 @@
 # SPDX-License-Identifier: MIT
 """`reject`: the packet is turned around into the answer that its sender deserves, read back by another reader."""
 
-import os
 import socket
-import time
-from collections.abc import Iterator
 
 import pytest
 
 from firewall import abi, clock
 from tests import dissect
 from tests.packet.ends import ECHO_REPLY, FAMILIES, V4, V6, Ends
-from tests.packet.path import ANSWER_MARK, PASS, REDIRECT, SHOT, PacketPath, Verdict
+from tests.packet.path import ANSWER_MARK, PASS, REDIRECT, SHOT, PacketPath, Verdict, let_time_pass
 from tests.packets import (
     MAC_A,
     MAC_B,
@@ -40,24 +37,8 @@ QUOTE_MAX = 128
 def wall(path: PacketPath) -> PacketPath:
     """Everything is rejected, in every way, and there are tokens for some answers."""
     path.policy(REJECT)
-    wait(0.02)
+    let_time_pass(0.02)
     return path
-
-
-@pytest.fixture
-def one_cpu() -> Iterator[None]:
-    """Buckets are per CPU."""
-    cpus = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {min(cpus)})
-    yield
-    os.sched_setaffinity(0, cpus)
-
-
-def wait(seconds: float) -> None:
-    """Until the packet path's clock has gone on by so much: its buckets fill by that."""
-    end_j = clock.now_j() + round(seconds * clock.hz()) + 1
-    while clock.now_j() <= end_j:
-        time.sleep(0.001)
 
 
 def turned(verdict: Verdict, src: str, dst: str, *, raw: bool = False) -> dissect.Packet:
@@ -279,7 +260,7 @@ def test_observe_mode_answers_nothing(wall: PacketPath, ends: Ends) -> None:
 def test_answers_are_few(path: PacketPath, rate: int) -> None:
     """A second's worth at once, and then as many a second: what is forged in their name is not amplified."""
     path.policy(REJECT + f"option reject.rate {rate}\n")
-    wait(1)
+    let_time_pass(1)
     start_j = clock.now_j()
     verdicts = [path.ingress(V4.arriving(udp(port, 53))) for port in range(4000, 4040)]
     elapsed_s = (clock.now_j() - start_j + 2) / clock.hz()
@@ -292,10 +273,10 @@ def test_answers_are_few(path: PacketPath, rate: int) -> None:
 @pytest.mark.usefixtures("one_cpu")
 def test_bucket_fills_again(path: PacketPath) -> None:
     path.policy(REJECT + "option reject.rate 2\n")
-    wait(1)
+    let_time_pass(1)
     while path.ingress(V4.arriving(udp(4000, 53))).action == REDIRECT:
         pass
-    wait(0.5)
+    let_time_pass(0.5)
     assert path.ingress(V4.arriving(udp(4000, 53))).action == REDIRECT
 
 
