@@ -9,8 +9,9 @@ ring from before, then reads the journal, and then waits at the ring for greater
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
+from functools import lru_cache
 from ipaddress import IPv6Address
 from typing import NamedTuple
 
@@ -29,6 +30,7 @@ _NAMES = ("none", *REASONS)
 _SCOPES = ("in", "out", "forward")
 _OBSERVED, _LOG = int(abi.EventFlags.EVENT_OBSERVED), int(abi.EventFlags.EVENT_LOG)
 _IDLE_MS = 500
+_FEW = 64  # fewer than this are looked up one by one, which is then quicker than reading all
 
 
 class Event(NamedTuple):
@@ -68,20 +70,21 @@ class Journal:
         self._records = pins.map("journal")
         self._booted_s = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
 
-    def read(self, after: int = 0) -> list[Event]:
-        """The events that are kept with numbers greater than `after`, oldest first."""
-        newest = self._newest()
-        oldest = max(after, newest - self._records.max_entries) + 1
-        if oldest > newest:
+    def read(self, after: int = 0, last: int | None = None) -> list[Event]:
+        """The events that are kept with numbers greater than `after`, oldest first; at most the `last` ones."""
+        newest, size = self._newest(), self._records.max_entries
+        wanted = min(newest - after, size if last is None else min(last, size))
+        if wanted <= 0:
             return []
-        if newest - oldest < 64:  # few: not worth a reading of the whole
-            slots = (number % self._records.max_entries for number in range(oldest, newest + 1))
-            found = (self._records.lookup(slot.to_bytes(4, sys.byteorder)) for slot in slots)
-            records = [record for record in found if record]
+        records: Iterable[bytes | None]
+        if wanted < _FEW:
+            numbers = range(newest - wanted + 1, newest + 1)
+            records = [self._records.lookup((n % size).to_bytes(4, sys.byteorder)) for n in numbers]
         else:
-            records = [record for _, record in self._records.items()]
-        events = (self._decoded(record) for record in records)
-        return sorted(event for event in events if event and event.number > after)
+            records = (record for _, record in self._records.items())
+        events = (self._decoded(record) for record in records if record)
+        found = sorted(event for event in events if event and event.number > after)
+        return found if last is None else found[max(0, len(found) - last) :]
 
     def follow(self, on_events: Callable[[list[Event], int], None]) -> None:
         """Hands over the kept events, then new ones as they come, each once, until the firewall is unloaded.
@@ -165,13 +168,19 @@ class Journal:
             _address(family, dst),
             dport if has_ports else None,
             dport if is_icmp else None,
-            "".join(letter for bit, letter in enumerate(TCP_FLAGS) if proto == TCP and tcp_flags >> bit & 1),
+            _flags(tcp_flags) if proto == TCP else "",
             rule,
             packets,
             octets,
         )
 
 
+@lru_cache(256)
+def _flags(bits: int) -> str:
+    return "".join(letter for bit, letter in enumerate(TCP_FLAGS) if bits >> bit & 1)
+
+
+@lru_cache(1024)
 def _address(family: int, raw: bytes) -> str:
     if family == 4:
         return ".".join(map(str, raw[12:]))

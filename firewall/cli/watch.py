@@ -2,6 +2,7 @@
 """`fw log`: what was dropped lately, and what is dropped now."""
 
 import time
+from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -55,7 +56,10 @@ def log(
         if follow:
             printer.follow(journal, wanted, number)
             return
-        events = _last(number, filter(wanted, journal.read()))
+        if wanted is None:
+            events = journal.read(last=number)
+        else:
+            events = _last(number, filter(wanted, journal.read()))
         if session.json:
             session.print_json(events=[printer.fields(event) for event in events])
         else:
@@ -66,6 +70,9 @@ class _Printer:
     """Events as lines whose columns line up, also those that come one by one."""
 
     def __init__(self, session: Session, running: "Running") -> None:
+        from firewall.services import protocol_name
+
+        self._protocol_name = protocol_name
         self._session = session
         self._running = running
         self._names: dict[int, str] = {}
@@ -76,13 +83,15 @@ class _Printer:
 
                 self._log_texts[rule.id] = Rule.parse(rule.text).log or ""
 
-    def follow(self, journal: "Journal", wanted: "Callable[[Event], bool]", number: int | None) -> None:
+    def follow(
+        self, journal: "Journal", wanted: "Callable[[Event], bool] | None", number: int | None
+    ) -> None:
         """Prints the last `number` kept events, and then each new one, until the firewall is unloaded."""
         first = True
 
         def show(events: "list[Event]", missed: int) -> None:
             nonlocal first
-            chosen = list(filter(wanted, events))
+            chosen = list(filter(wanted, events))  # without a filter all
             if first:
                 first, chosen = False, _last(number, chosen)
             if missed:
@@ -96,16 +105,13 @@ class _Printer:
 
     def line(self, event: "Event") -> str:
         """Time, reason, ways in and out, protocol, ends, TCP flags, rule."""
-        from firewall.services import protocol_name
-
-        stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(event.time_s))
         if event.src:
-            what = protocol_name(event.proto)
+            what = self._protocol_name(event.proto)
             ends = f"{render.endpoint(event.src, event.sport)} > {render.endpoint(event.dst, event.dport)}"
         else:
             what, ends = f"0x{event.eth_proto:04x}", ""
         columns = [
-            f"{stamp}.{int(event.time_s * 1000) % 1000:03d}",
+            f"{_second(int(event.time_s))}.{int(event.time_s * 1000) % 1000:03d}",
             f"{event.reason:16}",
             f"{self._name(event.in_ifindex):8}",
             f"{self._name(event.out_ifindex):8}",
@@ -150,15 +156,23 @@ class _Printer:
         return self._names.get(ifindex, f"#{ifindex}") if ifindex else "-"
 
 
+@lru_cache(16)
+def _second(time_s: int) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(time_s))
+
+
 def _last(number: int | None, events: "Iterable[Event]") -> "list[Event]":
     listed = list(events)
     return listed if number is None else listed[max(0, len(listed) - number) :]
 
 
-def _filter(reason: str | None, address: str | None, proto: str | None) -> "Callable[[Event], bool]":
+def _filter(reason: str | None, address: str | None, proto: str | None) -> "Callable[[Event], bool] | None":
+    """Whether an event is wanted; None where all are."""
     name = None if reason is None else filters.reason(reason)
     number = None if proto is None else filters.protocol(proto)
     ranges = None if address is None else filters.addresses(address)
+    if name is None and number is None and ranges is None:
+        return None
 
     def wanted(event: "Event") -> bool:
         if name is not None and event.reason != name:

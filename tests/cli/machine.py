@@ -285,8 +285,9 @@ class Journal:
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
 
-    def read(self) -> list[Event]:
-        return self.machine.events
+    def read(self, last: int | None = None) -> list[Event]:
+        events = self.machine.events
+        return events if last is None else events[max(0, len(events) - last) :]
 
     def follow(self, on_events: Callable[[list[Event], int], None]) -> None:
         on_events(self.machine.events, 0)

@@ -53,6 +53,9 @@ def test_oldest_first_and_no_more_than_are_kept(newest: int) -> None:
     assert numbers(kept.read()) == list(range(oldest, newest + 1))
     assert numbers(kept.read(after=newest - 2)) == [newest - 1, newest]
     assert kept.read(after=newest) == []
+    assert numbers(kept.read(last=2)) == [newest - 1, newest]
+    assert numbers(kept.read(last=100)) == list(range(max(oldest, newest - 99), newest + 1))
+    assert kept.read(last=0) == []
 
 
 def test_a_record_that_is_being_written_is_left_out() -> None:
