@@ -9,53 +9,48 @@ module as always.
 """
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from types import ModuleType
 from typing import Any
 
 
-class _Name:
-    """`from module import name`, done when first used."""
+class _Later:
+    """A value that is found when something is done with it; `find` is called each time."""
 
-    __slots__ = ("_module", "_name")
+    __slots__ = ("_find",)
 
-    def __init__(self, module: str, name: str) -> None:
-        self._module = module
-        self._name = name
-
-    def _real(self) -> Any:
-        if isinstance(sys.modules.get(self._module), _StandIn):
-            del sys.modules[self._module]
-        return getattr(import_module(self._module), self._name)
+    def __init__(self, find: Callable[[], Any]) -> None:
+        self._find = find
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self._real()(*args, **kwargs)
+        return self._find()(*args, **kwargs)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._real(), name)
+        return getattr(self._find(), name)
 
     def __eq__(self, other: object) -> bool:
-        return bool(self._real() == other)
+        return bool(self._find() == other)
 
     def __hash__(self) -> int:
-        return hash(self._real())
+        return hash(self._find())
 
+    # Unions are annotations, which mostly nobody looks at.
     def __or__(self, other: Any) -> Any:
-        return self._real() | other
+        return _Later(lambda: self._find() | other)
 
     def __ror__(self, other: Any) -> Any:
-        return other | self._real()
+        return _Later(lambda: other | self._find())
 
     def __mro_entries__(self, bases: tuple[Any, ...]) -> tuple[Any, ...]:
-        return (self._real(),)
+        return (self._find(),)
 
     def __instancecheck__(self, instance: object) -> bool:
-        return isinstance(instance, self._real())
+        return isinstance(instance, self._find())
 
     def __subclasscheck__(self, subclass: type) -> bool:
-        return issubclass(subclass, self._real())
+        return issubclass(subclass, self._find())
 
 
 class _StandIn(ModuleType):
@@ -64,7 +59,13 @@ class _StandIn(ModuleType):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        return _Name(self.__name__, name)
+        return _Later(lambda: getattr(_real(self.__name__), name))
+
+
+def _real(name: str) -> ModuleType:
+    if isinstance(sys.modules.get(name), _StandIn):
+        del sys.modules[name]
+    return import_module(name)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from firewall.bpfprog import open_pinned_program
 from firewall.errors import FwError
 from firewall.links import list_links
 from firewall.paths import Lock, find_bpffs, namespace_id
-from firewall.pins import EGRESS, INGRESS, NEXT, Pins, layout_of, remove_tree, remove_unfinished
+from firewall.pins import EGRESS, INGRESS, NEXT, Pins, layout_of, remove_tree, remove_unfinished, unfinished
 
 _SUCCESSOR = "-next"
 _ATTACHMENTS = ("links", "clsact")  # what `firewall.attach` keeps
@@ -68,9 +68,11 @@ def remove_all() -> tuple[str, ...]:
     # A filter may be left whose pins somebody removed, so every interface is looked at.
     removed = [ifindex for ifindex in sorted({*held, *names}) if _detach(ifindex, directory)]
     if root is not None:
-        remove_unfinished(directory)
-        remove_tree(_successor(directory))
-        remove_tree(directory)
+        for path in (_successor(directory), directory):
+            if path.exists():
+                # Under this name whoever comes next clears away what a kill leaves of it.
+                os.rename(path, unfinished(directory))
+            remove_unfinished(directory)
     return tuple(names.get(ifindex, f"interface {ifindex}") for ifindex in removed)
 
 

@@ -33,18 +33,23 @@ class Session:
             print(line, file=self.out)
 
     def print_json(self, **fields: Any) -> None:
-        """The data of a command as one JSON object: a field a line, and in lists an item a line."""
+        """The data of a command as one JSON object, an item a line."""
         import json
 
         # With `indent` the encoder is the slow one, which takes seconds for a full flow table.
         encode = json.JSONEncoder(ensure_ascii=False).encode
-        lines = []
-        for name, value in {"schema": JSON_SCHEMA, **fields}.items():
+
+        def block(value: Any) -> str:
             if isinstance(value, list) and value:
-                text = "[\n    " + ",\n    ".join(map(encode, value)) + "\n  ]"
-            else:
-                text = encode(value)
-            lines.append(f"  {encode(name)}: {text}")
+                return "[\n    " + ",\n    ".join(map(encode, value)) + "\n  ]"
+            if isinstance(value, dict) and value:
+                items = [f"{encode(name)}: {encode(item)}" for name, item in value.items()]
+                return "{\n    " + ",\n    ".join(items) + "\n  }"
+            return encode(value)
+
+        lines = [
+            f"  {encode(name)}: {block(value)}" for name, value in {"schema": JSON_SCHEMA, **fields}.items()
+        ]
         print("{\n" + ",\n".join(lines) + "\n}", file=self.out)
 
     def say(self, *lines: str) -> None:

@@ -67,8 +67,8 @@ def list_(
     from firewall.pins import demand_pins
 
     session = session_of(ctx)
+    wanted = _filter(proto, address, port, state, rule, iface)
     with demand_pins() as pins:
-        wanted = _filter(proto, address, port, state, rule, iface)
         found = sorted((one for one in Table(pins) if wanted.matches(one)), key=_order)
     if session.json:
         session.print_json(flows=[_fields(one) for one in found])

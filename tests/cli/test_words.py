@@ -36,6 +36,7 @@ WRONG = [
     ("option timeout.udp 200s --unset", "--unset takes no value", None),
     ("flow delete", "which flows?", "give --address or another filter, or 'fw flow flush' for all"),
     ("flow delete --state establish", "there is no state 'establish'", "did you mean 'established'?"),
+    ("flow list --proto tpc", "there is no protocol 'tpc'", "did you mean 'tcp'?"),
     ("flow delete --proto tpc", "there is no protocol 'tpc'", "did you mean 'tcp'?"),
     ("flow delete --port 70000", "there is no port 70000", "ports go from 0 to 65535"),
     ("log --reason default_drp", "there is no reason 'default_drp'", "did you mean 'default_drop'?"),

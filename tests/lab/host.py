@@ -247,9 +247,6 @@ class Host:
         if self.used_fw and FW.exists():
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.fw("unload", "--all", check=False, timeout_s=30)
-        inode = os.stat(f"/run/netns/{self.netns}").st_ino
-        for lock in Path("/run/fw").glob(f"{inode}*.*"):
-            lock.unlink()
         self.control.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.agent.wait(5)
@@ -271,11 +268,19 @@ QUIET = {
 
 
 def remove(netns: str) -> None:
-    """Delete a namespace of the lab with the processes in it and its directory in /etc/netns."""
+    """Delete a namespace of the lab with all that is of it: processes, what fw pinned, /etc/netns/NAME."""
+    try:
+        inode = os.stat(f"/run/netns/{netns}").st_ino
+    except FileNotFoundError:
+        return  # another lab has swept it away meanwhile
+    ours = [Path(directory).glob(f"{inode}*") for directory in ("/run/fw", "/run/fw/bpf")]
+    left = [str(path) for found in ours for path in found]
     for pid in execute(["ip", "netns", "pids", netns], check=False).stdout.split():
         with contextlib.suppress(ProcessLookupError):
             os.kill(int(pid), signal.SIGKILL)
     execute(["ip", "netns", "del", netns], check=False)
+    if left:  # fw's locks, and pins that it could not remove
+        execute(["rm", "-rf", *left], check=False)
     directory = Path("/etc/netns") / netns
     if directory.exists():
         execute(["umount", "--quiet", "--recursive", str(directory / "fw")], check=False)

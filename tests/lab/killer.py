@@ -64,8 +64,9 @@ BPF_READS = {1, 4, 7, 10, 11, 12, 13, 14, 15, 16, 19, 20, 23, 24, 31}
 """bpf() commands that only read: lookups, next keys and ids, file descriptors, information (linux/bpf.h)."""
 
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
-IOCTL_READS = {0x5401, 0x5450, 0x5451}
-"""TCGETS (is it a terminal?), FIONCLEX and FIOCLEX (asm-generic/ioctls.h)."""
+IOCTL_OWN = {0x5401, 0x541B, 0x5421, 0x5450, 0x5451}
+"""TCGETS (is it a terminal?), FIONREAD, FIONBIO, FIONCLEX and FIOCLEX (asm-generic/ioctls.h)."""
+NLM_F_DUMP = 0x300
 PATH_ARGUMENT = {"open": 0, "openat": 1, "openat2": 1}
 
 libc = ctypes.CDLL(None, use_errno=True)
@@ -160,7 +161,7 @@ class Run:
                 self.marked = text_at(pid, arguments[PATH_ARGUMENT[name]]).endswith(self.marker)
             if not self.marked:
                 return
-        if name is None or not changes(name, arguments):
+        if name is None or not changes(name, arguments) or (name == "sendto" and is_dump(pid, arguments[1])):
             self.passed_over += 1
             return
         self.calls.append(describe(pid, name, arguments))
@@ -171,6 +172,14 @@ class Run:
                     os.kill(tracee, signal.SIGKILL)
 
 
+def is_dump(pid: int, address: int) -> bool:
+    """Is the message sent a netlink request that only lists (include/uapi/linux/rtnetlink.h: RTM_GET*)?"""
+    with open(f"/proc/{pid}/mem", "rb") as memory:
+        memory.seek(address)
+        _length, kind, flags = struct.unpack("=IHH", memory.read(8))
+    return bool(kind % 4 == 2 and flags & NLM_F_DUMP == NLM_F_DUMP)
+
+
 def changes(name: str, arguments: Sequence[int]) -> bool:
     """Can this call change anything that outlives the process?"""
     match name:
@@ -179,7 +188,7 @@ def changes(name: str, arguments: Sequence[int]) -> bool:
         case "openat":
             return bool(arguments[2] & WRITING)
         case "ioctl":
-            return arguments[1] not in IOCTL_READS
+            return arguments[1] not in IOCTL_OWN
         case "bpf":
             return arguments[0] not in BPF_READS
         case "write" | "writev":

@@ -120,7 +120,8 @@ def test_load_protects_wholly_or_can_be_done_again(
     assert whole.exit_status == 0
     pair.server.fw("unload --all")
     pair.server.save_policy(RULESETS[81])
-    places = turns(whole)
+    first = whole.calls.index("mkdir") + 1  # what comes before is in the memory of fw alone
+    places = [n for n in turns(whole) if n >= first]
     for n in places:
         assert killer.run_killed_at(load, n, LOCK)
         stream.echo(b"after kill %d" % n)

@@ -215,6 +215,16 @@ def test_opener_that_moves_is_judged_by_its_new_way(path: PacketPath, ends: Ends
 
 
 @FAMILIES
+def test_packet_that_passes_through_is_none_of_ours(path: PacketPath, ends: Ends) -> None:
+    """It has the addresses and ports of our own flow, and leaves as that does, but somebody else has sent it."""
+    path.policy("default in drop\ndefault out allow\ndefault forward drop\n")
+    frame = ends.leaving(udp(5000, 53))
+    path.egress(frame, on="wan")
+    assert path.egress(frame, on="wan", came_by="lan", tc_index=0).reason == "default_drop"
+    assert path.egress(frame, on="wan").reason == "flow"
+
+
+@FAMILIES
 def test_new_way_does_not_renew_the_old_one(path: PacketPath, ends: Ends) -> None:
     """A change of the rules reaches each way: that one side has moved to an allowed one says nothing of the other."""
     path.policy("default in drop\ndefault out drop\nallow out udp to port 53\n")

@@ -151,8 +151,20 @@ def fin_wait(talk: Connection) -> None:
 
 
 def last_ack(talk: Connection) -> None:
+    """Both have sent their FIN, and neither has acknowledged the other's."""
     fin_wait(talk)
-    talk.r("FA", 901, 101)  # its acknowledgement of our FIN is still to come
+    talk.r("FA", 901, 101)
+
+
+def last_ack_of_opener(talk: Connection) -> None:
+    """The opener alone has still to acknowledge."""
+    fin_wait(talk)
+    talk.r("FA", 901, 102)
+
+
+def last_ack_of_responder(talk: Connection) -> None:
+    last_ack(talk)
+    talk.o("A", 102, 902)
 
 
 def closed(talk: Connection) -> None:
@@ -169,10 +181,22 @@ def closed(talk: Connection) -> None:
         (Connection.establish, 7500),
         (fin_wait, 40),
         (last_ack, 40),
+        (last_ack_of_opener, 40),
+        (last_ack_of_responder, 40),
         (Connection.close, 10),
         (closed, 10),
     ],
-    ids=["syn_sent", "syn_recv", "established", "fin_wait", "last_ack", "time_wait", "closed"],
+    ids=[
+        "syn_sent",
+        "syn_recv",
+        "established",
+        "fin_wait",
+        "last_ack",
+        "last_ack o",
+        "last_ack r",
+        "time_wait",
+        "closed",
+    ],
 )
 def test_timeouts(path: PacketPath, ends: Ends, story: Callable[[Connection], None], seconds: int) -> None:
     path.policy(

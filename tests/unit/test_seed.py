@@ -21,7 +21,7 @@ PROTECTED = abi.IfaceFlags.IFACE_PROTECTED
 
 
 class FakeRoutes:
-    """A router: 10.0.0.0/24 behind LAN, all else behind WAN; 10.0.0.1, 203.0.113.1 and 192.0.2.1 (on LO) are its own."""
+    """A router: 10.0.0.0/24 is behind LAN, all else behind WAN; four addresses are its own."""
 
     def owner(self, address: Address) -> int:
         return {"10.0.0.1": LAN, "203.0.113.1": WAN, "192.0.2.1": LO, "fe80::1": WAN}.get(str(address), 0)
