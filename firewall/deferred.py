@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: MIT
 """Imports that wait until they are used, for the sake of commands that must answer at once.
 
-`import typer` loads a fifth of its weight for features that fw never asks of it (UUID and date options,
-opening browsers, installing completions). While `deferred(...)` is in force, importing one of the named
-modules gives a stand-in whose names load the real module when they are called, subclassed, compared or
-looked into. So nothing is left out, it only comes later; what is imported after the block gets the real
-module as always.
+`import typer` loads a quarter of its weight for features that fw never asks of it (UUID and date options,
+reading source code, opening browsers, installing completions). While `deferred(...)` is in force, importing
+one of the named modules gives a stand-in whose names load the real module when they are called, subclassed,
+compared or looked into. So nothing is left out, it only comes later; what is imported after the block gets
+the real module as always.
 """
 
 import sys
@@ -54,12 +54,16 @@ class _Later:
 
 
 class _StandIn(ModuleType):
-    """What `import module` gives meanwhile."""
+    """What `import module` gives meanwhile. When the block is over its names are the module's own."""
+
+    waits = True
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        return _Later(lambda: getattr(_real(self.__name__), name))
+        if self.waits:
+            return _Later(lambda: getattr(_real(self.__name__), name))
+        return getattr(_real(self.__name__), name)
 
 
 def _real(name: str) -> ModuleType:
@@ -77,5 +81,6 @@ def deferred(*modules: str) -> Iterator[None]:
         yield
     finally:
         for name, stand_in in stand_ins.items():
+            stand_in.waits = False
             if sys.modules.get(name) is stand_in:
                 del sys.modules[name]

@@ -13,7 +13,8 @@ from firewall.deferred import deferred
 from firewall.errors import UsageError
 
 with deferred(
-    *("difflib", "platform", "shellingham", "shutil", "subprocess", "traceback", "typer.completion", "uuid")
+    *("datetime", "difflib", "linecache", "platform", "shellingham", "shutil", "subprocess", "tokenize"),
+    *("traceback", "typer.completion", "urllib.parse", "uuid"),
 ):
     import typer
 

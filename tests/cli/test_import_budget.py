@@ -24,20 +24,20 @@ KERNEL = ["ctypes", "firewall.bpf", "firewall.libbpf", "firewall.state", "firewa
 LANGUAGE = ["firewall.lang", "firewall.rule", "firewall.policy"]
 
 MODULES = {
-    "--help": 150,
-    "rule --help": 140,
-    "check POLICY": 145,
-    "version": 145,
-    "status": 170,
-    "mode": 165,
-    "show": 165,
-    "option": 170,
-    "rule list": 170,
-    "flow list": 155,
-    "log": 170,
-    "doctor": 170,
-    "rule add allow in": 195,
-    "load": 200,
+    "--help": 135,
+    "rule --help": 128,
+    "check POLICY": 130,
+    "version": 140,
+    "status": 160,
+    "mode": 155,
+    "show": 155,
+    "option": 165,
+    "rule list": 166,
+    "flow list": 146,
+    "log": 160,
+    "doctor": 162,
+    "rule add allow in": 184,
+    "load": 186,
 }
 FORBIDDEN = {"--help": KERNEL + LANGUAGE, "rule --help": KERNEL + LANGUAGE, "check POLICY": KERNEL}
 

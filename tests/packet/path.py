@@ -195,6 +195,12 @@ class PacketPath:
         """A frame arrives by an interface."""
         return self._run("fw_ingress", packet, ifindex=self.ifindex[on], **env)
 
+    def flood(self, packet: bytes, count: int) -> None:
+        """The same frame arrives by wan so many times, in one go."""
+        env = abi.Env(ifindex=self.ifindex["wan"])
+        self.maps["env_map"].update(struct.pack("=I", 0), env.pack())
+        self.programs["fw_ingress"].test_run(packet, repeat=count)
+
     def egress(self, packet: bytes, on: str = "wan", came_by: str | None = None, **env: int) -> Verdict:
         """A frame leaves by an interface; `came_by` is None if this host sent it.
 

@@ -191,6 +191,7 @@ def test_observe_mode_ends_no_flow(path: PacketPath, first: str) -> None:
         verdict = talk.o(*side) if first == "opener" else talk.r("PA", 901, 101)
         assert (verdict.reason, verdict.passed) == ("revoked", True)
     assert path.events()[-1].flags & abi.EventFlags.EVENT_OBSERVED
+    assert not path.the_flow()[2].flags & abi.FlowFlags.FLOW_REVOKED
     path.policy(OPEN_22)
     path.control(mode=abi.Mode.MODE_ENFORCE)
     assert next_of(talk, first) == "flow"

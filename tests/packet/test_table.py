@@ -32,7 +32,7 @@ def flood(path: PacketPath, count: int, segment: bytes) -> None:
 def test_syn_flood_displaces_no_confirmed_flow(path: PacketPath) -> None:
     path.policy(OPEN)
     talks = establish_many(path, 50)
-    flood(path, 3 * path.maps["embryonic"].max_entries, tcp(4000, 22))
+    flood(path, 2 * path.maps["embryonic"].max_entries, tcp(4000, 22))
     assert len(list(path.maps["embryonic"].keys())) <= path.maps["embryonic"].max_entries
     for talk in talks:
         assert talk.o("PA", 101, 901, b"x").reason == "flow"

@@ -172,33 +172,23 @@ def closed(talk: Connection) -> None:
     talk.o("R", 101, 901)
 
 
+STATES: dict[str, tuple[Callable[[Connection], None], int]] = {
+    "syn_sent": (syn_sent, 20),
+    "syn_recv": (syn_recv, 20),
+    "established": (Connection.establish, 7500),
+    "fin_wait": (fin_wait, 40),
+    "last_ack": (last_ack, 40),
+    "last_ack of the opener": (last_ack_of_opener, 40),
+    "last_ack of the responder": (last_ack_of_responder, 40),
+    "time_wait": (Connection.close, 10),
+    "closed": (closed, 10),
+}
+
+
 @FAMILIES
-@pytest.mark.parametrize(
-    ("story", "seconds"),
-    [
-        (syn_sent, 20),
-        (syn_recv, 20),
-        (Connection.establish, 7500),
-        (fin_wait, 40),
-        (last_ack, 40),
-        (last_ack_of_opener, 40),
-        (last_ack_of_responder, 40),
-        (Connection.close, 10),
-        (closed, 10),
-    ],
-    ids=[
-        "syn_sent",
-        "syn_recv",
-        "established",
-        "fin_wait",
-        "last_ack",
-        "last_ack o",
-        "last_ack r",
-        "time_wait",
-        "closed",
-    ],
-)
-def test_timeouts(path: PacketPath, ends: Ends, story: Callable[[Connection], None], seconds: int) -> None:
+@pytest.mark.parametrize("state", STATES)
+def test_timeouts(path: PacketPath, ends: Ends, state: str) -> None:
+    story, seconds = STATES[state]
     path.policy(
         BOTH_WAYS + "option timeout.tcp-syn 20s\noption timeout.tcp-established 7500s\n"
         "option timeout.tcp-fin 40s\noption timeout.tcp-closed 10s\n"

@@ -46,9 +46,33 @@ def test_names_stand_for_classes_wherever_those_can_stand() -> None:
             "import uuid\n"
             "one = uuid.uuid4()\n"
             "print(isinstance(one, UUID), isinstance(1, UUID), issubclass(Mine, UUID), Mine.__mro__[1] is uuid.UUID)\n"
-            "print(UUID == uuid.UUID, uuid.UUID == UUID, str is UUID, {UUID: 1}[uuid.UUID], UUID | None)"
+            "print(UUID == uuid.UUID, uuid.UUID == UUID, str is UUID, {UUID: 1}[uuid.UUID])\n"
+            "print(isinstance(one, UUID | None))"
         )
-        == "True False True True\nTrue True False 1 uuid.UUID | None"
+        == "True False True True\nTrue True False 1\nTrue"
+    )
+
+
+def test_an_annotation_loads_nothing() -> None:
+    assert (
+        run(
+            "with deferred('colorsys'):\n"
+            "    from colorsys import Colour, Shade\n"
+            "    def mix(one: Colour | None, other: 'int' | Shade | None) -> int | Colour: return 0\n"
+            "print('colorsys' in sys.modules)"
+        )
+        == "False"
+    )
+
+
+def test_the_standard_library_works_with_what_was_put_off_under_it() -> None:
+    assert (
+        run(
+            "import firewall.cli.app, inspect, pathlib\n"
+            "def source(): pass\n"
+            "print(pathlib.Path('/a b').as_uri(), inspect.getsource(pathlib.PurePath.as_uri).split('(')[0])"
+        )
+        == "file:///a%20b     def as_uri"
     )
 
 
