@@ -13,7 +13,7 @@ import socket
 import struct
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from ctypes import byref, c_uint32
 from pathlib import Path
@@ -23,6 +23,7 @@ from firewall import libbpf
 from firewall.bpfobject import Object
 from firewall.bpfprog import Link, Program
 from firewall.errors import FwError, KernelLacks
+from tests.packet.path import PASS
 from tests.packets import MAC_A, MAC_B, eth, ip, tcp
 
 SERVER, SERVER_PORT = "10.0.0.2", 443
@@ -88,15 +89,23 @@ class Harness:
                 {"flows": flows, "header_sum": sum(head[:5]) + sum(head[8:]), "gateway": self._gateway}
             )
             file.load()
-            self.empty, self._shuffle = file.programs["empty"], file.programs["shuffle"]
-            self._inject, self._next = file.programs["inject"], file.maps["next"]
+            self.empty, self.lookup = file.programs["empty"], file.programs["lookup"]
+            self._shuffle, self._inject = file.programs["shuffle"], file.programs["inject"]
+            self._next, self._table = file.maps["next"], file.maps["table"]
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for owned in (self.empty, self._shuffle, self._inject, self._next):
+        for owned in (self.empty, self.lookup, self._shuffle, self._inject, self._next, self._table):
             owned.close()
+
+    def know(self, keys: Iterable[bytes]) -> None:
+        """Fill the table in which `lookup` looks with the keys of fw's flows."""
+        value = bytes(self._table.value_size)
+        self._table.update_batch((key, value) for key in keys)
+        if self.lookup.test_run(frame(0)).retval != PASS:
+            raise FwError("flow keys are made otherwise than the benchmark knows")
 
     def alone_ns(self, program: Program, packets: int, on: int) -> float:
         """Time that a program takes for a packet of connection 0 that comes by interface `on`."""

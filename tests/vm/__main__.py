@@ -6,13 +6,13 @@ from __future__ import annotations
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
-from tests.vm.check import Report, check
+from tests.vm.check import ALL, Report, check
 from tests.vm.kernels import SUITES, VmError
 
 
 def _check(series: str) -> Report:
     try:
-        return check(series)
+        return check(series, ALL)
     except VmError as error:
         return Report(False, f"Linux {series}: {error}", "")
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""The packet tests and a protected interface on other kernels than the one at hand."""
+"""A protected interface and the essential packet tests on other kernels; `make test-kernels` runs them all."""
 
 import pytest
 
-from tests.vm.check import TIMEOUT_S, check
+from tests.vm.check import ESSENTIAL, TIMEOUT_S, check
 from tests.vm.kernels import SUITES, NoMirror
 
 
@@ -12,7 +12,7 @@ from tests.vm.kernels import SUITES, NoMirror
 @pytest.mark.parametrize("series", SUITES)
 def test_kernel(series: str) -> None:
     try:
-        report = check(series)
+        report = check(series, ESSENTIAL)
     except NoMirror as missing:
         pytest.skip(str(missing))
     assert report.passed, f"{report.line}\n{report.output}"
