@@ -4,13 +4,14 @@
 import statistics
 import subprocess
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
 from bench.hooks import Hooks
 from bench.subject import Subject
 from bench.traffic import SERVER, Harness
-from firewall.errors import FwError, KernelLacks
+from firewall.errors import FwError
 from tests.packet.path import Namespace
 
 Series = dict[str, list[float]]  # ns of a packet in each round, by what was measured
@@ -76,82 +77,106 @@ class Result(NamedTuple):
 
 def compare(plan: Plan) -> Result:
     """Measures in a namespace that is gone afterwards."""
-    with Namespace(), Subject(plan.file) as subject, Harness(1) as one, Harness(plan.flows) as many:
-        subject.establish(plan.flows)
-        held = sum(1 for _ in subject.maps["flows"].items())
-        if held != plan.flows:
-            raise FwError(f"the flow table holds {held} of {plan.flows} flows")
-        for harness in (one, many):
-            harness.know(subject.maps["flows"].keys())
+    with ExitStack() as stack:
+        stack.enter_context(Namespace())
+        subject = stack.enter_context(Subject(plan.file))
+        one, many = stack.enter_context(Harness(1)), stack.enter_context(Harness(plan.flows))
+        _prepare(plan, subject, one, many)
         before = subject.reasons()
-        rows, missing = _alone(plan, subject, one, many), None
+        alone, forwarded = _Alone(plan, subject, one, many), _Forwarded(plan, subject, one, many)
+        missing = None
         try:
-            rows += _forwarded(plan, subject, one, many)
-        except KernelLacks as error:
+            stack.enter_context(one.taking_frames(subject.ifindex["wan"]))
+            one.forwarded_ns(1, subject.ifindex["wan"])  # whether the kernel can
+        except FwError as error:
             missing = str(error)
+        for _ in range(plan.rounds):
+            alone.measure()
+            if not missing:
+                forwarded.measure()
+        rows = alone.rows() + ([] if missing else forwarded.rows())
         return Result(rows, subject.counted_since(before), missing)
 
 
-def _alone(plan: Plan, subject: Subject, one: Harness, many: Harness) -> list[Row]:
-    """The program at ingress by itself."""
-    on, fw = subject.ifindex["wan"], subject.programs["fw_ingress"]
-    hot: Series = {"empty": [], "lookup": [], "fw": []}
-    cold: Series = {"empty": [], "lookup": [], "fw": []}
-    for _ in range(plan.rounds):
-        for name, program in (("empty", one.empty), ("lookup", one.lookup), ("fw", fw)):
-            hot[name].append(one.alone_ns(program, plan.packets * _ALONE, on))
-    for _ in range(plan.rounds):
-        for name, program in (("empty", many.empty), ("lookup", many.lookup), ("fw", fw)):
-            cold[name].append(many.shuffled_ns(program, plan.packets, on))
-    # Choosing a flow costs what an empty program takes longer after it; that is not the program's.
-    choosing = min(cold["empty"]) - min(hot["empty"])
-    for name in ("lookup", "fw"):
-        cold[name] = [ns - choosing for ns in cold[name]]
-    return [_row("alone", 1, hot), _row("alone", plan.flows, {**cold, "empty": hot["empty"]})]
-
-
-def _forwarded(plan: Plan, subject: Subject, one: Harness, many: Harness) -> list[Row]:
-    """Through the whole stack: no program, an empty one at both hooks, ours at both hooks."""
-    wan, lan = subject.ifindex["wan"], subject.ifindex["lan"]
-    empty = one.empty, one.empty
-    fw = subject.programs["fw_ingress"], subject.programs["fw_egress"]
+def _prepare(plan: Plan, subject: Subject, one: Harness, many: Harness) -> None:
+    """Flows in the tables, and a way to the server."""
+    subject.establish(plan.flows)
+    held = [key for key, _ in subject.maps["flows"].items()]
+    if len(held) != plan.flows:
+        raise FwError(f"the flow table holds {len(held)} of {plan.flows} flows")
+    one.know(held)
+    many.know(held)
     words = f"ip neigh replace {SERVER} lladdr {_NOBODY} dev lan nud permanent"
     subprocess.run(words.split(), check=True, capture_output=True)
-    hot: Series = {"plain": [], "empty": [], "fw": []}
-    cold: Series = {"plain": [], "empty": [], "fw": []}
 
-    def measure(name: str) -> None:
-        hot[name].append(one.forwarded_ns(plan.packets, wan))
-        cold[name].append(many.forwarded_ns(plan.packets, wan))
 
-    with one.taking_frames(wan):
-        for _ in range(plan.rounds):
-            measure("plain")
-            with Hooks(plan.attach, wan, lan, empty) as hooks:
-                measure("empty")
-                hooks.put(fw)
-                measure("fw")
-    return [_row("forwarded", 1, hot), _row("forwarded", plan.flows, cold)]
+class _Alone:
+    """Programs by themselves, at ingress."""
+
+    def __init__(self, plan: Plan, subject: Subject, one: Harness, many: Harness) -> None:
+        self._plan, self._one, self._many = plan, one, many
+        self._on, self._fw = subject.ifindex["wan"], subject.programs["fw_ingress"]
+        self._hot: Series = {"empty": [], "lookup": [], "fw": []}
+        self._cold: Series = {"empty": [], "lookup": [], "fw": []}
+
+    def measure(self) -> None:
+        """One round."""
+        for harness, series in ((self._one, self._hot), (self._many, self._cold)):
+            for name, program in (("empty", harness.empty), ("lookup", harness.lookup), ("fw", self._fw)):
+                if harness is self._one:
+                    ns = harness.alone_ns(program, self._plan.packets * _ALONE, self._on)
+                else:
+                    ns = harness.shuffled_ns(program, self._plan.packets, self._on)
+                series[name].append(ns)
+
+    def rows(self) -> list[Row]:
+        """What it comes to. Choosing a flow costs what an empty program takes longer after it; that is left out."""
+        hot, cold = self._hot, self._cold
+        choosing = min(cold["empty"]) - min(hot["empty"])
+        cold = {name: [ns - choosing for ns in series] for name, series in cold.items()}
+        return [_row("alone", 1, hot), _row("alone", self._plan.flows, {**cold, "empty": hot["empty"]})]
+
+
+class _Forwarded:
+    """Through the whole stack: no program, an empty one at both hooks, ours at both hooks."""
+
+    def __init__(self, plan: Plan, subject: Subject, one: Harness, many: Harness) -> None:
+        self._plan, self._one, self._many = plan, one, many
+        self._wan, self._lan = subject.ifindex["wan"], subject.ifindex["lan"]
+        self._empty = one.empty, one.empty
+        self._fw = subject.programs["fw_ingress"], subject.programs["fw_egress"]
+        self._hot: Series = {"plain": [], "empty": [], "fw": []}
+        self._cold: Series = {"plain": [], "empty": [], "fw": []}
+
+    def measure(self) -> None:
+        """One round."""
+        self._add("plain")
+        with Hooks(self._plan.attach, self._wan, self._lan, self._empty) as hooks:
+            self._add("empty")
+            hooks.put(self._fw)
+            self._add("fw")
+
+    def _add(self, name: str) -> None:
+        self._hot[name].append(self._one.forwarded_ns(self._plan.packets, self._wan))
+        self._cold[name].append(self._many.forwarded_ns(self._plan.packets, self._wan))
+
+    def rows(self) -> list[Row]:
+        """What it comes to."""
+        return [_row("forwarded", 1, self._hot), _row("forwarded", self._plan.flows, self._cold)]
 
 
 def _row(what: str, flows: int, series: Series) -> Row:
-    rounds = len(series["fw"])
-    plain = series.setdefault("plain", [0.0] * rounds)
-    series.setdefault("lookup", [0.0] * rounds)
+    nothing = [0.0] * len(series["fw"])
+    plain, lookup = series.get("plain", nothing), series.get("lookup", nothing)
+    empty, fw = series["empty"], series["fw"]
 
-    def figures(pick: Callable[[list[float]], float], empty: float, fw: float) -> Figures:
-        picked = (pick(series[name]) for name in ("plain", "empty", "lookup", "fw"))
-        return Figures(*picked, fw / empty if empty > 1 else None)
+    def figures(pick: Callable[[list[float]], float], empty_cost: float, fw_cost: float) -> Figures:
+        times = fw_cost / empty_cost if empty_cost > 1 else None
+        return Figures(pick(plain), pick(empty), pick(lookup), pick(fw), times)
 
-    def usually_beyond_plain(name: str) -> float:
-        return statistics.median(ns - less for ns, less in zip(series[name], plain, strict=True))
+    def usual_cost(of: list[float]) -> float:
+        return statistics.median(ns - less for ns, less in zip(of, plain, strict=True))
 
-    def at_best_beyond_plain(name: str) -> float:
-        return min(series[name]) - min(plain)
-
-    return Row(
-        what,
-        flows,
-        figures(statistics.median, *map(usually_beyond_plain, ("empty", "fw"))),
-        figures(min, *map(at_best_beyond_plain, ("empty", "fw"))),
-    )
+    median = figures(statistics.median, usual_cost(empty), usual_cost(fw))
+    least = figures(min, min(empty) - min(plain), min(fw) - min(plain))
+    return Row(what, flows, median, least)
