@@ -65,7 +65,7 @@ format: $(VENV)/bin/fw	## bring Python and C into the project's form
 	$(VENV)/bin/clang-format -i $(C_FILES)
 
 bench: all	## measure the cost of a packet against an empty program (as root)
-	@bench/packet_cost
+	@$(PY) bench/packet_cost
 
 wheel: all	## build/dist/fw-*.whl, with the object in it
 	@rm -rf build/dist
