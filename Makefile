@@ -35,12 +35,11 @@ demo:	## set up, build, and show fw at work in a lab of network namespaces (as r
 	@$(MAKE) --no-print-directory all
 	@scripts/demo
 
-test:	## set up, build, and run every test (as root)
+test:	## set up, build, and run every test but those of `make test-kernels` (as root)
 	@scripts/setup test
 	@$(MAKE) --no-print-directory all build/stage/.done
 	$(PYTEST) -n 2 -m "not alone and not vm"
 	$(PYTEST) -m "alone and not vm"
-	$(PYTEST) -n 3 -m vm
 
 test-fast: all	## run the tests that need no root
 	$(PYTEST) -n 2 -m "not alone" tests/unit tests/golden tests/cli
