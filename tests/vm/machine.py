@@ -43,7 +43,6 @@ mount -t proc proc /proc
 mount -t sysfs sys /sys
 mount -t devtmpfs dev /dev
 mount -t tmpfs run /run
-mount -t tmpfs tmp /tmp
 mount -t bpf bpf /sys/fs/bpf
 mkdir -p /run/netns
 for module in $(cat /modules.order); do insmod $module || echo "insmod $module failed"; done
