@@ -35,16 +35,17 @@ demo:	## set up, build, and show fw at work in a lab of network namespaces (as r
 	@$(MAKE) --no-print-directory all
 	@scripts/demo
 
-test:	## set up, build, and run every test but those of `make test-kernels` (as root)
+test:	## set up, build, and run every test (as root)
 	@scripts/setup test
 	@$(MAKE) --no-print-directory all build/stage/.done
 	$(PYTEST) -n 2 -m "not alone and not vm"
 	$(PYTEST) -m "alone and not vm"
+	$(PYTEST) -n 2 -m vm
 
 test-fast: all	## run the tests that need no root
 	$(PYTEST) -n 2 -m "not alone" tests/unit tests/golden tests/cli
 
-test-kernels: all build/stage/.done	## run the packet tests on Linux 5.10, 6.1 and 6.12 in QEMU (as root)
+test-kernels: all build/stage/.done	## run all packet tests on Linux 5.10, 6.1 and 6.12 in QEMU (as root)
 	@scripts/setup test
 	@$(PY) -m tests.vm
 

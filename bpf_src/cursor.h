@@ -20,6 +20,7 @@
 #define VLAN_VID 0x0fff
 #define IP_MF 0x2000
 #define IP_OFFSET 0x1fff
+#define SCTP_LEN 12    /* RFC 9260 section 3.1 */
 #define LLC_STP 0x4242 /* destination and source service */
 #ifndef ETH_P_LLDP
 #define ETH_P_LLDP 0x88cc
@@ -72,18 +73,31 @@ static __always_inline struct env *given_env(void)
 }
 
 /* What the hook says of the packet, or what was written in its place for a scratch copy. */
-#define ENV(skb, field)                                   \
-	({                                                \
-		__u32 said_ = 0;                          \
-		if (env_from_map) {                       \
-			struct env *given_ = given_env(); \
-			if (given_)                       \
-				said_ = given_->field;    \
-		} else {                                  \
-			said_ = CONTEXT_WORD(skb, field); \
-		}                                         \
-		said_;                                    \
-	})
+static __always_inline bool read_env(struct __sk_buff *skb, struct env *env, enum fw_hook hook)
+{
+	if (env_from_map) {
+		struct env *given = given_env();
+
+		if (given)
+			*env = *given;
+		return given;
+	}
+	env->ifindex = CONTEXT_WORD(skb, ifindex);
+	env->mark = CONTEXT_WORD(skb, mark);
+	env->gso_segs = CONTEXT_WORD(skb, gso_segs);
+	env->gso_size = CONTEXT_WORD(skb, gso_size);
+	env->pkt_type = CONTEXT_WORD(skb, pkt_type);
+	env->vlan_present = CONTEXT_WORD(skb, vlan_present);
+	if (env->vlan_present) {
+		env->vlan_tci = CONTEXT_WORD(skb, vlan_tci);
+		env->vlan_proto = CONTEXT_WORD(skb, vlan_proto);
+	}
+	if (hook == HOOK_EGRESS) {
+		env->ingress_ifindex = CONTEXT_WORD(skb, ingress_ifindex);
+		env->tc_index = CONTEXT_WORD(skb, tc_index);
+	}
+	return true;
+}
 
 /* The one bounds check: `len` bytes at `off`, or NULL. */
 static __always_inline void *at(struct __sk_buff *skb, __u32 off, __u32 len)

@@ -14,13 +14,13 @@
 
 static __always_inline __u32 key_tag(const struct flow_key *key)
 {
-	const __u32 *words = (const __u32 *)key;
-	__u32 tag = 0;
+	const half_t *halves = (const half_t *)key;
+	__u64 tag = 0;
 	int i;
 
-	for (i = 0; i < sizeof(*key) / sizeof(*words); i++)
-		tag ^= words[i];
-	return tag;
+	for (i = 0; i < sizeof(*key) / sizeof(*halves); i++)
+		tag ^= halves[i];
+	return tag ^ tag >> 32;
 }
 
 /*
@@ -29,16 +29,15 @@ static __always_inline __u32 key_tag(const struct flow_key *key)
  */
 static __always_inline struct flow *find_flow(struct packet *p)
 {
-	__u32 tag = key_tag(&p->key);
 	struct flow *f;
 
 	f = bpf_map_lookup_elem(&flows, &p->key);
 	p->confirmed = 1;
-	if (f && f->tag == tag)
+	if (f && f->tag == key_tag(&p->key))
 		return f;
 	f = bpf_map_lookup_elem(&embryonic, &p->key);
 	p->confirmed = 0;
-	return f && f->tag == tag ? f : NULL;
+	return f && f->tag == key_tag(&p->key) ? f : NULL;
 }
 
 static __always_inline void delete_flow(struct packet *p)

@@ -22,12 +22,12 @@ static __always_inline int fw(struct __sk_buff *skb, enum fw_hook hook)
 		return refuse();
 	reason = parse(skb, &cpu->packet, hook);
 	if (!reason)
-		reason = track(skb, cpu);
+		reason = track(skb, cpu, hook);
 	if (!reason)
 		reason = match(skb);
 	if (!reason)
 		reason = open_flow();
-	return settle(skb, cpu, reason);
+	return settle(skb, cpu, reason, hook);
 }
 
 SEC("tc")

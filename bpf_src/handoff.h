@@ -26,13 +26,15 @@ static __always_inline bool same_ends(const struct tuple *a, const struct tuple 
 /* What tc_index shall say, for settle() to write. */
 static __always_inline void hand_on(struct cpu *cpu, struct packet *p)
 {
-	__u32 index = bpf_get_smp_processor_id() % HANDOFF_CPUS * HANDOFFS_PER_CPU +
-		      cpu->handoff_next++ % HANDOFFS_PER_CPU;
 	struct handoff *h;
+	__u32 index;
 
 	p->tc_index = p->out_slot;
-	if (!p->hand_tuple)
+	/* egress must read the headers of a first fragment: later ones follow it there too */
+	if (!p->hand_tuple && !p->fragment)
 		return;
+	index = bpf_get_smp_processor_id() % HANDOFF_CPUS * HANDOFFS_PER_CPU +
+		cpu->handoff_next++ % HANDOFFS_PER_CPU;
 	h = bpf_map_lookup_elem(&handoffs, &index);
 	if (!h)
 		return;
@@ -59,14 +61,29 @@ static __always_inline bool is_its_record(const struct handoff *h, const struct 
 	       (p->fragment == FRAGMENT_LATER || h->seq == p->seq);
 }
 
-/* Egress: what ingress said of this packet. HANDED_NO judges it in full. */
-static __always_inline enum fw_reason take_over(struct __sk_buff *skb, struct packet *p)
+static __always_inline bool came_by_us(const struct packet *p)
 {
 	struct iface *in = p->in_ifindex ? iface_of(p->in_ifindex) : NULL;
-	__u32 index = ENV(skb, tc_index);
+
+	return in && in->flags & IFACE_PROTECTED;
+}
+
+/* Egress: ingress judged that the packet leaves here, unchanged; nothing more is to be known of it. */
+static __always_inline bool handed_on(const struct packet *p)
+{
+	__u32 index = p->env.tc_index;
+
+	/* the bytes of a super-packet are counted by its headers */
+	return index && index == p->slot && !p->env.gso_size && came_by_us(p);
+}
+
+/* Egress: what ingress said of this packet. HANDED_NO judges it in full. */
+static __always_inline enum fw_reason take_over(struct packet *p)
+{
+	__u32 index = p->env.tc_index;
 	struct handoff *h;
 
-	if (!in || !(in->flags & IFACE_PROTECTED) || !index)
+	if (!index || !came_by_us(p))
 		return REASON_NONE;
 	if (index == TC_INDEX_ANSWER)
 		return REASON_ANSWER;

@@ -219,6 +219,17 @@ static __always_inline struct cpu *this_cpu(void)
 	return bpf_map_lookup_elem(&cpu, &zero);
 }
 
+/* What is known of an interface. `hooks` is the shorter way, for those that are protected. */
+static __always_inline struct iface *iface_of(__u32 ifindex)
+{
+	__u32 index = ifindex % HOOKS_MAX;
+	struct iface *iface = bpf_map_lookup_elem(&hooks, &index);
+
+	if (iface && iface->ifindex == ifindex)
+		return iface;
+	return bpf_map_lookup_elem(&interfaces, &ifindex);
+}
+
 /* The ruleset of a generation, or NULL when its slot holds another. */
 static __always_inline struct settings *settings_of(__u32 generation)
 {

@@ -49,14 +49,30 @@ struct question {
 };
 
 struct packet {
+	/* What a header may leave unset: a frame cut short must not show the last packet's. */
+	struct tuple tuple; /* as on the wire; for ICMP errors, of the quote */
+	enum fw_fragment_kind fragment;
+	enum fw_icmp_kind icmp_kind;
+	__u32 icmp; /* type << 8 | code */
+	__u32 seq;
+	__u32 tcp_flags;
+	__u32 l4_header; /* of TCP and UDP: each segment has one */
+
+	/* From here to `key`: zero for each packet too. */
+	enum fw_handed handed;
+	__u32 eth_proto; /* host order */
+	__u32 rule;
+	__u32 log;
+	__u32 tc_index;   /* what ingress hands to egress */
+	__u32 hand_tuple; /* hand on the whole tuple, not only the slot */
+	__u32 out_slot;
+	__u32 pickup; /* adopted mid-stream */
+
+	struct flow_key key __attribute__((aligned(8))); /* hashed by words */
 	enum fw_hook hook;
 	enum fw_scope scope;
 	enum fw_action action; /* the rules' answer */
-	enum fw_handed handed;
-	enum fw_fragment_kind fragment;
-	enum fw_icmp_kind icmp_kind;
-	struct tuple tuple; /* as on the wire; for ICMP errors, of the quote */
-	struct flow_key key;
+	struct env env;
 	struct question question;
 	__u64 now_j;
 	__u32 generation; /* the ruleset that judges this packet */
@@ -64,21 +80,16 @@ struct packet {
 	__u32 from_hi; /* sent by the key's `hi` end */
 	__u32 l3_off;
 	__u32 l4_off;
-	__u32 l4_len;    /* by the IP header's word */
-	__u32 l4_header; /* of TCP and UDP: each segment has one */
-	__u32 eth_proto; /* host order */
-	__u32 llc;       /* first two bytes of an 802.3 frame's payload */
+	__u32 l4_len; /* by the IP header's word */
+	__u32 llc;    /* first two bytes of an 802.3 frame's payload */
 	__u32 hop_limit;
 	__u32 fragment_id;
 	__u32 fragment_at;    /* where its payload lies in the whole packet, in bytes */
 	__u32 fragment_bytes; /* of payload */
-	__u32 icmp;           /* type << 8 | code */
 	__u32 sender_asks;    /* ICMP: not an answer */
-	__u32 seq;
-	__u32 seq_end; /* one past its last, SYN and FIN counted */
+	__u32 seq_end;        /* one past its last, SYN and FIN counted */
 	__u32 ack;
 	__u32 window; /* as on the wire, unscaled */
-	__u32 tcp_flags;
 	__u32 segments;
 	__u32 bytes;
 	__u32 ifindex; /* of the hook's interface, and what we know of it */
@@ -88,17 +99,11 @@ struct packet {
 	__u16 iface_flags;
 	__u32 in_ifindex; /* way of this packet; 0 is this host */
 	__u32 out_ifindex;
-	__u32 rule;
 	__u32 counter;
-	__u32 log;
-	__u32 tc_index;   /* what ingress hands to egress */
-	__u32 hand_tuple; /* hand on the whole tuple, not only the slot */
-	__u32 out_slot;
 	__u32 handoff;       /* index of what ingress handed on */
 	__u32 flow_flags;    /* of the flow that it belongs to or opens */
 	__u32 confirmed;     /* its flow is in `flows`, not `embryonic` */
 	__u32 role;          /* enum fw_role of its sender */
-	__u32 pickup;        /* adopted mid-stream */
 	__be32 outer_src[4]; /* of an ICMP error's own header */
 	__be32 outer_dst[4];
 };

@@ -9,20 +9,15 @@
 #define FW_PARSE_H
 
 #include "cursor.h"
+#include "handoff.h"
 #include "parse_link.h"
 #include "parse_ip.h"
 #include "parse_transport.h"
 
-/* What a header may leave unset; a frame cut short must not show the last packet's. */
+/* Before headers are read once more. */
 static __always_inline void clear_headers(struct packet *p)
 {
-	__builtin_memset(&p->tuple, 0, sizeof(p->tuple));
-	p->fragment = FRAGMENT_NONE;
-	p->icmp_kind = ICMP_NONE;
-	p->icmp = 0;
-	p->tcp_flags = 0;
-	p->seq = 0;
-	p->l4_header = 0;
+	__builtin_memset(p, 0, offsetof(struct packet, handed));
 }
 
 /* In a scratch copy ingress leaves here what egress would read from the skb. */
@@ -94,14 +89,14 @@ static __always_inline void make_key(struct packet *p)
 }
 
 /* A super-packet counts as what it is on the wire: segments, each with headers of its own. */
-static __always_inline void count_segments(struct __sk_buff *skb, struct packet *p)
+static __always_inline void count_segments(struct packet *p)
 {
-	__u32 size = ENV(skb, gso_size);
+	__u32 size = p->env.gso_size;
 
 	if (!size)
 		return;
 	/* a guest's or driver's frame may leave the count to us */
-	if (!ENV(skb, gso_segs) && p->l4_len > p->l4_header)
+	if (!p->env.gso_segs && p->l4_len > p->l4_header)
 		p->segments = (p->l4_len - p->l4_header + size - 1) / size;
 	p->bytes += (p->segments - 1) * (p->l4_off + p->l4_header);
 }
@@ -124,7 +119,7 @@ static __always_inline enum fw_reason parse_frame(struct __sk_buff *skb, struct 
 		reason = parse_transport(skb, p);
 	if (reason)
 		return reason;
-	count_segments(skb, p);
+	count_segments(p);
 	make_key(p);
 	return REASON_NONE;
 }
@@ -135,28 +130,20 @@ static __always_inline bool begin(struct __sk_buff *skb, struct packet *p, enum 
 	__u32 zero = 0;
 	struct control *c = bpf_map_lookup_elem(&control, &zero);
 
+	__builtin_memset(p, 0, offsetof(struct packet, key));
 	p->hook = hook;
+	p->counter = NO_COUNTER;
+	if (!c || !read_env(skb, &p->env, hook))
+		return false;
 	p->now_j = bpf_jiffies64();
 	p->bytes = skb->len;
-	p->segments = ENV(skb, gso_segs);
+	p->segments = p->env.gso_segs;
 	if (!p->segments)
 		p->segments = 1;
-	p->ifindex = ENV(skb, ifindex);
-	p->in_ifindex = hook == HOOK_INGRESS ? p->ifindex : ENV(skb, ingress_ifindex);
+	p->ifindex = p->env.ifindex;
+	p->in_ifindex = hook == HOOK_INGRESS ? p->ifindex : p->env.ingress_ifindex;
 	p->out_ifindex = hook == HOOK_INGRESS ? 0 : p->ifindex;
 	p->scope = hook == HOOK_INGRESS ? SCOPE_IN : SCOPE_OUT;
-	p->counter = NO_COUNTER;
-	p->rule = 0;
-	p->log = 0;
-	p->tc_index = 0;
-	p->out_slot = 0;
-	p->hand_tuple = 0;
-	p->handed = HANDED_NO;
-	p->pickup = 0;
-	p->eth_proto = 0;
-	clear_headers(p);
-	if (!c)
-		return false;
 	p->generation = c->generation;
 	if (c->deadline_ns && bpf_ktime_get_boot_ns() > c->deadline_ns)
 		p->generation = c->previous;
@@ -166,11 +153,8 @@ static __always_inline bool begin(struct __sk_buff *skb, struct packet *p, enum 
 
 static __always_inline bool know_interface(struct packet *p)
 {
-	__u32 index = p->ifindex % HOOKS_MAX;
-	struct iface *iface = bpf_map_lookup_elem(&hooks, &index);
+	struct iface *iface = iface_of(p->ifindex);
 
-	if (!iface || iface->ifindex != p->ifindex)
-		iface = bpf_map_lookup_elem(&interfaces, &p->ifindex);
 	if (!iface)
 		return false;
 	p->slot = iface->slot;
@@ -178,6 +162,20 @@ static __always_inline bool know_interface(struct packet *p)
 	p->zone = iface->zone;
 	p->iface_flags = iface->flags;
 	return true;
+}
+
+/* The frame once more with all headers in its linear part, if that is where they were missing. */
+GLOBAL int parse_pulled(struct __sk_buff *skb)
+{
+	__u32 linear = CONTEXT_WORD(skb, data_end) - CONTEXT_WORD(skb, data);
+	struct cpu *cpu = this_cpu();
+
+	if (!cpu || linear >= skb->len || linear >= PULL_MAX)
+		return REASON_TRUNCATED;
+	if (bpf_skb_pull_data(skb, skb->len < PULL_MAX ? skb->len : PULL_MAX))
+		return REASON_TRUNCATED;
+	clear_headers(&cpu->packet);
+	return parse_frame(skb, &cpu->packet);
 }
 
 /*
@@ -188,26 +186,18 @@ static __always_inline bool know_interface(struct packet *p)
 static __always_inline enum fw_reason parse(struct __sk_buff *skb, struct packet *p,
 					    enum fw_hook hook)
 {
-	enum fw_reason reason = REASON_TRUNCATED;
-	int attempt;
+	enum fw_reason reason;
 
 	if (!begin(skb, p, hook))
 		return REASON_NO_POLICY;
-	if (answer_mark && ENV(skb, mark) == answer_mark)
+	if (p->env.mark && p->env.mark == answer_mark)
 		return REASON_ANSWER;
 	if (!know_interface(p))
 		return REASON_NO_POLICY;
-	for (attempt = 0; attempt < 2; attempt++) {
-		__u32 linear = CONTEXT_WORD(skb, data_end) - CONTEXT_WORD(skb, data);
-
-		reason = parse_frame(skb, p);
-		if (reason != REASON_TRUNCATED || linear >= skb->len || linear >= PULL_MAX)
-			break;
-		if (bpf_skb_pull_data(skb, skb->len < PULL_MAX ? skb->len : PULL_MAX))
-			break;
-		clear_headers(p);
-	}
-	return reason;
+	if (hook == HOOK_EGRESS && handed_on(p))
+		return REASON_HANDED_ON;
+	reason = parse_frame(skb, p);
+	return reason == REASON_TRUNCATED ? parse_pulled(skb) : reason;
 }
 
 #endif

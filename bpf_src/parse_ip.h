@@ -20,7 +20,7 @@ static __always_inline enum fw_reason parse_ipv4(struct __sk_buff *skb, struct p
 	if (header < sizeof(*ip))
 		return REASON_BAD_HEADER_LENGTH;
 	total = bpf_ntohs(ip->tot_len);
-	if (!total && ENV(skb, gso_size))
+	if (!total && p->env.gso_size)
 		total = room; /* BIG TCP: the length does not fit its field */
 	if (total < header || total > room)
 		return REASON_DISHONEST_LENGTH;
@@ -110,7 +110,7 @@ GLOBAL int parse_ipv6(struct __sk_buff *skb)
 		return REASON_BAD_VERSION;
 	payload = bpf_ntohs(ip->payload_len);
 	/* BIG TCP: zero, with or without the jumbo option */
-	if (!payload && ENV(skb, gso_size))
+	if (!payload && p->env.gso_size)
 		payload = room - sizeof(*ip);
 	if (payload + sizeof(*ip) > room)
 		return REASON_DISHONEST_LENGTH;

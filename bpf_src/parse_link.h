@@ -42,18 +42,18 @@ static __always_inline enum fw_reason parse_link(struct __sk_buff *skb, struct p
 	if (!eth)
 		return REASON_TRUNCATED;
 	p->eth_proto = bpf_ntohs(eth->h_proto);
-	if (ENV(skb, vlan_present)) {
-		__u32 tci = ENV(skb, vlan_tci);
+	if (p->env.vlan_present) {
+		__u32 tci = p->env.vlan_tci;
 
-		if (has_vlan_device(p, bpf_ntohs(ENV(skb, vlan_proto)), tci))
+		if (has_vlan_device(p, bpf_ntohs(p->env.vlan_proto), tci))
 			return REASON_VLAN_DEVICE;
 		chosen = tci & VLAN_VID;
 	}
-	for (i = 0; i < VLAN_TAGS_MAX; i++) {
+	for (i = 0; is_vlan(p->eth_proto); i++) {
 		struct vlan_tag *tag;
 
-		if (!is_vlan(p->eth_proto))
-			break;
+		if (i == VLAN_TAGS_MAX)
+			return REASON_LONG_CHAIN;
 		tag = at(skb, off, sizeof(*tag));
 		if (!tag)
 			return REASON_TRUNCATED;
@@ -72,7 +72,7 @@ static __always_inline enum fw_reason parse_link(struct __sk_buff *skb, struct p
 			return REASON_TRUNCATED;
 		p->llc = bpf_ntohs(*llc);
 	}
-	return is_vlan(p->eth_proto) ? REASON_LONG_CHAIN : REASON_NONE;
+	return REASON_NONE;
 }
 
 /* Frames that are not IP: some link protocols pass, switchable. */

@@ -23,18 +23,26 @@ static __always_inline bool flags_valid(__u32 flags)
 	return false;
 }
 
+/* The IP packet ends before a header of this length does. */
+static __always_inline enum fw_reason no_room(const struct packet *p)
+{
+	return p->fragment ? REASON_FRAGMENT_TINY : REASON_DISHONEST_LENGTH;
+}
+
 static __always_inline enum fw_reason parse_tcp(struct __sk_buff *skb, struct packet *p)
 {
 	struct tcphdr *tcp = at(skb, p->l4_off, sizeof(*tcp));
 	__u32 header, payload;
 
+	if (p->l4_len < sizeof(*tcp))
+		return no_room(p);
 	if (!tcp)
 		return REASON_TRUNCATED;
 	header = tcp->doff * 4;
 	if (header < sizeof(*tcp))
 		return REASON_BAD_HEADER_LENGTH;
 	if (header > p->l4_len)
-		return p->fragment ? REASON_FRAGMENT_TINY : REASON_DISHONEST_LENGTH;
+		return no_room(p);
 	p->tcp_flags = ((__u8 *)tcp)[13];
 	if (!flags_valid(p->tcp_flags))
 		return REASON_BAD_TCP_FLAGS;
@@ -54,10 +62,12 @@ static __always_inline enum fw_reason parse_udp(struct __sk_buff *skb, struct pa
 	struct udphdr *udp = at(skb, p->l4_off, sizeof(*udp));
 	__u32 len;
 
+	if (p->l4_len < sizeof(*udp))
+		return no_room(p);
 	if (!udp)
 		return REASON_TRUNCATED;
 	len = bpf_ntohs(udp->len);
-	if (len ? len < sizeof(*udp) : !ENV(skb, gso_size))
+	if (len ? len < sizeof(*udp) : !p->env.gso_size)
 		return REASON_BAD_HEADER_LENGTH;
 	if (len > p->l4_len && !p->fragment)
 		return REASON_DISHONEST_LENGTH;
@@ -181,6 +191,8 @@ static __always_inline enum fw_reason parse_icmp(struct __sk_buff *skb, struct p
 {
 	struct icmp_header *icmp = at(skb, p->l4_off, sizeof(*icmp));
 
+	if (p->l4_len < sizeof(*icmp))
+		return no_room(p);
 	if (!icmp)
 		return REASON_TRUNCATED;
 	p->icmp = icmp->type << 8 | icmp->code;
@@ -195,6 +207,8 @@ static __always_inline enum fw_reason parse_sctp(struct __sk_buff *skb, struct p
 {
 	struct ports *ports = at(skb, p->l4_off, sizeof(*ports));
 
+	if (p->l4_len < SCTP_LEN)
+		return no_room(p);
 	if (!ports)
 		return REASON_TRUNCATED;
 	p->tuple.sport = ports->sport;
@@ -202,29 +216,10 @@ static __always_inline enum fw_reason parse_sctp(struct __sk_buff *skb, struct p
 	return REASON_NONE;
 }
 
-static __always_inline __u32 transport_least(__u32 proto, __u32 family)
-{
-	switch (proto) {
-	case IPPROTO_TCP:
-		return sizeof(struct tcphdr);
-	case IPPROTO_SCTP:
-		return 12; /* RFC 9260 section 3.1 */
-	case IPPROTO_UDP:
-		return 8;
-	case IPPROTO_ICMP:
-		return family == 4 ? 8 : 0;
-	case IPPROTO_ICMPV6:
-		return family == 6 ? 8 : 0;
-	}
-	return 0;
-}
-
 static __always_inline enum fw_reason parse_transport(struct __sk_buff *skb, struct packet *p)
 {
 	if (p->fragment == FRAGMENT_LATER)
 		return REASON_NONE;
-	if (p->l4_len < transport_least(p->tuple.proto, p->tuple.family))
-		return p->fragment ? REASON_FRAGMENT_TINY : REASON_DISHONEST_LENGTH;
 	switch (p->tuple.proto) {
 	case IPPROTO_TCP:
 		return parse_tcp(skb, p);

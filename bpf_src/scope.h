@@ -78,9 +78,4 @@ static __always_inline enum fw_reason find_scope(struct __sk_buff *skb, struct p
 	return REASON_NONE;
 }
 
-static __always_inline struct iface *iface_of(__u32 ifindex)
-{
-	return bpf_map_lookup_elem(&interfaces, &ifindex);
-}
-
 #endif

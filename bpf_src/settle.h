@@ -60,7 +60,8 @@ static __always_inline void mark(struct __sk_buff *skb, struct cpu *cpu, struct 
 		write_env(p);
 }
 
-static __always_inline int settle(struct __sk_buff *skb, struct cpu *cpu, __u32 reason)
+static __always_inline int settle(struct __sk_buff *skb, struct cpu *cpu, __u32 reason,
+				  enum fw_hook hook)
 {
 	struct packet *p = &cpu->packet;
 	bool drop;
@@ -79,7 +80,7 @@ static __always_inline int settle(struct __sk_buff *skb, struct cpu *cpu, __u32 
 
 		return verdict < 0 ? TC_ACT_SHOT : verdict;
 	}
-	if (p->hook == HOOK_INGRESS)
+	if (hook == HOOK_INGRESS)
 		mark(skb, cpu, p, reason);
 	else if (reason == REASON_ANSWER)
 		skb->mark = 0;

@@ -66,18 +66,18 @@ static __always_inline enum fw_segment judge_segment(const struct packet *p, con
 						     const struct side *own,
 						     const struct side *other)
 {
-	enum fw_state state = tcp_state(&f->side[ROLE_OPENER], &f->side[ROLE_RESPONDER]);
-
+	/* the usual segment of a connection, whatever else holds */
+	if (own->state > SIDE_SYN && !(p->tcp_flags & (TCP_SYN | TCP_RST)))
+		return SEGMENT_ACCEPT;
 	if (f->flags & FLOW_LIBERAL && !(seen(own) && seen(other)))
 		return p->tcp_flags & TCP_SYN ? SEGMENT_PASS : SEGMENT_ACCEPT;
 	if (p->tcp_flags & TCP_RST)
 		return judge_rst(p, own, other);
 	if (p->tcp_flags & TCP_SYN)
-		return judge_syn(p, own, other, state);
+		return judge_syn(p, own, other,
+				 tcp_state(&f->side[ROLE_OPENER], &f->side[ROLE_RESPONDER]));
 	if (own->state == SIDE_NONE)
 		return SEGMENT_REFUSE;
-	if (own->state > SIDE_SYN)
-		return SEGMENT_ACCEPT;
 	/* only an acknowledgement of the other's SYN ends the handshake; data may have followed it */
 	if (other->state == SIDE_SYN)
 		return acknowledges_syn(p, other) ? SEGMENT_ACCEPT : SEGMENT_REFUSE;
@@ -88,11 +88,11 @@ static __always_inline enum fw_segment judge_segment(const struct packet *p, con
 
 static __always_inline __u32 next_side_state(const struct packet *p)
 {
+	if (!(p->tcp_flags & (TCP_RST | TCP_FIN | TCP_SYN)))
+		return SIDE_OPEN;
 	if (p->tcp_flags & TCP_RST)
 		return SIDE_RST;
-	if (p->tcp_flags & TCP_FIN)
-		return SIDE_FIN;
-	return p->tcp_flags & TCP_SYN ? SIDE_SYN : SIDE_OPEN;
+	return p->tcp_flags & TCP_FIN ? SIDE_FIN : SIDE_SYN;
 }
 
 /* The opener has acknowledged the responder's SYN, and nobody has reset. */

@@ -12,12 +12,15 @@
 #include "fragment.h"
 
 /* Interfaces that a packet of this role is expected to take; 0 is this host. */
-static __always_inline void expected_way(const struct flow *f, __u32 role, __u32 *in, __u32 *out)
+static __always_inline void expected_way(const struct side *own, const struct side *other,
+					 __u32 *in, __u32 *out)
 {
-	const struct side *own = &f->side[role & 1], *other = &f->side[!(role & 1)];
-
-	*in = seen(own) ? own->in_ifindex : other->out_ifindex;
-	*out = seen(own) ? own->out_ifindex : other->in_ifindex;
+	*in = own->in_ifindex;
+	*out = own->out_ifindex;
+	if (!seen(own)) {
+		*in = other->out_ifindex;
+		*out = other->in_ifindex;
+	}
 }
 
 /*
@@ -26,9 +29,9 @@ static __always_inline void expected_way(const struct flow *f, __u32 role, __u32
  * translated packet has been accepted at ingress under its other addresses.
  */
 static __always_inline bool on_its_way(const struct packet *p, const struct flow *f, __u32 in,
-				       __u32 out)
+				       __u32 out, enum fw_hook hook)
 {
-	if (p->hook == HOOK_INGRESS)
+	if (hook == HOOK_INGRESS)
 		return in == p->in_ifindex;
 	return out == p->out_ifindex &&
 	       (in == p->in_ifindex || f->scope == SCOPE_IN || p->handed == HANDED_TRANSLATED);
@@ -74,7 +77,7 @@ static __always_inline enum fw_reason readmit(struct __sk_buff *skb, struct pack
 		out = p->out_ifindex;
 		scope = p->role == ROLE_OPENER ? scope_of(in, out) : scope_of(out, in);
 	} else {
-		expected_way(f, p->role, &in, &out);
+		expected_way(&f->side[p->role & 1], &f->side[!(p->role & 1)], &in, &out);
 	}
 	if (p->role != ROLE_OPENER) {
 		__u32 swap = in;
@@ -149,7 +152,7 @@ GLOBAL int related(void)
 
 /* A flow that was found: may this packet pass by it, and what does it change? */
 static __always_inline enum fw_reason follow(struct __sk_buff *skb, struct cpu *cpu,
-					     struct packet *p, struct flow *f)
+					     struct packet *p, struct flow *f, enum fw_hook hook)
 {
 	__u32 in, out, incarnation = f->incarnation;
 	enum fw_segment segment = SEGMENT_ACCEPT;
@@ -160,6 +163,8 @@ static __always_inline enum fw_reason follow(struct __sk_buff *skb, struct cpu *
 	p->role = role_of(f, p->from_hi);
 	own = &f->side[p->role & 1];
 	other = &f->side[!(p->role & 1)];
+	/* else the compiler computes it anew at each use */
+	barrier_var(own);
 	if (p->tuple.proto == IPPROTO_TCP) {
 		segment = judge_segment(p, f, own, other);
 		if (segment == SEGMENT_REFUSE)
@@ -169,8 +174,8 @@ static __always_inline enum fw_reason follow(struct __sk_buff *skb, struct cpu *
 			return REASON_NONE;
 		}
 	}
-	expected_way(f, p->role, &in, &out);
-	new_way = !on_its_way(p, f, in, out);
+	expected_way(own, other, &in, &out);
+	new_way = !on_its_way(p, f, in, out, hook);
 	if (new_way || own->generation != p->generation) {
 		reason = readmit(skb, p, f, new_way);
 		if (reason)
@@ -183,8 +188,8 @@ static __always_inline enum fw_reason follow(struct __sk_buff *skb, struct cpu *
 	p->rule = f->rule;
 	p->counter = f->counter;
 	p->scope = f->scope;
-	if (!seen(own) && !new_way)
-		learn_way(own, in, p->hook == HOOK_EGRESS ? p->out_ifindex : out);
+	if (!new_way && !seen(own))
+		learn_way(own, in, hook == HOOK_EGRESS ? p->out_ifindex : out);
 	p->out_slot = own->out_slot;
 	if (segment == SEGMENT_ACCEPT) {
 		if (p->tuple.proto == IPPROTO_TCP)
@@ -208,7 +213,8 @@ static __always_inline enum fw_reason follow(struct __sk_buff *skb, struct cpu *
 }
 
 /* track: REASON_NONE means that the packet belongs to no flow and the rules decide. */
-static __always_inline enum fw_reason track(struct __sk_buff *skb, struct cpu *cpu)
+static __always_inline enum fw_reason track(struct __sk_buff *skb, struct cpu *cpu,
+					    enum fw_hook hook)
 {
 	struct packet *p = &cpu->packet;
 	struct settings *s = settings_of(p->generation);
@@ -216,8 +222,8 @@ static __always_inline enum fw_reason track(struct __sk_buff *skb, struct cpu *c
 
 	if (!s)
 		return REASON_NO_POLICY;
-	if (p->hook == HOOK_EGRESS && p->in_ifindex) {
-		enum fw_reason reason = take_over(skb, p);
+	if (hook == HOOK_EGRESS && p->in_ifindex) {
+		enum fw_reason reason = take_over(p);
 
 		if (reason)
 			return reason;
@@ -233,7 +239,7 @@ static __always_inline enum fw_reason track(struct __sk_buff *skb, struct cpu *c
 		delete_flow(p);
 		return REASON_NONE;
 	}
-	return follow(skb, cpu, p, f);
+	return follow(skb, cpu, p, f, hook);
 }
 
 #endif
