@@ -154,6 +154,13 @@ enum fw_state {
 	STATE_COUNT,
 };
 
+/* `option tcp.pickup`: what a segment in the middle of no known connection may open. */
+enum fw_pickup {
+	PICKUP_OFF,
+	PICKUP_OUTBOUND, /* where an end of the connection is known to be ours */
+	PICKUP_ANY,      /* whatever the rules allow from either end */
+};
+
 /* Index into settings.timeout_j. */
 enum fw_timeout {
 	TIMEOUT_TCP_SYN,
@@ -242,6 +249,8 @@ struct settings {
 	__u32 events_per_s;  /* per CPU */
 	__u8 defaults[3];    /* enum fw_action by scope */
 	__u8 default_log;    /* bit per scope */
+	__u8 tcp_pickup;     /* enum fw_pickup */
+	__u8 reserved[7];
 	__u32 timeout_j[8];  /* jiffies, by enum fw_timeout */
 	__u64 patterns[256]; /* by interface class: patterns that it matches */
 };

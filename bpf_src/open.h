@@ -45,30 +45,34 @@ static __always_inline bool has_socket(struct __sk_buff *skb, const struct packe
 }
 
 /*
- * For a while after loading, a segment in the middle of a connection opens its
- * flow if the rules allow the connection from either end. To this host, only
- * when a socket is connected; through it from the far end, only when conntrack
- * could not tell which connections are forwarded. Anything else would let a
- * stray acknowledgement in.
+ * A segment in the middle of a connection opens its flow if the rules allow
+ * the connection from either end: for a while after loading, later as `option
+ * tcp.pickup` says. To this host, only when a socket is connected; through it
+ * from the far end, only when asked to, or while conntrack could not tell which
+ * connections are forwarded. Anything else would let a stray acknowledgement in.
  */
 static __always_inline enum fw_reason pickup(struct __sk_buff *skb, struct packet *p,
 					     const struct settings *s)
 {
 	__u32 zero = 0, scope = p->scope;
 	struct control *c = bpf_map_lookup_elem(&control, &zero);
-	bool reversed;
+	bool reversed, grace, far_end;
 	int i;
 
-	if (!c || p->tuple.proto != IPPROTO_TCP || p->tcp_flags & (TCP_SYN | TCP_RST) ||
-	    (__s64)(c->grace_until_j - p->now_j) <= 0)
+	if (!c || p->tuple.proto != IPPROTO_TCP || p->tcp_flags & (TCP_SYN | TCP_RST))
+		return REASON_NO_FLOW;
+	grace = (__s64)(c->grace_until_j - p->now_j) > 0;
+	if (!grace && s->tcp_pickup == PICKUP_OFF)
 		return REASON_NO_FLOW;
 	if (scope == SCOPE_IN && !has_socket(skb, p))
 		return REASON_NO_FLOW;
+	far_end = scope != SCOPE_FORWARD || (grace && c->grace_forward) ||
+		  s->tcp_pickup == PICKUP_ANY;
 	for (i = 0; i < 2; i++) {
 		enum fw_reason reason;
 
 		reversed = i;
-		if (reversed && scope == SCOPE_FORWARD && !c->grace_forward)
+		if (reversed && !far_end)
 			break;
 		ask(p, &p->tuple, 0, reversed);
 		if (reversed)

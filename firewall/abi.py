@@ -331,10 +331,12 @@ class Settings(CStruct):
         "events_per_s",
         "defaults",
         "default_log",
+        "tcp_pickup",
+        "reserved",
         "timeout_j",
         "patterns",
     )
-    SIZE = 2104
+    SIZE = 2112
     FIELDS = (
         ("generation", 0, "I", 0),
         ("chunks", 4, "I", 0),
@@ -343,8 +345,10 @@ class Settings(CStruct):
         ("events_per_s", 16, "I", 0),
         ("defaults", 20, "bytes", 3),
         ("default_log", 23, "B", 0),
-        ("timeout_j", 24, "I", 8),
-        ("patterns", 56, "Q", 256),
+        ("tcp_pickup", 24, "B", 0),
+        ("reserved", 25, "bytes", 7),
+        ("timeout_j", 32, "I", 8),
+        ("patterns", 64, "Q", 256),
     )
     generation: int
     chunks: int
@@ -353,6 +357,8 @@ class Settings(CStruct):
     events_per_s: int
     defaults: Raw
     default_log: int
+    tcp_pickup: int
+    reserved: Raw
     timeout_j: list[int]
     patterns: list[int]
 

@@ -178,6 +178,7 @@ def _settings(policy: Policy, rows: list[int], generation: int, chunks: int, tic
         answers_per_s=values["reject.rate"],
         events_per_s=values["log.rate"],
         defaults=bytes(defaults),
+        tcp_pickup=values["tcp.pickup"],
         timeout_j=timeouts_j,
         patterns=rows,
     ).pack()

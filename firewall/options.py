@@ -2,7 +2,7 @@
 """Everything that `option NAME VALUE` can set: one table, and how its values are read.
 
 Values are kept as text, as the user wrote them; `effective` gives every option as a number: a count, seconds,
-or 0 and 1 for off and on.
+0 and 1 for off and on, or the place of a word among the words that the option knows.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from typing import NamedTuple
 from firewall.errors import UsageError
 from firewall.lang import closest, number
 
-COUNT, TIME, SWITCH = "int", "time", "bool"
+COUNT, TIME, SWITCH, CHOICE = "int", "time", "bool", "word"
 AUTO = "auto"
 
 # The fewest entries of a flow table: LRU maps hand out free entries by the 128 for each CPU, and evict early
@@ -24,7 +24,10 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 class Option(NamedTuple):
-    """`kind` is "int", "time" or "bool"; `minimum` and `maximum` are in the unit of `number`."""
+    """`kind` is "int", "time", "bool" or "word"; `minimum` and `maximum` are in the unit of `effective`.
+
+    `words` are what a "word" may be, in the order of its enum in bpf_src/abi.h.
+    """
 
     name: str
     kind: str
@@ -32,6 +35,7 @@ class Option(NamedTuple):
     minimum: int
     maximum: int
     help: str
+    words: tuple[str, ...] = ()
 
 
 def _timeout(name: str, default: str, minimum: int, text: str) -> Option:
@@ -40,6 +44,10 @@ def _timeout(name: str, default: str, minimum: int, text: str) -> Option:
 
 def _builtin(name: str, text: str) -> Option:
     return Option(f"builtin.{name}", SWITCH, "on", 0, 1, f"pass {text}")
+
+
+def _choice(name: str, words: tuple[str, ...], default: str, text: str) -> Option:
+    return Option(name, CHOICE, default, 0, len(words) - 1, text, words)
 
 
 _TABLE = (
@@ -71,6 +79,12 @@ _TABLE = (
         0,
         3600,
         "time after a load in which running TCP connections are taken over",
+    ),
+    _choice(
+        "tcp.pickup",
+        ("off", "outbound", "any"),
+        "off",
+        "TCP connections that may be taken over midway at any time: off, outbound or any",
     ),
     Option(
         "reject.rate", COUNT, "250", 0, 100_000, "answers to rejected packets per second and CPU; 0: none"
@@ -105,7 +119,7 @@ def check(name: str, value: str) -> str:
     """`value` as it is to be kept, without leading zeros. Raises UsageError if the option cannot have it."""
     option = find(name)
     amount = _amount(option, value)
-    if value == AUTO or option.kind == SWITCH:
+    if value == AUTO or option.kind in (SWITCH, CHOICE):
         return value
     if not option.minimum <= amount <= option.maximum:
         unit = "s" if option.kind == TIME else ""
@@ -129,6 +143,13 @@ def _amount(option: Option, value: str) -> int:
         if value not in ("on", "off"):
             raise UsageError(f"'{option.name}' is 'on' or 'off', not '{value}'")
         return int(value == "on")
+    if option.kind == CHOICE:
+        if value not in option.words:
+            near = closest(value, option.words)
+            hint = f"did you mean '{near}'?" if near else None
+            *others, last = (f"'{word}'" for word in option.words)
+            raise UsageError(f"'{option.name}' is {', '.join(others)} or {last}, not '{value}'", hint)
+        return option.words.index(value)
     if value == option.default == AUTO:
         return 0
     if option.kind == COUNT:

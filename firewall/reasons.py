@@ -10,7 +10,7 @@ REASONS: dict[str, str] = {
     "related": "ICMP error about a connection that is allowed",
     "rule_allow": "a rule allowed it to open a connection",
     "default_allow": "no rule matched and the default allows",
-    "pickup": "part of a connection older than the load, taken over in its grace time",
+    "pickup": "part of a running connection that was met midway",
     "fragment": "later fragment of a packet that was allowed",
     "handed_on": "judged when it came in, leaves the way it was judged for",
     "translated": "judged when it came in, then given other addresses by this host",

@@ -73,9 +73,8 @@ def test_options() -> None:
     expected = []
     for option in OPTIONS.values():
         unit = "s" if option.kind == TIME else ""
-        limits = (
-            ("off", "on") if option.kind == SWITCH else (f"{option.minimum}{unit}", f"{option.maximum}{unit}")
-        )
+        words = ("off", "on") if option.kind == SWITCH else option.words
+        limits = (words[0], words[-1]) if words else (f"{option.minimum}{unit}", f"{option.maximum}{unit}")
         expected.append((option.name, f"`{option.default}` | {limits[0]} | {limits[1]} | {option.help}"))
     assert rows == expected
 

@@ -12,7 +12,7 @@ def test_the_table() -> None:
     assert list(defaults) == list(OPTIONS)
     for name, option in OPTIONS.items():
         assert option.name == name
-        assert option.kind in ("int", "time", "bool")
+        assert option.kind in ("int", "time", "bool", "word")
         assert option.minimum <= defaults[name] <= option.maximum
         assert check(name, option.default) == option.default
         assert option.help and "\n" not in option.help
@@ -39,6 +39,9 @@ def test_floors_of_the_rfcs() -> None:
         ("builtin.stp", "off", "off", 0),
         ("builtin.stp", "on", "on", 1),
         ("flows.embryonic", "2048", "2048", 2048),
+        ("tcp.pickup", "off", "off", 0),
+        ("tcp.pickup", "outbound", "outbound", 1),
+        ("tcp.pickup", "any", "any", 2),
     ],
 )
 def test_values(name: str, value: str, kept: str, amount: int) -> None:
@@ -67,6 +70,8 @@ def test_embryonic_follows_the_table(most: str, embryonic: int) -> None:
         ("flows.max", "1e6", "a whole number, not", None),
         ("flows.embryonic", "some", "or 'auto', not 'some'", None),
         ("builtin.nd", "1", "'on' or 'off'", None),
+        ("tcp.pickup", "1", "'off', 'outbound' or 'any', not '1'", None),
+        ("tcp.pickup", "outbond", "not 'outbond'", "did you mean 'outbound'?"),
         ("timout.udp", "120s", "there is no option 'timout.udp'", "did you mean 'timeout.udp'?"),
         ("qqq", "1", "there is no option 'qqq'", "'fw option' lists them all"),
     ],
