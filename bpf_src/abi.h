@@ -96,6 +96,7 @@ enum fw_reason {
 	REASON_REVOKED,           /* its flow is no longer allowed by the rules */
 	REASON_NO_FLOW,           /* cannot open a flow and belongs to none */
 	REASON_BAD_HANDSHAKE,     /* TCP segment that does not fit the handshake */
+	REASON_OUT_OF_WINDOW,     /* TCP segment outside its connection's window */
 	REASON_UNRELATED,         /* ICMP error that quotes no live flow */
 	REASON_FRAGMENT_UNKNOWN,  /* later fragment whose first was not allowed */
 	REASON_FRAGMENT_TINY,     /* first fragment without the whole header */
@@ -159,6 +160,13 @@ enum fw_pickup {
 	PICKUP_OFF,
 	PICKUP_OUTBOUND, /* where an end of the connection is known to be ours */
 	PICKUP_ANY,      /* whatever the rules allow from either end */
+};
+
+/* `option tcp.window`: what becomes of a segment outside its connection's window. */
+enum fw_window {
+	WINDOW_STRICT,
+	WINDOW_LOG, /* it passes, and is logged as what would be dropped */
+	WINDOW_OFF,
 };
 
 /* Index into settings.timeout_j. */
@@ -250,7 +258,8 @@ struct settings {
 	__u8 defaults[3];    /* enum fw_action by scope */
 	__u8 default_log;    /* bit per scope */
 	__u8 tcp_pickup;     /* enum fw_pickup */
-	__u8 reserved[7];
+	__u8 tcp_window;     /* enum fw_window */
+	__u8 reserved[6];
 	__u32 timeout_j[8];  /* jiffies, by enum fw_timeout */
 	__u64 patterns[256]; /* by interface class: patterns that it matches */
 };
@@ -339,20 +348,22 @@ struct side {
 	__u16 out_slot;   /* slot of out_ifindex, for tc_index */
 	__u16 syn_bytes;  /* data on its SYN, which seq_end counts */
 	__u32 generation; /* of the ruleset that last allowed its way */
-	__u32 reserved;
+	__u32 syn_again;  /* seq_end of a later SYN with another number, not answered either */
 };
 
 enum fw_side_flags {
-	SIDE_SEEN = 1 << 0, /* has sent anything, by a way that is known */
-	SIDE_SEQ = 1 << 1,  /* seq_end is known */
-	SIDE_ACK = 1 << 2,  /* ack is known */
+	SIDE_SEEN = 1 << 0,    /* has sent anything, by a way that is known */
+	SIDE_SEQ = 1 << 1,     /* seq_end is known */
+	SIDE_ACK = 1 << 2,     /* ack and window_end are known */
+	SIDE_WSCALE = 1 << 3,  /* its SYN offered `scale` (RFC 7323): in force if both did */
+	SIDE_SETTLED = 1 << 4, /* FLOW_LIBERAL: its numbers fit the other side's */
 };
 
 enum fw_flow_flags {
 	FLOW_OPENER_HI = 1 << 0,  /* the opener is the key's `hi` end */
 	FLOW_TRANSLATED = 1 << 1, /* the host translates it: both hooks track */
 	FLOW_PARENT = 1 << 2,     /* `parent` holds the tuple that was judged */
-	FLOW_LIBERAL = 1 << 3,    /* adopted mid-stream: numbers are not known */
+	FLOW_LIBERAL = 1 << 3,    /* met midway: numbers count once both sides are SETTLED */
 	FLOW_REVOKED = 1 << 4, /* the rules deny it now; nothing may take its place for a while */
 };
 

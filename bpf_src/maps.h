@@ -21,6 +21,8 @@ const volatile struct {
 	enum fw_side_state side_state;
 	enum fw_state state;
 	enum fw_timeout timeout;
+	enum fw_pickup pickup;
+	enum fw_window window;
 	enum fw_iface_flags iface_flags;
 	enum fw_entry_flags entry_flags;
 	enum fw_key_port key_port;
@@ -66,6 +68,7 @@ struct cpu {
 	__u32 handoff_next;
 	__u32 reserved;
 	__u8 frame[ANSWER_MAX]; /* an answer in the making */
+	__u8 options[64];       /* of a TCP header, 40 bytes at most */
 };
 
 struct journal_head {

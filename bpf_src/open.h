@@ -215,14 +215,20 @@ GLOBAL int open_flow(void)
 	learn_way(own, p->in_ifindex, p->out_ifindex);
 	count_side(own, p);
 	if (p->tuple.proto == IPPROTO_TCP)
-		update_side(own, p);
+		update_side(own, other, p, SEGMENT_ACCEPT);
 	if (p->handed == HANDED_TRANSLATED)
 		mark_translated(f, p);
 	/* in the middle of a connection: adopted, or its entry had been displaced */
 	if (p->tuple.proto == IPPROTO_TCP && !(p->tcp_flags & TCP_SYN)) {
 		f->flags |= FLOW_LIBERAL;
 		other->state = SIDE_OPEN;
+		/* nobody can tell which scale its SYNs agreed on: the largest */
+		own->scale = other->scale = WSCALE_MAX;
+		own->flags |= SIDE_WSCALE;
+		other->flags |= SIDE_WSCALE;
 	}
+	if (p->reopen)
+		delete_flow(p);
 	err = bpf_map_update_elem(&embryonic, &p->key, f, BPF_NOEXIST);
 	if (err && err != -EEXIST)
 		return REASON_TABLE_FULL;

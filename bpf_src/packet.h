@@ -67,6 +67,7 @@ struct packet {
 	__u32 hand_tuple; /* hand on the whole tuple, not only the slot */
 	__u32 out_slot;
 	__u32 pickup; /* adopted mid-stream */
+	__u32 reopen; /* a SYN in the place of a closed connection, whose entry still stands */
 
 	struct flow_key key __attribute__((aligned(8))); /* hashed by words */
 	enum fw_hook hook;
@@ -89,7 +90,9 @@ struct packet {
 	__u32 sender_asks;    /* ICMP: not an answer */
 	__u32 seq_end;        /* one past its last, SYN and FIN counted */
 	__u32 ack;
+	__u32 sack;   /* highest that it acknowledges, selectively or not */
 	__u32 window; /* as on the wire, unscaled */
+	__u32 wscale; /* of a SYN; NO_WSCALE */
 	__u32 segments;
 	__u32 bytes;
 	__u32 ifindex; /* of the hook's interface, and what we know of it */
@@ -109,6 +112,7 @@ struct packet {
 };
 
 #define NO_COUNTER 0xffffffff
+#define NO_WSCALE 0xff
 
 enum fw_tcp_flags {
 	TCP_FIN = 0x01,

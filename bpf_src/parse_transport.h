@@ -4,6 +4,7 @@
 #define FW_PARSE_TRANSPORT_H
 
 #include "cursor.h"
+#include "parse_options.h"
 
 /* What no stack sends: any set but these, PSH, ECE and CWR aside (as nf_conntrack_proto_tcp.c). */
 static __always_inline bool flags_valid(__u32 flags)
@@ -54,7 +55,11 @@ static __always_inline enum fw_reason parse_tcp(struct __sk_buff *skb, struct pa
 	payload = p->l4_len - header;
 	p->seq_end = p->seq + payload + !!(p->tcp_flags & TCP_SYN) + !!(p->tcp_flags & TCP_FIN);
 	p->window = bpf_ntohs(tcp->window);
-	return REASON_NONE;
+	p->sack = p->ack;
+	p->wscale = NO_WSCALE;
+	if (header == sizeof(*tcp) || (header == TCP_TIMESTAMPS_LEN && has_timestamps(skb, p)))
+		return REASON_NONE;
+	return parse_tcp_options(skb);
 }
 
 static __always_inline enum fw_reason parse_udp(struct __sk_buff *skb, struct packet *p)
@@ -172,6 +177,7 @@ GLOBAL int parse_quote(struct __sk_buff *skb)
 	if (!ports)
 		return REASON_TRUNCATED;
 	p->tuple.proto = proto;
+	p->seq = bpf_ntohl(*(__be32 *)&ports[1]);
 	if (proto == IPPROTO_TCP || proto == IPPROTO_UDP || proto == IPPROTO_SCTP) {
 		p->tuple.sport = ports->sport;
 		p->tuple.dport = ports->dport;

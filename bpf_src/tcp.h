@@ -7,52 +7,60 @@
 #ifndef FW_TCP_H
 #define FW_TCP_H
 
-#include "flow.h"
-
-#define UNSCALED_WINDOW 0xffff /* a window before any scale is in force */
+#include "window.h"
 
 enum fw_segment {
 	SEGMENT_ACCEPT, /* part of the connection: its side's record moves on */
+	SEGMENT_LEARN,  /* of a connection met midway: its side's record begins with it */
 	SEGMENT_PASS,   /* harmless, changes nothing: the end will answer it */
 	SEGMENT_REOPEN, /* opens a new connection in the place of the old */
 	SEGMENT_REFUSE,
+	SEGMENT_OUTSIDE, /* of the window */
 };
-
-static __always_inline bool after(__u32 a, __u32 b)
-{
-	return (__s32)(a - b) > 0;
-}
 
 /* Of the SYN, and of all, some or none of the data on it (RFC 7413 section 4.2). */
 static __always_inline bool acknowledges_syn(const struct packet *p, const struct side *other)
 {
-	return other->seq_end - p->ack <= other->syn_bytes;
+	return other->seq_end - p->ack <= other->syn_bytes ||
+	       (other->syn_again && p->ack == other->syn_again);
+}
+
+static __always_inline bool acknowledges(const struct packet *p, const struct side *own,
+					 const struct side *other)
+{
+	if (other->state <= SIDE_SYN)
+		return other->state == SIDE_SYN && acknowledges_syn(p, other);
+	return ack_fits(p, own, other);
 }
 
 /* A reset counts only where the other end would take it (RFC 5961 section 3.2). */
 static __always_inline enum fw_segment judge_rst(const struct packet *p, const struct side *own,
 						 const struct side *other)
 {
-	if (own->state == SIDE_NONE) /* the answer to a SYN (RFC 9293 section 3.10.7.3) */
-		return p->tcp_flags & TCP_ACK && acknowledges_syn(p, other) ? SEGMENT_ACCEPT :
-									      SEGMENT_REFUSE;
-	if (p->seq == own->seq_end || p->seq == other->ack)
+	bool acked = other->flags & SIDE_ACK;
+
+	/* the answer to a SYN (RFC 9293 section 3.10.7.3) */
+	if (!acked && other->state == SIDE_SYN && p->tcp_flags & TCP_ACK &&
+	    acknowledges_syn(p, other))
 		return SEGMENT_ACCEPT;
-	return SEGMENT_PASS;
+	if (own->state == SIDE_NONE)
+		return SEGMENT_REFUSE;
+	if (p->seq == own->seq_end || (acked && p->seq == other->ack))
+		return SEGMENT_ACCEPT;
+	return !acked || p->seq - other->ack <= other->window_end - other->ack ? SEGMENT_PASS :
+										 SEGMENT_OUTSIDE;
 }
 
 static __always_inline enum fw_segment judge_syn(const struct packet *p, const struct side *own,
 						 const struct side *other, enum fw_state state)
 {
 	if (p->tcp_flags & TCP_ACK) {
-		/* the other's SYN must be what it acknowledges */
-		if (other->state == SIDE_NONE)
-			return SEGMENT_REFUSE;
 		/* sent again, perhaps after the other has sent data: the end answers it */
 		if (own->state > SIDE_SYN || (own->flags & SIDE_ACK && p->seq_end == own->seq_end))
 			return SEGMENT_PASS;
-		return acknowledges_syn(p, other) ? SEGMENT_ACCEPT : SEGMENT_REFUSE;
+		return acknowledges(p, own, other) ? SEGMENT_ACCEPT : SEGMENT_REFUSE;
 	}
+	/* whether the other end takes it is for it to say (RFC 9293 section 3.10.7.4, RFC 6191) */
 	if (state == STATE_TIME_WAIT || state == STATE_CLOSED)
 		return SEGMENT_REOPEN;
 	/* sent again, or a simultaneous open; inside a connection a challenge answers it */
@@ -62,28 +70,42 @@ static __always_inline enum fw_segment judge_syn(const struct packet *p, const s
 	return own->state == SIDE_NONE && other->state == SIDE_SYN ? SEGMENT_ACCEPT : SEGMENT_PASS;
 }
 
+/* Neither SYN nor RST, while its sender or the other side has sent no more than a SYN. */
+static __always_inline enum fw_segment judge_early(const struct packet *p, const struct side *own,
+						   const struct side *other)
+{
+	if (own->state == SIDE_NONE)
+		/* the challenge of an end that has an old connection (RFC 9293 section 3.5.1) */
+		return p->seq_end == p->seq && other->state == SIDE_SYN ? SEGMENT_PASS :
+									  SEGMENT_REFUSE;
+	if (!acknowledges(p, own, other))
+		return other->state > SIDE_SYN ? SEGMENT_OUTSIDE : SEGMENT_REFUSE;
+	if (!(other->flags & SIDE_ACK))
+		return first_seq_fits(p, own, other) ? SEGMENT_ACCEPT : SEGMENT_OUTSIDE;
+	if (own->state == SIDE_SYN) /* its first goes on where its SYN was acknowledged */
+		return p->seq - other->ack <= other->window_end - other->ack ? SEGMENT_ACCEPT :
+									       SEGMENT_OUTSIDE;
+	return seq_fits(p, own, other) ? SEGMENT_ACCEPT : SEGMENT_OUTSIDE;
+}
+
 static __always_inline enum fw_segment judge_segment(const struct packet *p, const struct flow *f,
 						     const struct side *own,
 						     const struct side *other)
 {
-	/* the usual segment of a connection, whatever else holds */
-	if (own->state > SIDE_SYN && !(p->tcp_flags & (TCP_SYN | TCP_RST)))
-		return SEGMENT_ACCEPT;
-	if (f->flags & FLOW_LIBERAL && !(seen(own) && seen(other)))
-		return p->tcp_flags & TCP_SYN ? SEGMENT_PASS : SEGMENT_ACCEPT;
+	bool plain = !(p->tcp_flags & (TCP_SYN | TCP_RST));
+
+	if (!numbers_known(f))
+		return plain ? SEGMENT_LEARN : SEGMENT_PASS;
+	/* the usual segment of a connection */
+	if (plain && own->state > SIDE_SYN && other->state > SIDE_SYN)
+		return ack_fits(p, own, other) && seq_fits(p, own, other) ? SEGMENT_ACCEPT :
+									    SEGMENT_OUTSIDE;
 	if (p->tcp_flags & TCP_RST)
 		return judge_rst(p, own, other);
 	if (p->tcp_flags & TCP_SYN)
 		return judge_syn(p, own, other,
 				 tcp_state(&f->side[ROLE_OPENER], &f->side[ROLE_RESPONDER]));
-	if (own->state == SIDE_NONE)
-		return SEGMENT_REFUSE;
-	/* only an acknowledgement of the other's SYN ends the handshake; data may have followed it */
-	if (other->state == SIDE_SYN)
-		return acknowledges_syn(p, other) ? SEGMENT_ACCEPT : SEGMENT_REFUSE;
-	return other->state != SIDE_NONE && other->seq_end - p->ack <= UNSCALED_WINDOW ?
-		       SEGMENT_ACCEPT :
-		       SEGMENT_REFUSE;
+	return judge_early(p, own, other);
 }
 
 static __always_inline __u32 next_side_state(const struct packet *p)
@@ -102,23 +124,54 @@ static __always_inline bool handshake_complete(const struct side *o, const struc
 	       r->state != SIDE_RST;
 }
 
-/* Every field only grows, so two packets of one side may race on two CPUs. */
-static __always_inline void update_side(struct side *own, const struct packet *p)
+/*
+ * Another SYN before any answer may be a forger's or the host's after a reboot:
+ * the answer tells which of the two the other end believes.
+ */
+static __always_inline void update_syn(struct side *own, const struct side *other,
+				       const struct packet *p)
+{
+	bool again = own->state == SIDE_SYN && p->seq_end != own->seq_end &&
+		     other->state == SIDE_NONE;
+
+	if (p->wscale != NO_WSCALE) {
+		own->flags |= SIDE_WSCALE;
+		if (p->wscale > own->scale)
+			own->scale = p->wscale;
+	}
+	if (again) {
+		own->syn_again = p->seq_end;
+		return;
+	}
+	own->seq_end = p->seq_end;
+	own->syn_bytes = p->seq_end - p->seq - 1;
+	own->flags |= SIDE_SEQ;
+}
+
+/* Every number only grows, so two packets of one side may race on two CPUs. */
+static __always_inline void update_side(struct side *own, const struct side *other,
+					const struct packet *p, enum fw_segment segment)
 {
 	__u32 state = next_side_state(p);
-	bool restart = p->tcp_flags & TCP_SYN && own->state <= SIDE_SYN;
 
-	if (restart)
-		own->syn_bytes = p->seq_end - p->seq - 1;
-	if (restart || !(own->flags & SIDE_SEQ) || after(p->seq_end, own->seq_end))
-		own->seq_end = p->seq_end;
-	if (p->tcp_flags & TCP_ACK && (!(own->flags & SIDE_ACK) || after(p->ack, own->ack))) {
-		own->ack = p->ack;
-		own->flags |= SIDE_ACK;
+	if (segment == SEGMENT_LEARN) {
+		own->flags &= ~(SIDE_SEQ | SIDE_ACK | SIDE_SETTLED);
+		own->window_max = 0;
+		own->state = state;
 	}
+	if (state == SIDE_SYN) {
+		if (own->state <= SIDE_SYN)
+			update_syn(own, other, p);
+	} else if (state != SIDE_RST && (own->state <= SIDE_SYN || !(own->flags & SIDE_SEQ) ||
+					 after(p->seq_end, own->seq_end))) {
+		own->seq_end = p->seq_end;
+		own->flags |= SIDE_SEQ;
+	}
+	update_window(own, other, p);
 	if (state > own->state)
 		own->state = state;
-	own->flags |= SIDE_SEQ;
+	if (segment == SEGMENT_LEARN && sides_fit(own, other))
+		own->flags |= SIDE_SETTLED;
 }
 
 #endif

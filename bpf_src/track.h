@@ -64,7 +64,7 @@ static __always_inline void learn_way(struct side *side, __u32 in, __u32 out)
 
 /* REASON_NONE: allowed, by p->rule. Else it is judged again at each packet, and expires. */
 static __always_inline enum fw_reason readmit(struct __sk_buff *skb, struct packet *p,
-					      struct flow *f, bool new_way)
+					      struct flow *f, bool new_way, bool learn)
 {
 	__u32 in, out, scope = f->scope;
 	enum fw_reason reason;
@@ -100,6 +100,8 @@ static __always_inline enum fw_reason readmit(struct __sk_buff *skb, struct pack
 		return REASON_REVOKED;
 	}
 	if (new_way) {
+		if (!learn)
+			return REASON_NONE;
 		learn_way(&f->side[p->role & 1], p->in_ifindex, p->out_ifindex);
 		f->scope = p->scope;
 	}
@@ -110,6 +112,14 @@ static __always_inline enum fw_reason readmit(struct __sk_buff *skb, struct pack
 	return REASON_NONE;
 }
 
+/* Only `option tcp.window strict` drops what lies outside a window; `log` tells of it. */
+static __always_inline bool lets_pass(struct packet *p, const struct settings *s)
+{
+	if (s->tcp_window == WINDOW_LOG)
+		p->mode = MODE_OBSERVE;
+	return s->tcp_window == WINDOW_OFF;
+}
+
 /*
  * An ICMP error: p->tuple is the packet that it quotes, which must have been
  * sent by the host that the error goes to, in a live flow that the rules still
@@ -118,6 +128,7 @@ static __always_inline enum fw_reason readmit(struct __sk_buff *skb, struct pack
 GLOBAL int related(void)
 {
 	struct cpu *cpu = this_cpu();
+	struct side *own, *other;
 	struct settings *s;
 	struct packet *p;
 	struct flow *f;
@@ -134,7 +145,12 @@ GLOBAL int related(void)
 		if (p->outer_dst[i] != p->tuple.src[i])
 			return REASON_UNRELATED;
 	p->role = role_of(f, p->from_hi);
-	if (!seen(&f->side[p->role & 1]))
+	own = &f->side[p->role & 1];
+	other = &f->side[!(p->role & 1)];
+	if (!seen(own))
+		return REASON_UNRELATED;
+	if (p->tuple.proto == IPPROTO_TCP && numbers_known(f) && !quote_fits(p, own, other) &&
+	    !lets_pass(p, s))
 		return REASON_UNRELATED;
 	if (f->generation != p->generation) {
 		enum fw_reason reason = judge_flow(p, f, f->scope, f->side[ROLE_OPENER].in_ifindex,
@@ -150,15 +166,30 @@ GLOBAL int related(void)
 	return REASON_RELATED;
 }
 
+/*
+ * A segment outside its connection's window changes nothing. If it passes all
+ * the same, its side begins anew with it: what follows is measured by that.
+ */
+static __always_inline enum fw_reason outside(struct packet *p, const struct settings *s,
+					      struct side *own, const struct side *other)
+{
+	if (lets_pass(p, s))
+		return REASON_NONE;
+	if (p->mode == MODE_OBSERVE && !(p->tcp_flags & (TCP_SYN | TCP_RST)))
+		update_side(own, other, p, SEGMENT_LEARN);
+	return REASON_OUT_OF_WINDOW;
+}
+
 /* A flow that was found: may this packet pass by it, and what does it change? */
 static __always_inline enum fw_reason follow(struct __sk_buff *skb, struct cpu *cpu,
-					     struct packet *p, struct flow *f, enum fw_hook hook)
+					     struct packet *p, struct flow *f,
+					     const struct settings *s, enum fw_hook hook)
 {
 	__u32 in, out, incarnation = f->incarnation;
 	enum fw_segment segment = SEGMENT_ACCEPT;
 	struct side *own, *other;
 	enum fw_reason reason;
-	bool new_way;
+	bool new_way, moves;
 
 	p->role = role_of(f, p->from_hi);
 	own = &f->side[p->role & 1];
@@ -169,15 +200,21 @@ static __always_inline enum fw_reason follow(struct __sk_buff *skb, struct cpu *
 		segment = judge_segment(p, f, own, other);
 		if (segment == SEGMENT_REFUSE)
 			return REASON_BAD_HANDSHAKE;
+		if (segment == SEGMENT_OUTSIDE) {
+			reason = outside(p, s, own, other);
+			if (reason)
+				return reason;
+		}
 		if (segment == SEGMENT_REOPEN) {
-			delete_flow(p);
+			p->reopen = 1;
 			return REASON_NONE;
 		}
 	}
+	moves = segment != SEGMENT_PASS;
 	expected_way(own, other, &in, &out);
 	new_way = !on_its_way(p, f, in, out, hook);
 	if (new_way || own->generation != p->generation) {
-		reason = readmit(skb, p, f, new_way);
+		reason = readmit(skb, p, f, new_way, moves);
 		if (reason)
 			return reason;
 	}
@@ -188,12 +225,12 @@ static __always_inline enum fw_reason follow(struct __sk_buff *skb, struct cpu *
 	p->rule = f->rule;
 	p->counter = f->counter;
 	p->scope = f->scope;
-	if (!new_way && !seen(own))
+	if (moves && !new_way && !seen(own))
 		learn_way(own, in, hook == HOOK_EGRESS ? p->out_ifindex : out);
 	p->out_slot = own->out_slot;
-	if (segment == SEGMENT_ACCEPT) {
+	if (moves) {
 		if (p->tuple.proto == IPPROTO_TCP)
-			update_side(own, p);
+			update_side(own, other, p, segment);
 		count_side(own, p);
 	}
 	if (!p->confirmed) {
@@ -239,7 +276,7 @@ static __always_inline enum fw_reason track(struct __sk_buff *skb, struct cpu *c
 		delete_flow(p);
 		return REASON_NONE;
 	}
-	return follow(skb, cpu, p, f, hook);
+	return follow(skb, cpu, p, f, s, hook);
 }
 
 #endif

@@ -85,21 +85,22 @@ class Reason(IntEnum):
     REVOKED = 25
     NO_FLOW = 26
     BAD_HANDSHAKE = 27
-    UNRELATED = 28
-    FRAGMENT_UNKNOWN = 29
-    FRAGMENT_TINY = 30
-    FRAGMENT_OVERLAP = 31
-    NOT_IP = 32
-    TRUNCATED = 33
-    BAD_VERSION = 34
-    BAD_HEADER_LENGTH = 35
-    DISHONEST_LENGTH = 36
-    BAD_TCP_FLAGS = 37
-    LONG_CHAIN = 38
-    NO_ROUTE = 39
-    TABLE_FULL = 40
-    NO_POLICY = 41
-    COUNT = 42
+    OUT_OF_WINDOW = 28
+    UNRELATED = 29
+    FRAGMENT_UNKNOWN = 30
+    FRAGMENT_TINY = 31
+    FRAGMENT_OVERLAP = 32
+    NOT_IP = 33
+    TRUNCATED = 34
+    BAD_VERSION = 35
+    BAD_HEADER_LENGTH = 36
+    DISHONEST_LENGTH = 37
+    BAD_TCP_FLAGS = 38
+    LONG_CHAIN = 39
+    NO_ROUTE = 40
+    TABLE_FULL = 41
+    NO_POLICY = 42
+    COUNT = 43
     FIRST_DROP = 21
 
 
@@ -172,6 +173,8 @@ class SideFlags(IntEnum):
     SIDE_SEEN = 1
     SIDE_SEQ = 2
     SIDE_ACK = 4
+    SIDE_WSCALE = 8
+    SIDE_SETTLED = 16
 
 
 class FlowFlags(IntEnum):
@@ -332,6 +335,7 @@ class Settings(CStruct):
         "defaults",
         "default_log",
         "tcp_pickup",
+        "tcp_window",
         "reserved",
         "timeout_j",
         "patterns",
@@ -346,7 +350,8 @@ class Settings(CStruct):
         ("defaults", 20, "bytes", 3),
         ("default_log", 23, "B", 0),
         ("tcp_pickup", 24, "B", 0),
-        ("reserved", 25, "bytes", 7),
+        ("tcp_window", 25, "B", 0),
+        ("reserved", 26, "bytes", 6),
         ("timeout_j", 32, "I", 8),
         ("patterns", 64, "Q", 256),
     )
@@ -358,6 +363,7 @@ class Settings(CStruct):
     defaults: Raw
     default_log: int
     tcp_pickup: int
+    tcp_window: int
     reserved: Raw
     timeout_j: list[int]
     patterns: list[int]
@@ -505,7 +511,7 @@ class Side(CStruct):
         "out_slot",
         "syn_bytes",
         "generation",
-        "reserved",
+        "syn_again",
     )
     SIZE = 64
     FIELDS = (
@@ -524,7 +530,7 @@ class Side(CStruct):
         ("out_slot", 52, "H", 0),
         ("syn_bytes", 54, "H", 0),
         ("generation", 56, "I", 0),
-        ("reserved", 60, "I", 0),
+        ("syn_again", 60, "I", 0),
     )
     seen_j: int
     packets: int
@@ -541,7 +547,7 @@ class Side(CStruct):
     out_slot: int
     syn_bytes: int
     generation: int
-    reserved: int
+    syn_again: int
 
 
 class Flow(CStruct):

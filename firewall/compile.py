@@ -179,6 +179,7 @@ def _settings(policy: Policy, rows: list[int], generation: int, chunks: int, tic
         events_per_s=values["log.rate"],
         defaults=bytes(defaults),
         tcp_pickup=values["tcp.pickup"],
+        tcp_window=values["tcp.window"],
         timeout_j=timeouts_j,
         patterns=rows,
     ).pack()

@@ -86,6 +86,12 @@ _TABLE = (
         "off",
         "TCP connections that may be taken over midway at any time: off, outbound or any",
     ),
+    _choice(
+        "tcp.window",
+        ("strict", "log", "off"),
+        "strict",
+        "TCP segments outside their window: strict drops, log passes and logs them, off does not look",
+    ),
     Option(
         "reject.rate", COUNT, "250", 0, 100_000, "answers to rejected packets per second and CPU; 0: none"
     ),

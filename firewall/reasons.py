@@ -33,6 +33,7 @@ REASONS: dict[str, str] = {
     "revoked": "its connection is no longer allowed by the rules",
     "no_flow": "belongs to no known connection and cannot open one",
     "bad_handshake": "TCP segment that does not fit the handshake so far",
+    "out_of_window": "TCP segment whose sequence or ACK number lies outside the window",
     "unrelated": "ICMP error about no known connection",
     "fragment_unknown": "later fragment of a packet whose first was not allowed",
     "fragment_tiny": "first fragment too short for the header that must be in it",

@@ -24,6 +24,7 @@ from firewall.sockets import Address
 _IN, _OUT, _FORWARD = abi.Scope.SCOPE_IN, abi.Scope.SCOPE_OUT, abi.Scope.SCOPE_FORWARD
 _OPENER_HI, _LIBERAL = abi.FlowFlags.FLOW_OPENER_HI, abi.FlowFlags.FLOW_LIBERAL
 _TRANSLATED, _PARENT = abi.FlowFlags.FLOW_TRANSLATED, abi.FlowFlags.FLOW_PARENT
+_UNKNOWN_SCALE = 14  # the largest window scale (RFC 7323 section 2.3): what the SYNs agreed on is not known
 _LINK_ZONE = 0x8000  # plus the slot of the interface: see make_key() in bpf_src/parse.h
 _LINK_SCOPED = (IPv4Network("169.254.0.0/16"), IPv6Network("fe80::/10"))
 
@@ -171,16 +172,17 @@ def entry(one: Seed, known: Mapping[int, Known], when_j: int) -> tuple[bytes, by
         flags |= _LIBERAL
         state = abi.SideState.SIDE_OPEN
     way = one.way
-    opener = abi.Side(seen_j=when_j, state=state)
-    responder = abi.Side(seen_j=when_j, state=state)
+    scaled = abi.SideFlags.SIDE_WSCALE if one.ends.proto == TCP else 0
+    opener = abi.Side(seen_j=when_j, state=state, scale=_UNKNOWN_SCALE, flags=scaled)
+    responder = abi.Side(seen_j=when_j, state=state, scale=_UNKNOWN_SCALE, flags=scaled)
     if way.known:
         opener.in_ifindex, opener.out_ifindex = way.in_ifindex, way.out_ifindex
         opener.out_slot = _slot(known, way.out_ifindex)
-        opener.flags = abi.SideFlags.SIDE_SEEN
+        opener.flags |= abi.SideFlags.SIDE_SEEN
         if one.replied and one.ends.proto != TCP:
             responder.in_ifindex, responder.out_ifindex = way.out_ifindex, way.in_ifindex
             responder.out_slot = _slot(known, way.in_ifindex)
-            responder.flags = abi.SideFlags.SIDE_SEEN
+            responder.flags |= abi.SideFlags.SIDE_SEEN
     flow = abi.Flow(
         tag=_tag(key),
         incarnation=int.from_bytes(os.urandom(4), "little"),

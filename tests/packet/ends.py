@@ -77,16 +77,28 @@ class Connection(Talk):
     """
 
     def o(
-        self, flags: str, seq: int = 0, ack: int = 0, payload: bytes = b"", options: bytes = b""
+        self,
+        flags: str,
+        seq: int = 0,
+        ack: int = 0,
+        payload: bytes = b"",
+        options: bytes = b"",
+        window: int = 65535,
     ) -> Verdict:
         """The opener sends."""
-        return self.opener(tcp(4000, 22, flags, payload, seq=seq, ack=ack, options=options))
+        return self.opener(tcp(4000, 22, flags, payload, seq=seq, ack=ack, options=options, window=window))
 
     def r(
-        self, flags: str, seq: int = 0, ack: int = 0, payload: bytes = b"", options: bytes = b""
+        self,
+        flags: str,
+        seq: int = 0,
+        ack: int = 0,
+        payload: bytes = b"",
+        options: bytes = b"",
+        window: int = 65535,
     ) -> Verdict:
         """The responder sends."""
-        return self.responder(tcp(22, 4000, flags, payload, seq=seq, ack=ack, options=options))
+        return self.responder(tcp(22, 4000, flags, payload, seq=seq, ack=ack, options=options, window=window))
 
     def establish(self, o_isn: int = 100, r_isn: int = 900) -> None:
         self.o("S", o_isn)

@@ -96,6 +96,12 @@ def bad_handshake(path: PacketPath) -> Verdict:
     return path.egress(eth(ipv4(US, THEM, tcp(22, 4000, "SA", seq=1, ack=999))))
 
 
+def out_of_window(path: PacketPath) -> Verdict:
+    path.ingress(syn(22, seq=100))
+    path.egress(eth(ipv4(US, THEM, tcp(22, 4000, "SA", seq=900, ack=101))))
+    return path.ingress(syn(22, flags="A", seq=100_000, ack=901))
+
+
 def fragment_unknown(path: PacketPath) -> Verdict:
     _, second = fragments(ipv4(THEM, US, udp(5000, 53, b"x" * 64)), 40)
     return path.ingress(eth(second))
@@ -172,6 +178,7 @@ STORIES: dict[str, Story] = {
     "revoked": revoked,
     "no_flow": arriving(syn(22, flags="A")),
     "bad_handshake": bad_handshake,
+    "out_of_window": out_of_window,
     "unrelated": arriving(eth(ipv4(THEM, US, icmp_error(ipv4(US, THEM, udp(1, 2)))))),
     "fragment_unknown": fragment_unknown,
     "fragment_tiny": fragment_tiny,

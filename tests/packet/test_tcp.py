@@ -23,9 +23,10 @@ def test_handshake(path: PacketPath, ends: Ends, we_open: bool) -> None:
     assert talk.o("A", 101, 901).reason == "flow"
     assert (talk.table, talk.sides()) == ("flows", ("OPEN", "SYN"))
     assert talk.r("PA", 901, 101, b"hello", options=timestamps(1, 2)).reason == "flow"
+    assert talk.r("PA", 910, 101, b"0123456789", options=timestamps(1, 2)).reason == "flow"
     assert talk.o("A", 101, 906, options=sack((910, 920))).reason == "flow"
     assert talk.sides() == ("OPEN", "OPEN")
-    assert talk.records() == [(101, 906, 3), (906, 101, 2)]
+    assert talk.records() == [(101, 906, 3), (920, 101, 3)]
 
 
 def test_what_may_not_come_before_a_syn(talk: Connection) -> None:
@@ -36,8 +37,18 @@ def test_what_may_not_come_before_a_syn(talk: Connection) -> None:
 
 def test_responder_that_has_not_accepted_sends_nothing_else(talk: Connection) -> None:
     talk.o("S", 100)
-    for flags in ("A", "PA", "FA"):
-        assert talk.r(flags, 900, 101).reason == "bad_handshake", flags
+    assert talk.r("FA", 900, 101).reason == "bad_handshake"
+    assert talk.r("PA", 900, 101, b"hello").reason == "bad_handshake"
+    assert talk.sides() == ("SYN", "NONE")
+
+
+def test_challenge_of_a_half_open_connection(talk: Connection) -> None:
+    """RFC 9293 figure 9: a responder that still has the old connection; its ACK lets the opener reset that."""
+    talk.o("S", 100)
+    before = talk.path.the_flow()
+    assert talk.r("A", 5000, 77).reason == "flow"
+    assert talk.o("R", 77).reason == "flow"
+    assert talk.path.the_flow() == before
     assert talk.sides() == ("SYN", "NONE")
 
 
@@ -90,13 +101,24 @@ def test_syn_ack_again_after_the_opener_has_sent_data(talk: Connection) -> None:
 
 
 def test_opener_starts_over_with_another_number(talk: Connection) -> None:
-    """As after a reboot: nothing has come back yet, so the latest SYN is the one."""
+    """As after a reboot, while the first SYN was lost."""
     talk.o("S", 4_000_000_000)
     assert talk.o("S", 100).reason == "flow"
-    assert talk.r("SA", 900, 4_000_000_001).reason == "bad_handshake"
+    assert talk.r("SA", 900, 77).reason == "bad_handshake"
     assert talk.r("SA", 900, 101).reason == "flow"
     assert talk.o("A", 101, 901).reason == "flow"
     assert talk.table == "flows"
+
+
+def test_forged_syn_before_the_answer(talk: Connection) -> None:
+    """The responder answers the first SYN and challenges the other: which one is forged it alone can tell."""
+    talk.o("S", 100)
+    for forged in (3_000_000_000, 5, 777_777):
+        assert talk.o("S", forged).reason == "flow"
+    assert talk.r("SA", 900, 101).reason == "flow"
+    assert talk.o("PA", 101, 901, b"hello").reason == "flow"
+    assert (talk.table, talk.records()[0][:2]) == ("flows", (106, 901))
+    assert talk.r("PA", 901, 106, b"world").reason == "flow"
 
 
 def test_other_syn_after_the_answer_changes_nothing(talk: Connection) -> None:

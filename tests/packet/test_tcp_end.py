@@ -119,9 +119,12 @@ def test_reset_closes_only_with_the_right_number(talk: Connection, sender: str) 
     talk.r("A", 906, 103)
     send, right = (talk.o, 103) if sender == "opener" else (talk.r, 906)
     before = talk.path.the_flow()
-    for wrong in (0, right - 1, right + 1, right + 1000, right + 2**31):
-        assert send("R", wrong % WRAP).reason == "flow"
-        assert talk.path.the_flow() == before, wrong
+    for inside in (right + 1, right + 1000, right + 0xFFFF):
+        assert send("R", inside).reason == "flow"
+        assert talk.path.the_flow() == before, inside
+    for outside in (0, right - 1, right + 0x10000, right + 2**31):
+        assert send("R", outside % WRAP).reason == "out_of_window"
+        assert talk.path.the_flow() == before, outside
     assert send("R", right).reason == "flow"
     assert "RST" in talk.sides()
     assert talk.lives(55)
@@ -197,6 +200,6 @@ def test_timeouts(path: PacketPath, ends: Ends, state: str) -> None:
     story(talk)
     path.age(seconds - 5)
     # a reset out of place changes nothing, and belongs to a flow as long as there is one
-    assert talk.r("R", 5).reason in ("flow", "bad_handshake")
+    assert talk.r("R", 5).reason in ("flow", "bad_handshake", "out_of_window")
     path.age(5.1)
     assert talk.r("R", 5).reason == "no_flow"

@@ -15,6 +15,7 @@ from firewall.sockets import Address
 
 IN, OUT, FORWARD = abi.Scope.SCOPE_IN, abi.Scope.SCOPE_OUT, abi.Scope.SCOPE_FORWARD
 TRANSLATED, PARENT = abi.FlowFlags.FLOW_TRANSLATED, abi.FlowFlags.FLOW_PARENT
+SEEN, WSCALE = abi.SideFlags.SIDE_SEEN, abi.SideFlags.SIDE_WSCALE
 TCP, UDP = 6, 17
 LO, LAN, WAN, SPARE = 1, 2, 3, 4
 PROTECTED = abi.IfaceFlags.IFACE_PROTECTED
@@ -183,20 +184,21 @@ def test_a_connection_is_an_open_one_that_no_ruleset_has_judged() -> None:
     assert flow.tag == tag
     opener, responder = flow.side
     assert (opener.in_ifindex, opener.out_ifindex, opener.out_slot) == (LAN, WAN, WAN + 10)
-    assert opener.flags == abi.SideFlags.SIDE_SEEN and not responder.flags, "the answer's way is learnt"
+    assert opener.flags == SEEN | WSCALE and responder.flags == WSCALE, "the answer's way is learnt"
+    assert opener.scale == responder.scale == 14, "what the SYNs agreed on is not known"
     assert opener.state == responder.state == abi.SideState.SIDE_OPEN
     assert opener.seen_j == responder.seen_j == 1000
 
 
 def test_an_unknown_way_is_left_to_be_learnt() -> None:
     flow = abi.Flow.unpack(entry(Seed(THROUGH, Way(FORWARD, LAN, 0)), known(LAN), 1)[1])
-    assert not flow.side[0].flags and not flow.side[0].in_ifindex
+    assert flow.side[0].flags == WSCALE and not flow.side[0].in_ifindex
 
 
 def test_an_answered_query_is_two_way() -> None:
     query = Seed(THROUGH._replace(proto=UDP), Way(FORWARD, LAN, WAN))
     opener, responder = abi.Flow.unpack(entry(query, known(LAN, WAN), 1)[1]).side
-    assert opener.flags == responder.flags == abi.SideFlags.SIDE_SEEN
+    assert opener.flags == responder.flags == SEEN
     assert (responder.in_ifindex, responder.out_ifindex) == (WAN, LAN)
     assert opener.state == abi.SideState.SIDE_NONE
     unanswered = abi.Flow.unpack(entry(query._replace(replied=False), known(LAN, WAN), 1)[1])

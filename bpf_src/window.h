@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Is a segment where its receiver can use it? After G. van Rooij, "Real
+ * Stateful TCP Packet Filtering in IP Filter", and RFC 9293 section 3.10.7.4:
+ * four bounds, from what both sides have sent. See docs/conntrack.md.
+ */
+#ifndef FW_WINDOW_H
+#define FW_WINDOW_H
+
+#include "flow.h"
+
+#define UNSCALED_WINDOW 0xffff /* the largest before any scale is in force */
+#define SETTLED_SPAN (1 << 22) /* bytes on their way: few connections have more */
+
+static __always_inline bool after(__u32 a, __u32 b)
+{
+	return (__s32)(a - b) > 0;
+}
+
+/* A flow that was met midway counts numbers once those of both sides fit each other. */
+static __always_inline bool numbers_known(const struct flow *f)
+{
+	return !(f->flags & FLOW_LIBERAL) || f->side[0].flags & f->side[1].flags & SIDE_SETTLED;
+}
+
+/* How far an acknowledgement may lie behind what was sent: the window, or a little reordering. */
+static __always_inline __u32 ack_span(const struct side *own)
+{
+	return own->window_max > UNSCALED_WINDOW ? own->window_max : UNSCALED_WINDOW;
+}
+
+/* It acknowledges what was sent, not more, and nothing from long ago (RFC 5961 section 5.2). */
+static __always_inline bool ack_fits(const struct packet *p, const struct side *own,
+				     const struct side *other)
+{
+	return other->seq_end - p->ack <= ack_span(own) && !after(p->sack, other->seq_end);
+}
+
+/*
+ * It begins within what the other side allows, and ends less than a window
+ * behind the highest that was sent: all that may be on its way again.
+ */
+static __always_inline bool seq_fits(const struct packet *p, const struct side *own,
+				     const struct side *other)
+{
+	return !after(p->seq, other->window_end) &&
+	       !after(own->seq_end - other->window_max, p->seq_end);
+}
+
+/* Before the other side has acknowledged anything there is its window alone. */
+static __always_inline bool first_seq_fits(const struct packet *p, const struct side *own,
+					   const struct side *other)
+{
+	return p->seq - own->seq_end <= other->window_max || p->seq_end == own->seq_end;
+}
+
+/*
+ * Does what each side acknowledges fit what the other has sent? Of a flow that
+ * was met midway: chance says yes once in a million.
+ */
+static __always_inline bool sides_fit(const struct side *own, const struct side *other)
+{
+	return own->flags & other->flags & SIDE_ACK && other->seq_end - own->ack <= SETTLED_SPAN &&
+	       own->seq_end - other->ack <= SETTLED_SPAN;
+}
+
+/* The packet that an ICMP error quotes must be on its way still (RFC 5927 section 4.1). */
+static __always_inline bool quote_fits(const struct packet *p, const struct side *own,
+				       const struct side *other)
+{
+	__u32 low = other->ack;
+
+	if (!(other->flags & SIDE_ACK))
+		low = own->seq_end - own->syn_bytes - 1;
+	return p->seq - low <= own->seq_end - low;
+}
+
+static __always_inline void update_window(struct side *own, const struct side *other,
+					  const struct packet *p)
+{
+	__u32 shift, window, end;
+
+	shift = own->flags & other->flags & SIDE_WSCALE && !(p->tcp_flags & TCP_SYN) ? own->scale :
+										       0;
+	/* a closed window is probed with one byte (RFC 9293 section 3.8.6.1) */
+	window = (p->window + !p->window) << (shift & 15);
+	if (window > own->window_max)
+		own->window_max = window;
+	if (!(p->tcp_flags & TCP_ACK))
+		return;
+	end = p->ack + window;
+	if (!(own->flags & SIDE_ACK)) {
+		own->ack = p->ack;
+		own->window_end = end;
+		own->flags |= SIDE_ACK;
+		return;
+	}
+	if (after(p->ack, own->ack))
+		own->ack = p->ack;
+	if (after(end, own->window_end))
+		own->window_end = end;
+}
+
+#endif

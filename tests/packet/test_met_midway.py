@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: MIT
+"""Connections whose SYNs were not seen: no number counts until those of both sides fit each other."""
+
+from __future__ import annotations
+
+from firewall import abi
+from tests.packet.ends import V4, Connection
+from tests.packet.path import PacketPath
+
+SEQ, ACK = 1_000_000, 5_000_000
+
+
+def meet(path: PacketPath) -> Connection:
+    """Our own segment is the first that is seen; they are the responder."""
+    path.policy("default out allow\noption tcp.pickup outbound\n")
+    talk = Connection(path, V4, we_open=True)
+    assert talk.o("PA", SEQ, ACK, b"x" * 10).reason == "pickup"
+    return talk
+
+
+def settled(path: PacketPath) -> list[bool]:
+    return [bool(side.flags & abi.SideFlags.SIDE_SETTLED) for side in path.the_flow()[2].side]
+
+
+def test_numbers_count_when_both_sides_fit(path: PacketPath) -> None:
+    talk = meet(path)
+    assert talk.r("A", ACK, SEQ + 10).reason == "flow"
+    assert settled(path) == [False, True]
+    assert talk.o("PA", SEQ + 10, ACK, b"y").reason == "flow"
+    assert settled(path) == [True, True]
+    assert talk.r("PA", ACK + 2**31, SEQ + 11, b"z").reason == "out_of_window"
+    assert talk.r("PA", ACK, SEQ + 12, b"z").reason == "out_of_window"
+    assert talk.r("PA", ACK, SEQ + 11, b"z").reason == "flow"
+
+
+def test_unknown_scale_is_taken_for_the_largest(path: PacketPath) -> None:
+    talk = meet(path)
+    talk.r("A", ACK, SEQ + 10, window=1000)
+    talk.o("PA", SEQ + 10, ACK, b"y")
+    assert talk.o("PA", SEQ + 11 + (1000 << 14), ACK, b"y").reason == "out_of_window"
+    assert talk.o("PA", SEQ + 10 + (999 << 14), ACK, b"y").reason == "flow"
+
+
+def test_forged_segments_do_not_spoil_it(path: PacketPath) -> None:
+    """A segment with any numbers passes for now, but the true ones are never held against it."""
+    talk = meet(path)
+    for i in range(5):
+        assert talk.r("PA", 77 + i * 800_000_000, 99, b"forged").reason == "flow"
+        assert settled(path) == [False, False]
+        assert talk.o("PA", SEQ + 10 * i, ACK, b"x" * 10).reason == "flow"
+    assert talk.r("A", ACK, SEQ + 50).reason == "flow"
+    assert talk.o("PA", SEQ + 50, ACK, b"x").reason == "flow"
+    assert settled(path) == [True, True]
+    assert talk.r("PA", ACK + 2**31, SEQ, b"forged").reason == "out_of_window"
+
+
+def test_reset_and_syn_pass_without_effect_until_then(path: PacketPath) -> None:
+    talk = meet(path)
+    before = path.the_flow()
+    for flags in ("R", "RA", "S", "SA"):
+        assert talk.r(flags, ACK, SEQ + 10).reason == "flow"
+    assert path.the_flow() == before
+
+
+def test_end_of_it(path: PacketPath) -> None:
+    talk = meet(path)
+    talk.r("A", ACK, SEQ + 10)
+    talk.o("FA", SEQ + 10, ACK)
+    talk.r("FA", ACK, SEQ + 11)
+    talk.o("A", SEQ + 11, ACK + 1)
+    assert talk.sides() == ("FIN", "FIN")
+    assert talk.o("S", 5).reason == "default_allow", "TIME_WAIT"
+
+
+def test_reset_with_the_exact_number(path: PacketPath) -> None:
+    talk = meet(path)
+    talk.r("A", ACK, SEQ + 10)
+    talk.o("A", SEQ + 10, ACK)
+    assert talk.r("R", ACK + 1).reason == "flow"
+    assert talk.sides() == ("OPEN", "OPEN")
+    assert talk.r("R", ACK).reason == "flow"
+    assert talk.sides() == ("OPEN", "RST")
