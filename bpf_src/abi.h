@@ -348,15 +348,16 @@ struct side {
 	__u16 out_slot;   /* slot of out_ifindex, for tc_index */
 	__u16 syn_bytes;  /* data on its SYN, which seq_end counts */
 	__u32 generation; /* of the ruleset that last allowed its way */
-	__u32 syn_again;  /* seq_end of a later SYN with another number, not answered either */
+	__u32 syn_again; /* seq_end of a later SYN with another number: either may be the true one */
 };
 
 enum fw_side_flags {
-	SIDE_SEEN = 1 << 0,    /* has sent anything, by a way that is known */
-	SIDE_SEQ = 1 << 1,     /* seq_end is known */
-	SIDE_ACK = 1 << 2,     /* ack and window_end are known */
-	SIDE_WSCALE = 1 << 3,  /* its SYN offered `scale` (RFC 7323): in force if both did */
-	SIDE_SETTLED = 1 << 4, /* FLOW_LIBERAL: its numbers fit the other side's */
+	SIDE_SEEN = 1 << 0,       /* has sent anything, by a way that is known */
+	SIDE_SEQ = 1 << 1,        /* seq_end is known */
+	SIDE_ACK = 1 << 2,        /* ack and window_end are known */
+	SIDE_WSCALE = 1 << 3,     /* its SYN offered `scale` (RFC 7323): in force if both did */
+	SIDE_SETTLED = 1 << 4,    /* FLOW_LIBERAL: its numbers fit the other side's */
+	SIDE_FRAGMENTED = 1 << 5, /* sent fragments: seq_end may be short of their later ones */
 };
 
 enum fw_flow_flags {

@@ -56,7 +56,9 @@ static __always_inline enum fw_segment judge_syn(const struct packet *p, const s
 {
 	if (p->tcp_flags & TCP_ACK) {
 		/* sent again, perhaps after the other has sent data: the end answers it */
-		if (own->state > SIDE_SYN || (own->flags & SIDE_ACK && p->seq_end == own->seq_end))
+		if (own->state > SIDE_SYN ||
+		    (own->flags & SIDE_ACK &&
+		     (p->seq_end == own->seq_end || other->state > SIDE_SYN)))
 			return SEGMENT_PASS;
 		return acknowledges(p, own, other) ? SEGMENT_ACCEPT : SEGMENT_REFUSE;
 	}
@@ -82,9 +84,10 @@ static __always_inline enum fw_segment judge_early(const struct packet *p, const
 		return other->state > SIDE_SYN ? SEGMENT_OUTSIDE : SEGMENT_REFUSE;
 	if (!(other->flags & SIDE_ACK))
 		return first_seq_fits(p, own, other) ? SEGMENT_ACCEPT : SEGMENT_OUTSIDE;
-	if (own->state == SIDE_SYN) /* its first goes on where its SYN was acknowledged */
-		return p->seq - other->ack <= other->window_end - other->ack ? SEGMENT_ACCEPT :
-									       SEGMENT_OUTSIDE;
+	if (own->state == SIDE_SYN) /* goes on where its SYN was acknowledged, or keeps alive */
+		return p->seq + 1 - other->ack <= other->window_end + 1 - other->ack ?
+			       SEGMENT_ACCEPT :
+			       SEGMENT_OUTSIDE;
 	return seq_fits(p, own, other) ? SEGMENT_ACCEPT : SEGMENT_OUTSIDE;
 }
 
@@ -125,27 +128,36 @@ static __always_inline bool handshake_complete(const struct side *o, const struc
 }
 
 /*
- * Another SYN before any answer may be a forger's or the host's after a reboot:
- * the answer tells which of the two the other end believes.
+ * Of two SYNs with different numbers one may be forged, or from before a
+ * reboot: the other end's answer tells which of them it believes.
  */
-static __always_inline void update_syn(struct side *own, const struct side *other,
-				       const struct packet *p)
+static __always_inline void update_syn(struct side *own, const struct packet *p)
 {
-	bool again = own->state == SIDE_SYN && p->seq_end != own->seq_end &&
-		     other->state == SIDE_NONE;
-
 	if (p->wscale != NO_WSCALE) {
 		own->flags |= SIDE_WSCALE;
 		if (p->wscale > own->scale)
 			own->scale = p->wscale;
 	}
-	if (again) {
+	if (own->state == SIDE_SYN && p->seq_end != own->seq_end) {
 		own->syn_again = p->seq_end;
 		return;
 	}
 	own->seq_end = p->seq_end;
 	own->syn_bytes = p->seq_end - p->seq - 1;
 	own->flags |= SIDE_SEQ;
+}
+
+/* Its first segment behind the SYN tells which SYN was the true one. */
+static __always_inline void update_seq(struct side *own, const struct side *other,
+				       const struct packet *p)
+{
+	if (own->state == SIDE_SYN && other->flags & SIDE_ACK)
+		own->seq_end = other->ack;
+	if (!(own->flags & SIDE_SEQ) || after(p->seq_end, own->seq_end))
+		own->seq_end = p->seq_end;
+	own->flags |= SIDE_SEQ;
+	if (p->fragment)
+		own->flags |= SIDE_FRAGMENTED;
 }
 
 /* Every number only grows, so two packets of one side may race on two CPUs. */
@@ -161,11 +173,9 @@ static __always_inline void update_side(struct side *own, const struct side *oth
 	}
 	if (state == SIDE_SYN) {
 		if (own->state <= SIDE_SYN)
-			update_syn(own, other, p);
-	} else if (state != SIDE_RST && (own->state <= SIDE_SYN || !(own->flags & SIDE_SEQ) ||
-					 after(p->seq_end, own->seq_end))) {
-		own->seq_end = p->seq_end;
-		own->flags |= SIDE_SEQ;
+			update_syn(own, p);
+	} else if (state != SIDE_RST) {
+		update_seq(own, other, p);
 	}
 	update_window(own, other, p);
 	if (state > own->state)

@@ -10,6 +10,7 @@
 #include "flow.h"
 
 #define UNSCALED_WINDOW 0xffff /* the largest before any scale is in force */
+#define SEGMENT_MAX 0xffff     /* bytes of data: an IP packet has no more */
 #define SETTLED_SPAN (1 << 22) /* bytes on their way: few connections have more */
 
 static __always_inline bool after(__u32 a, __u32 b)
@@ -33,7 +34,14 @@ static __always_inline __u32 ack_span(const struct side *own)
 static __always_inline bool ack_fits(const struct packet *p, const struct side *own,
 				     const struct side *other)
 {
-	return other->seq_end - p->ack <= ack_span(own) && !after(p->sack, other->seq_end);
+	__u32 ahead;
+
+	if (other->seq_end - p->ack <= ack_span(own) && !after(p->sack, other->seq_end))
+		return true;
+	/* of a segment in fragments the first alone was counted */
+	ahead = other->flags & SIDE_FRAGMENTED ? SEGMENT_MAX : 0;
+	return other->seq_end + ahead - p->ack <= ack_span(own) + ahead &&
+	       !after(p->sack, other->seq_end + ahead);
 }
 
 /*
@@ -83,7 +91,7 @@ static __always_inline void update_window(struct side *own, const struct side *o
 	shift = own->flags & other->flags & SIDE_WSCALE && !(p->tcp_flags & TCP_SYN) ? own->scale :
 										       0;
 	/* a closed window is probed with one byte (RFC 9293 section 3.8.6.1) */
-	window = (p->window + !p->window) << (shift & 15);
+	window = (p->window << (shift & 15)) + !p->window;
 	if (window > own->window_max)
 		own->window_max = window;
 	if (!(p->tcp_flags & TCP_ACK))

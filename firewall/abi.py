@@ -175,6 +175,7 @@ class SideFlags(IntEnum):
     SIDE_ACK = 4
     SIDE_WSCALE = 8
     SIDE_SETTLED = 16
+    SIDE_FRAGMENTED = 32
 
 
 class FlowFlags(IntEnum):

@@ -56,13 +56,13 @@ class Talk:
     """A conversation between them and us over wan, opened by one of the two; packets are told by their sender."""
 
     def __init__(self, path: PacketPath, ends: Ends, *, we_open: bool = False) -> None:
-        self.path, self.ends, self._we_open = path, ends, we_open
+        self.path, self.ends, self.we_open = path, ends, we_open
 
     def opener(self, segment: bytes) -> Verdict:
-        return self._send(segment, self._we_open)
+        return self._send(segment, self.we_open)
 
     def responder(self, segment: bytes) -> Verdict:
-        return self._send(segment, not self._we_open)
+        return self._send(segment, not self.we_open)
 
     def _send(self, segment: bytes, by_us: bool) -> Verdict:
         if by_us:

@@ -118,8 +118,9 @@ class PacketPath:
         """As new: nothing in force, no flow, an empty journal. Counters go on."""
         if self._spoiled:
             self._load({})
-        for name in ("flows", "embryonic", "fragments", "vlan_devices", "interfaces"):
-            self.maps[name].delete_batch(list(self.maps[name].keys()))
+        self.reset_flows()
+        for name in ("fragments", "vlan_devices", "interfaces"):
+            self._empty(name)
         self.maps["journal_head"].update(struct.pack("=I", 0), bytes(self.maps["journal_head"].value_size))
         self.ifindex = {name: socket.if_nametoindex(name) for name in ("wan", "lan")}
         self.classes = {"wan": 1, "lan": 2}
@@ -127,6 +128,14 @@ class PacketPath:
             self.interface(name, slot=number, class_id=number, flags=abi.IfaceFlags.IFACE_PROTECTED)
         self._document: Document | None = None
         self.control(generation=0, previous=0, deadline_ns=0, grace_until_j=0, mode=0, grace_forward=0)
+
+    def reset_flows(self) -> None:
+        """Forget every flow."""
+        for name in ("flows", "embryonic"):
+            self._empty(name)
+
+    def _empty(self, name: str) -> None:
+        self.maps[name].delete_batch(list(self.maps[name].keys()))
 
     def __enter__(self) -> Self:
         return self

@@ -8,7 +8,7 @@ import pytest
 from firewall import abi
 from tests.packet.ends import V4, Connection
 from tests.packet.path import PacketPath
-from tests.packets import NOP, eth, icmp_error, ip, mss, sack, tcp, timestamps, wscale
+from tests.packets import NOP, eth, fragments, icmp_error, ip, ipv4, mss, sack, tcp, timestamps, wscale
 
 ISN, PEER = 1_000_000, 5_000_000
 SEQ, ACK = ISN + 1, PEER + 1  # the first byte of each side
@@ -286,3 +286,46 @@ def error(path: PacketPath, by: str, seq: int) -> str:
         return path.ingress(eth(ip("203.0.113.200", V4.us, icmp_error(quote)))).reason
     quote = ip(V4.them, V4.us, tcp(4000, 22, "A", seq=seq))
     return path.egress(eth(ip(V4.us, V4.them, icmp_error(quote)))).reason
+
+
+@pytest.mark.parametrize("payload", [b"", b"\0"], ids=["empty", "one byte"])
+def test_keep_alive_of_a_side_that_has_sent_no_data(talk: Connection, payload: bytes) -> None:
+    """RFC 1122 section 4.2.3.6: it begins with the number of the SYN."""
+    talk.o("S", ISN)
+    talk.r("SA", PEER, SEQ)
+    talk.o("A", SEQ, ACK)
+    assert not refused(talk, "r", "A", PEER, SEQ, payload)
+    assert not refused(talk, "o", "A", SEQ, ACK)
+    assert not refused(talk, "o", "A", ISN, ACK, payload)
+    assert not refused(talk, "r", "PA", ACK, SEQ, b"hello")
+    assert not refused(talk, "o", "A", SEQ, ACK + 5)
+
+
+def test_closed_window_is_not_scaled(talk: Connection) -> None:
+    connect(talk, theirs=14, mine=14, window=0)
+    assert refused(talk, "o", "A", SEQ + 2, ACK)
+
+
+def test_segment_in_fragments(talk: Connection) -> None:
+    """The first fragment alone is counted when it passes; the acknowledgement is of the whole segment."""
+    connect(talk)
+    segment = tcp(4000, 22, "PA", b"x" * 2000, seq=SEQ, ack=ACK)
+    sender, receiver = (V4.us, V4.them) if talk.we_open else (V4.them, V4.us)
+    run = talk.path.egress if talk.we_open else talk.path.ingress
+    reasons = [run(eth(part)).reason for part in fragments(ipv4(sender, receiver, segment), 600)]
+    assert reasons == ["flow"] + ["fragment"] * (len(reasons) - 1)
+    assert not refused(talk, "r", "A", ACK, SEQ + 2000)
+    assert not refused(talk, "o", "PA", SEQ + 2000, ACK, b"y")
+    assert refused(talk, "r", "A", ACK, SEQ + 2000 + 65_537)
+
+
+def test_two_answers(talk: Connection) -> None:
+    """The opener's acknowledgement tells which of the two it believes."""
+    for believed in (PEER, 77):
+        talk.path.reset_flows()
+        talk.o("S", ISN)
+        assert talk.r("SA", PEER, SEQ).reason == talk.r("SA", 77, SEQ).reason == "flow"
+        assert talk.o("PA", SEQ, believed + 1, b"x").reason == "flow"
+        assert talk.r("SA", 99, SEQ).reason == "flow", "without effect"
+        assert talk.r("PA", believed + 1, SEQ + 1, b"y").reason == "flow"
+        assert talk.records()[1][:2] == (believed + 2, SEQ + 1)
