@@ -4,7 +4,7 @@
 #define FW_PARSE_TRANSPORT_H
 
 #include "cursor.h"
-#include "parse_options.h"
+#include "parse_tcp_options.h"
 
 /* What no stack sends: any set but these, PSH, ECE and CWR aside (as nf_conntrack_proto_tcp.c). */
 static __always_inline bool flags_valid(__u32 flags)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* The TCP options that tracking needs: window scale on a SYN, the edges of SACK blocks. */
-#ifndef FW_PARSE_OPTIONS_H
-#define FW_PARSE_OPTIONS_H
+#ifndef FW_PARSE_TCP_OPTIONS_H
+#define FW_PARSE_TCP_OPTIONS_H
 
 #include "cursor.h"
 
