@@ -15,7 +15,7 @@
 
 /* Raised whenever a pinned map's layout or meaning changes. */
 enum fw_layout {
-	LAYOUT_VERSION = 1,
+	LAYOUT_VERSION = 2,
 };
 
 enum fw_limits {
@@ -107,7 +107,14 @@ enum fw_reason {
 	REASON_BAD_HEADER_LENGTH, /* header shorter than its least */
 	REASON_DISHONEST_LENGTH,  /* length that the frame cannot hold */
 	REASON_BAD_TCP_FLAGS,     /* flags that no stack sends together */
-	REASON_LONG_CHAIN,        /* too many IPv6 extension headers or VLAN tags */
+	REASON_MANY_TAGS,         /* too many VLAN tags */
+	REASON_LONG_CHAIN,        /* too many IPv6 extension headers, or options in one */
+	REASON_BAD_CHAIN,         /* IPv6 extension header where none may be */
+	REASON_BAD_OPTIONS,       /* IP option with a length that cannot be */
+	REASON_IP_OPTIONS,        /* IP options, and `ip.options` drops them */
+	REASON_SOURCE_ROUTE,      /* IPv4 option by which the sender chooses the way */
+	REASON_ROUTING_HEADER,    /* the same in IPv6: routing header of type 0 */
+	REASON_JUMBOGRAM,         /* IPv6 jumbogram that came over a wire */
 	REASON_NO_ROUTE,          /* the routing table refuses the destination */
 	REASON_TABLE_FULL,        /* no flow entry could be made */
 	REASON_NO_POLICY,         /* no ruleset in force, or an unknown interface */
@@ -129,6 +136,12 @@ enum fw_builtin {
 	BUILTIN_DHCP,
 	BUILTIN_DHCP6,
 	BUILTIN_COUNT,
+};
+
+/* `option ip.options`, in the order of its words. */
+enum fw_ip_options {
+	IP_OPTIONS_DROP,
+	IP_OPTIONS_PASS,
 };
 
 /* What one side of a TCP connection has sent so far. */
@@ -259,7 +272,8 @@ struct settings {
 	__u8 default_log;    /* bit per scope */
 	__u8 tcp_pickup;     /* enum fw_pickup */
 	__u8 tcp_window;     /* enum fw_window */
-	__u8 reserved[6];
+	__u8 ip_options;     /* enum fw_ip_options */
+	__u8 reserved[5];
 	__u32 timeout_j[8];  /* jiffies, by enum fw_timeout */
 	__u64 patterns[256]; /* by interface class: patterns that it matches */
 };

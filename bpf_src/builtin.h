@@ -6,7 +6,7 @@
 #ifndef FW_BUILTIN_H
 #define FW_BUILTIN_H
 
-#include "cursor.h"
+#include "parse_options.h"
 
 enum dhcp_ports {
 	DHCP_SERVER = 67,
@@ -16,11 +16,8 @@ enum dhcp_ports {
 };
 
 enum icmp6_types {
-	MLD_QUERY = 130,
-	MLD_DONE = 132,
 	ND_ROUTER_SOLICIT = 133,
 	ND_REDIRECT = 137,
-	MLD2_REPORT = 143,
 };
 
 static __always_inline bool v6_link_local(const __be32 *address)
@@ -42,8 +39,7 @@ static __always_inline bool is_nd(const struct packet *p, __u32 type)
 /* RFC 2710 section 3, RFC 3810 sections 5.1.14 and 5.2.13. */
 static __always_inline bool is_mld(const struct packet *p, __u32 type)
 {
-	return ((type >= MLD_QUERY && type <= MLD_DONE) || type == MLD2_REPORT) &&
-	       p->hop_limit == 1 &&
+	return is_mld_type(type) && p->hop_limit == 1 &&
 	       (v6_link_local(p->tuple.src) ||
 		(type == MLD2_REPORT && v6_unspecified(p->tuple.src)));
 }

@@ -16,6 +16,7 @@
 #define OFFSET_MAX 0x3ff /* no header starts further in */
 #define VLAN_TAGS_MAX 2  /* in the frame, beside an offloaded one */
 #define EXTENSIONS_MAX 8
+#define AH_UNITS_MIN 1 /* of 4 bytes, less 2: 12 bytes without a check value */
 
 #define VLAN_VID 0x0fff
 #define IP_MF 0x2000

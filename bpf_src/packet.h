@@ -34,6 +34,11 @@ enum fw_icmp_kind {
 	ICMP_MESSAGE, /* neither: judged alone */
 };
 
+enum fw_options {
+	OPTIONS_ALERT = 1 << 0, /* routers shall look at it */
+	OPTIONS_OTHER = 1 << 1,
+};
+
 /* What the rules are asked. Host order, in the opener's orientation. */
 struct question {
 	__u64 src[2];
@@ -57,6 +62,8 @@ struct packet {
 	__u32 seq;
 	__u32 tcp_flags;
 	__u32 l4_header; /* of TCP and UDP: each segment has one */
+	__u32 options;   /* enum fw_options: those of its IP headers */
+	__u32 cursor;    /* where the option to be read is */
 
 	/* From here to `key`: zero for each packet too. */
 	enum fw_handed handed;

@@ -3,7 +3,7 @@
 #ifndef FW_PARSE_IP_H
 #define FW_PARSE_IP_H
 
-#include "cursor.h"
+#include "parse_options.h"
 
 /* Sets addresses, protocol, l4_off and l4_len; 576 bytes of checks in RFC 791's words. */
 static __always_inline enum fw_reason parse_ipv4(struct __sk_buff *skb, struct packet *p)
@@ -11,6 +11,7 @@ static __always_inline enum fw_reason parse_ipv4(struct __sk_buff *skb, struct p
 	struct iphdr *ip = at(skb, p->l3_off, sizeof(*ip));
 	__u32 room = skb->len - p->l3_off;
 	__u32 total, header, frag;
+	enum fw_reason reason;
 
 	if (!ip)
 		return REASON_TRUNCATED;
@@ -39,56 +40,127 @@ static __always_inline enum fw_reason parse_ipv4(struct __sk_buff *skb, struct p
 	copy_v4(p->tuple.dst, ip->daddr);
 	p->l4_off = p->l3_off + header;
 	p->l4_len = total - header;
-	return REASON_NONE;
+	if (header == sizeof(*ip))
+		return REASON_NONE;
+	reason = read_ipv4_options(skb, p->l3_off + sizeof(*ip), header - sizeof(*ip));
+	return reason ? reason : judge_options(p, p->tuple.proto == IPPROTO_IGMP);
+}
+
+static __always_inline bool is_extension(__u32 next)
+{
+	return next == IPPROTO_HOPOPTS || next == IPPROTO_ROUTING || next == IPPROTO_FRAGMENT ||
+	       next == IPPROTO_DSTOPTS || next == IPPROTO_AH;
 }
 
 /*
- * The chain of RFC 8200 section 4. Lengths count 8-byte units beyond the
- * first, but the fragment header is 8 bytes and AH counts 4-byte units, less 2
- * (RFC 4302 section 2.2).
+ * Bytes of an extension header; 0 if it says less than it must have. Lengths
+ * count 8-byte units beyond the first, but a fragment header has 8 bytes, and
+ * AH counts 4-byte units, less 2 (RFC 4302 section 2.2).
+ */
+static __always_inline __u32 extension_bytes(const struct extension *ext, __u32 kind)
+{
+	if (kind == IPPROTO_FRAGMENT)
+		return 8;
+	if (kind == IPPROTO_AH)
+		return ext->len < AH_UNITS_MIN ? 0 : (ext->len + 2) * 4;
+	return (ext->len + 1) * 8;
+}
+
+static __always_inline void note_fragment(struct packet *p, const struct extension *ext,
+					  __u32 payload)
+{
+	__u32 offset = bpf_ntohs(ext->offset);
+
+	p->fragment_id = ext->id;
+	p->fragment_at = offset & ~7;
+	p->fragment_bytes = payload;
+	if (offset >> 3)
+		p->fragment = FRAGMENT_LATER;
+	else if (offset & 1)
+		p->fragment = FRAGMENT_FIRST;
+}
+
+/*
+ * The chain of RFC 8200 section 4, with only one place for hop-by-hop options.
+ * AH is the protocol that rules and flows speak of; the walk goes on behind it,
+ * so that nothing forbidden hides there. Mobility, HIP and Shim6 headers look like
+ * extension headers and end the chain nevertheless: they carry nothing further
+ * (RFC 6275 section 6.1, RFC 7401 section 5.1), so that each is a protocol too.
  */
 static __always_inline enum fw_reason parse_extensions(struct __sk_buff *skb, struct packet *p,
 						       __u32 next)
 {
+	__u32 off = p->l4_off, left = p->l4_len;
 	int i;
 
-	for (i = 0; i <= EXTENSIONS_MAX; i++) {
-		struct extension *ext;
-		__u32 len;
+	for (i = 0; i < EXTENSIONS_MAX && is_extension(next); i++) {
+		struct extension *ext = at(skb, off, sizeof(*ext));
+		__u32 bytes, kind = next;
 
-		if (next != IPPROTO_HOPOPTS && next != IPPROTO_ROUTING &&
-		    next != IPPROTO_FRAGMENT && next != IPPROTO_DSTOPTS) {
-			p->tuple.proto = next;
-			return REASON_NONE;
-		}
-		if (i == EXTENSIONS_MAX)
-			break;
-		ext = at(skb, p->l4_off, sizeof(*ext));
 		if (!ext)
 			return REASON_TRUNCATED;
-		len = next == IPPROTO_FRAGMENT ? 8 : (ext->len + 1) * 8;
-		if (len > p->l4_len)
+		bytes = extension_bytes(ext, kind);
+		if (!bytes)
+			return REASON_BAD_HEADER_LENGTH;
+		if (bytes > left)
 			return REASON_DISHONEST_LENGTH;
-		if (next == IPPROTO_FRAGMENT) {
-			__u32 offset = bpf_ntohs(ext->offset);
-
-			p->fragment_id = ext->id;
-			p->fragment_at = offset & ~7;
-			p->fragment_bytes = p->l4_len - len;
-			if (offset >> 3)
-				p->fragment = FRAGMENT_LATER;
-			else if (offset & 1)
-				p->fragment = FRAGMENT_FIRST;
-		}
 		next = ext->next;
-		p->l4_off += len;
-		p->l4_len -= len;
-		if (p->fragment == FRAGMENT_LATER) {
-			p->tuple.proto = next;
-			return REASON_NONE;
+		if (kind == IPPROTO_ROUTING) {
+			__u32 type = bpf_ntohs(ext->offset) >> 8;
+
+			if (!type)
+				return REASON_ROUTING_HEADER;
+			if (bpf_ntohs(ext->offset) & 0xff)
+				p->options |= OPTIONS_OTHER;
+		} else if (kind == IPPROTO_FRAGMENT) {
+			if (p->tuple.proto)
+				return REASON_BAD_CHAIN;
+			note_fragment(p, ext, left - bytes);
+		} else if (kind == IPPROTO_AH) {
+			if (!p->tuple.proto) {
+				p->tuple.proto = kind;
+				p->l4_off = off;
+				p->l4_len = left;
+			}
+		} else {
+			enum fw_reason reason;
+
+			if (kind == IPPROTO_HOPOPTS && i)
+				return REASON_BAD_CHAIN;
+			reason =
+				read_ipv6_options(skb, off + 2, bytes - 2, kind == IPPROTO_HOPOPTS);
+			if (reason)
+				return reason;
 		}
+		off += bytes;
+		left -= bytes;
+		if (p->fragment == FRAGMENT_LATER)
+			break;
 	}
-	return REASON_LONG_CHAIN;
+	if (is_extension(next) && p->fragment != FRAGMENT_LATER)
+		return REASON_LONG_CHAIN;
+	if (!p->tuple.proto) {
+		p->tuple.proto = next;
+		p->l4_off = off;
+		p->l4_len = left;
+	}
+	return REASON_NONE;
+}
+
+/* A router alert is for the routers of a link: multicast listener discovery alone needs it. */
+static __always_inline enum fw_reason judge_chain(struct __sk_buff *skb, const struct packet *p)
+{
+	bool mld = false;
+
+	if (p->options == OPTIONS_ALERT && p->tuple.proto == IPPROTO_ICMPV6 && p->l4_len &&
+	    p->fragment != FRAGMENT_LATER) {
+		__u8 *type = at(skb, p->l4_off, 1);
+
+		if (!type)
+			return REASON_TRUNCATED;
+		mld = is_mld_type(*type);
+	}
+	return judge_options(p, mld);
 }
 
 GLOBAL int parse_ipv6(struct __sk_buff *skb)
@@ -96,6 +168,7 @@ GLOBAL int parse_ipv6(struct __sk_buff *skb)
 	struct cpu *cpu = this_cpu();
 	__u32 payload, room;
 	struct ipv6hdr *ip;
+	enum fw_reason reason;
 	struct packet *p;
 
 	if (!cpu)
@@ -120,7 +193,8 @@ GLOBAL int parse_ipv6(struct __sk_buff *skb)
 	copy_words(p->tuple.dst, ip->daddr.in6_u.u6_addr32);
 	p->l4_off = p->l3_off + sizeof(*ip);
 	p->l4_len = payload;
-	return parse_extensions(skb, p, ip->nexthdr);
+	reason = parse_extensions(skb, p, ip->nexthdr);
+	return reason || !p->options ? reason : judge_chain(skb, p);
 }
 
 #endif

@@ -53,7 +53,7 @@ static __always_inline enum fw_reason parse_link(struct __sk_buff *skb, struct p
 		struct vlan_tag *tag;
 
 		if (i == VLAN_TAGS_MAX)
-			return REASON_LONG_CHAIN;
+			return REASON_MANY_TAGS;
 		tag = at(skb, off, sizeof(*tag));
 		if (!tag)
 			return REASON_TRUNCATED;

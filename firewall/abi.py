@@ -10,7 +10,7 @@ Raw = bytes
 
 
 class Layout(IntEnum):
-    LAYOUT_VERSION = 1
+    LAYOUT_VERSION = 2
 
 
 class Limits(IntEnum):
@@ -96,11 +96,18 @@ class Reason(IntEnum):
     BAD_HEADER_LENGTH = 36
     DISHONEST_LENGTH = 37
     BAD_TCP_FLAGS = 38
-    LONG_CHAIN = 39
-    NO_ROUTE = 40
-    TABLE_FULL = 41
-    NO_POLICY = 42
-    COUNT = 43
+    MANY_TAGS = 39
+    LONG_CHAIN = 40
+    BAD_CHAIN = 41
+    BAD_OPTIONS = 42
+    IP_OPTIONS = 43
+    SOURCE_ROUTE = 44
+    ROUTING_HEADER = 45
+    JUMBOGRAM = 46
+    NO_ROUTE = 47
+    TABLE_FULL = 48
+    NO_POLICY = 49
+    COUNT = 50
     FIRST_DROP = 21
 
 
@@ -337,6 +344,7 @@ class Settings(CStruct):
         "default_log",
         "tcp_pickup",
         "tcp_window",
+        "ip_options",
         "reserved",
         "timeout_j",
         "patterns",
@@ -352,7 +360,8 @@ class Settings(CStruct):
         ("default_log", 23, "B", 0),
         ("tcp_pickup", 24, "B", 0),
         ("tcp_window", 25, "B", 0),
-        ("reserved", 26, "bytes", 6),
+        ("ip_options", 26, "B", 0),
+        ("reserved", 27, "bytes", 5),
         ("timeout_j", 32, "I", 8),
         ("patterns", 64, "Q", 256),
     )
@@ -365,6 +374,7 @@ class Settings(CStruct):
     default_log: int
     tcp_pickup: int
     tcp_window: int
+    ip_options: int
     reserved: Raw
     timeout_j: list[int]
     patterns: list[int]

@@ -180,6 +180,7 @@ def _settings(policy: Policy, rows: list[int], generation: int, chunks: int, tic
         defaults=bytes(defaults),
         tcp_pickup=values["tcp.pickup"],
         tcp_window=values["tcp.window"],
+        ip_options=values["ip.options"],
         timeout_j=timeouts_j,
         patterns=rows,
     ).pack()

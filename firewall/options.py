@@ -72,6 +72,7 @@ _TABLE = (
     # RFC 5508, REQ-1: not less than 60 seconds.
     _timeout("icmp", "60s", 60, "echo request waiting for more"),
     _timeout("other", "600s", 1, "flow of any other protocol"),
+    _choice("ip.options", ("drop", "pass"), "drop", "packets with IP options but for what IGMP and MLD need"),
     Option(
         "load.grace",
         TIME,

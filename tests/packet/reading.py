@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 ETH_IPV4, ETH_IPV6, TAGS = 0x0800, 0x86DD, (0x8100, 0x88A8)
-TAGS_MAX, EXTENSIONS_MAX = 2, 8
+TAGS_MAX, EXTENSIONS_MAX, OPTIONS_MAX = 2, 8, 32
 ICMP, TCP, UDP, AH, ICMP6, SCTP = 1, 6, 17, 51, 58, 132
 HOP_BY_HOP, ROUTING, FRAGMENT, DEST_OPTIONS = 0, 43, 44, 60
 ICMP_ERRORS = (3, 4, 5, 11, 12)
@@ -58,6 +58,7 @@ def _ipv4(data: bytes) -> Reading:
     _demand(data[0] >> 4 == 4, "not IPv4")
     header, total = (data[0] & 15) * 4, _net16(data, 2)
     _demand(20 <= header <= total <= len(data), "IPv4 lengths")
+    _options4(data[20:header])
     word = _net16(data, 6)
     later, first = word & 0x1FFF > 0, word & 0x3FFF == 0x2000
     return _transport(data[header:total], 4, data[9], data[12:16], data[16:20], later, first)
@@ -70,18 +71,50 @@ def _ipv6(data: bytes) -> Reading:
     length, proto = _net16(data, 4), data[6]
     _demand(40 + length <= len(data), "IPv6 length")
     body, first, later, headers = data[40 : 40 + length], False, False, 0
-    while proto in (HOP_BY_HOP, ROUTING, FRAGMENT, DEST_OPTIONS) and not later:
+    authenticated = b""
+    while proto in (HOP_BY_HOP, ROUTING, FRAGMENT, DEST_OPTIONS, AH) and not later:
+        _demand(proto != HOP_BY_HOP or not headers, "hop-by-hop options that are not the first")
         headers += 1
         _demand(headers <= EXTENSIONS_MAX, "too many extension headers")
         _demand(len(body) >= 8, "extension header cut short")
-        size = 8 if proto == FRAGMENT else (body[1] + 1) * 8
+        size = 8 if proto == FRAGMENT else (body[1] + 2) * 4 if proto == AH else (body[1] + 1) * 8
         _demand(size <= len(body), "extension header longer than its packet")
+        _demand(proto != AH or size >= 12, "AH shorter than its fields")
+        _demand(proto != ROUTING or body[2] > 0, "routing header of type 0")
+        if proto in (HOP_BY_HOP, DEST_OPTIONS):
+            _options6(body[2:size], proto == HOP_BY_HOP)
+        if proto == AH:
+            authenticated = authenticated or body
         if proto == FRAGMENT:
+            _demand(not authenticated, "fragment header behind AH")
             word = _net16(body, 2)
             later = word >> 3 > 0
             first = first or (not later and word & 1 == 1)
         proto, body = body[0], body[size:]
+    if authenticated:
+        proto, body = AH, authenticated
     return _transport(body, 6, proto, data[8:24], data[24:40], later, first)
+
+
+def _options4(data: bytes) -> None:
+    """RFC 791 section 3.1; the sender's own choice of a route is none."""
+    while data and data[0] != 0:
+        _demand(data[0] not in (131, 137), "source route")
+        size = 1 if data[0] == 1 else data[1] if len(data) > 1 else 0
+        _demand(1 <= size <= len(data) and (size > 1 or data[0] == 1), "IPv4 option length")
+        data = data[size:]
+
+
+def _options6(data: bytes, hop_by_hop: bool) -> None:
+    """RFC 8200 section 4.2; the frames here are never segments of a jumbogram (RFC 2675)."""
+    for _ in range(OPTIONS_MAX):
+        if not data:
+            return
+        size = 1 if data[0] == 0 else 2 + data[1] if len(data) > 1 else 256
+        _demand(size <= len(data), "IPv6 option length")
+        _demand(not (hop_by_hop and data[0] == 0xC2), "jumbogram")
+        data = data[size:]
+    _demand(not data, "too many options")
 
 
 def _transport(

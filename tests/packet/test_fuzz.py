@@ -26,6 +26,7 @@ from tests.packets import (
     DEST_OPTIONS,
     HOP_BY_HOP,
     Layer,
+    ah,
     arp,
     esp,
     eth,
@@ -49,7 +50,7 @@ from tests.packets import (
 
 SEED = int(os.environ.get("FW_FUZZ_SEED") or random.SystemRandom().randrange(2**32))
 EVERYTHING = (
-    "default in allow\ndefault out allow\ndefault forward allow\n"
+    "default in allow\ndefault out allow\ndefault forward allow\noption ip.options pass\n"
     "option timeout.udp-one-way 1d\noption timeout.icmp 1d\noption timeout.tcp-syn 1d\n"
 )
 OF_LIES = {
@@ -58,7 +59,13 @@ OF_LIES = {
     "bad_header_length",
     "dishonest_length",
     "bad_tcp_flags",
+    "many_tags",
     "long_chain",
+    "bad_chain",
+    "bad_options",
+    "source_route",
+    "routing_header",
+    "jumbogram",
     "fragment_tiny",
 }
 OPENINGS = {"rule_allow", "default_allow"}
@@ -98,11 +105,17 @@ EXTENSIONS = [
     [routing_header(), fragment_header(5)],
     [fragment_header(5, more=True), options_header(DEST_OPTIONS)],
     [options_header(DEST_OPTIONS)] * 8,
+    [
+        options_header(HOP_BY_HOP, b"\x05\x02\0\0\x3e\x03abc"),
+        ah(9, icv=bytes(20)),
+        options_header(DEST_OPTIONS),
+    ],
 ]
 HONEST = [
     *[eth(packet) for ends in (V4, V6) for packet in honest_packets(ends)],
     *[eth(ipv6(V6.them, V6.us, udp(4000, 53, bytes(9)), ext=ext)) for ext in EXTENSIONS],
     *[eth(ipv4(V4.them, V4.us, tcp(4000, 22), options=b"\x01" * 4 * words)) for words in (1, 10)],
+    eth(ipv4(V4.them, V4.us, udp(4000, 53), options=b"\x94\x04\0\0\x01\x07\x07\x04" + bytes(4))),
     eth(ipv4(V4.them, V4.us, tcp(4000, 22)), pad=True),
     eth(vlan(10, ipv4(V4.them, V4.us, udp(4000, 53)))),
     eth(vlan(10, vlan(20, ipv6(V6.them, V6.us, tcp(4000, 22))), tpid=0x88A8)),

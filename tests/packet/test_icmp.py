@@ -215,7 +215,7 @@ def test_quote_of_the_other_family(path: PacketPath) -> None:
 
 
 def test_quote_with_options(path: PacketPath) -> None:
-    path.policy("default in drop\n")
+    path.policy("default in drop\noption ip.options pass\n")
     sent = ipv4(V4.us, V4.them, udp(5000, 53), options=b"\x94\x04\x00\x00" * 3)
     path.egress(eth(sent))
     assert path.ingress(V4.arriving(icmp_error(sent))).reason == "related"

@@ -57,13 +57,13 @@ def test_tags_are_looked_through(path: PacketPath, ends: Ends, tpids: tuple[int,
 @TPIDS
 def test_three_tags_are_too_many(path: PacketPath, syn: Layer, tpid: int) -> None:
     path.policy(OPEN_22)
-    assert path.ingress(tagged(syn, *[(i, tpid) for i in (1, 2, 3)])).reason == "long_chain"
+    assert path.ingress(tagged(syn, *[(i, tpid) for i in (1, 2, 3)])).reason == "many_tags"
 
 
 @TPIDS
 def test_offloaded_tag_is_beside_those_in_the_frame(path: PacketPath, syn: Layer, tpid: int) -> None:
     path.policy(OPEN_22)
-    for tags, reason in ((0, "rule_allow"), (1, "flow"), (2, "flow"), (3, "long_chain")):
+    for tags, reason in ((0, "rule_allow"), (1, "flow"), (2, "flow"), (3, "many_tags")):
         frame = tagged(syn, *[(20 + i, tpid) for i in range(tags)])
         assert arrive_beside(path, (10, tpid), frame).reason == reason, f"{tags} tags in the frame"
 

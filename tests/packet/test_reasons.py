@@ -8,6 +8,7 @@ import pytest
 from firewall import abi, clock
 from tests.packet.path import ANSWER_MARK, PacketPath, Verdict
 from tests.packets import (
+    DEST_OPTIONS,
     HOP_BY_HOP,
     IGMP,
     Layer,
@@ -21,6 +22,7 @@ from tests.packets import (
     ipv4,
     ipv6,
     options_header,
+    routing_header,
     tcp,
     udp,
     vlan,
@@ -123,8 +125,8 @@ def truncated(path: PacketPath) -> Verdict:
 
 
 def long_chain(path: PacketPath) -> Verdict:
-    chain = [options_header(HOP_BY_HOP) for _ in range(9)]
-    return path.ingress(eth(ipv6(THEM6, US6, tcp(1, 22), ext=chain)))
+    headers = [options_header(DEST_OPTIONS) for _ in range(9)]
+    return path.ingress(eth(ipv6(THEM6, US6, tcp(1, 22), ext=headers)))
 
 
 def no_policy(path: PacketPath) -> Verdict:
@@ -135,6 +137,10 @@ def no_policy(path: PacketPath) -> Verdict:
 def table_full(path: PacketPath) -> Verdict:
     path.no_more_openings()
     return path.ingress(syn(22))
+
+
+def chain(*headers: Layer) -> Layer:
+    return eth(ipv6(THEM6, US6, tcp(1, 22), ext=headers))
 
 
 def arriving(packet: bytes, mark: int = 0) -> Story:
@@ -189,7 +195,14 @@ STORIES: dict[str, Story] = {
     "bad_header_length": arriving(eth(ipv4(THEM, US, tcp(1, 22), ihl=4))),
     "dishonest_length": arriving(eth(ipv4(THEM, US, tcp(1, 22), total_length=400))),
     "bad_tcp_flags": arriving(syn(22, flags="SF")),
+    "many_tags": arriving(eth(vlan(1, vlan(2, vlan(3, ipv4(THEM, US, tcp(1, 22))))))),
     "long_chain": long_chain,
+    "bad_chain": arriving(chain(options_header(DEST_OPTIONS), options_header(HOP_BY_HOP))),
+    "bad_options": arriving(eth(ipv4(THEM, US, tcp(1, 22), options=b"\x07\x09\x04\0"))),
+    "ip_options": arriving(eth(ipv4(THEM, US, tcp(1, 22), options=b"\x94\x04\0\0"))),
+    "source_route": arriving(eth(ipv4(THEM, US, tcp(1, 22), options=b"\x83\x07\x04" + bytes(4)))),
+    "routing_header": arriving(chain(routing_header(0))),
+    "jumbogram": arriving(chain(options_header(HOP_BY_HOP, b"\xc2\x04\0\x01\0\0"))),
     "no_route": arriving(eth(ipv4(THEM, "203.0.113.7", tcp(1, 22)))),
     "table_full": table_full,
     "no_policy": no_policy,

@@ -148,6 +148,7 @@ def test_tags_in_the_frame_stay(wall: PacketPath, ends: Ends, tags: int) -> None
 
 
 def test_ipv4_options_are_not_copied(wall: PacketPath) -> None:
+    wall.policy(REJECT + "option ip.options pass\n")
     frame = eth(ipv4(V4.them, V4.us, udp(4000, 53, bytes(8)), options=b"\x07\x07\x04" + bytes(5)))
     answer = turned(wall.ingress(frame), V4.us, V4.them)
     assert (answer.l3, answer.l4) == (14, 34)

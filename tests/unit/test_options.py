@@ -13,6 +13,7 @@ def test_the_table() -> None:
     for name, option in OPTIONS.items():
         assert option.name == name
         assert option.kind in ("int", "time", "bool", "word")
+        assert bool(option.words) == (option.kind == "word")
         assert option.minimum <= defaults[name] <= option.maximum
         assert check(name, option.default) == option.default
         assert option.help and "\n" not in option.help
@@ -38,6 +39,8 @@ def test_floors_of_the_rfcs() -> None:
         ("reject.rate", "0", "0", 0),
         ("builtin.stp", "off", "off", 0),
         ("builtin.stp", "on", "on", 1),
+        ("ip.options", "drop", "drop", 0),
+        ("ip.options", "pass", "pass", 1),
         ("flows.embryonic", "2048", "2048", 2048),
         ("tcp.pickup", "off", "off", 0),
         ("tcp.pickup", "outbound", "outbound", 1),
@@ -72,6 +75,7 @@ def test_embryonic_follows_the_table(most: str, embryonic: int) -> None:
         ("builtin.nd", "1", "'on' or 'off'", None),
         ("tcp.pickup", "1", "'off', 'outbound' or 'any', not '1'", None),
         ("tcp.pickup", "outbond", "not 'outbond'", "did you mean 'outbound'?"),
+        ("ip.options", "on", "is 'drop' or 'pass', not 'on'", None),
         ("timout.udp", "120s", "there is no option 'timout.udp'", "did you mean 'timeout.udp'?"),
         ("qqq", "1", "there is no option 'qqq'", "'fw option' lists them all"),
     ],
