@@ -83,7 +83,8 @@ def packet(question: Question) -> Layer:
         message = icmp if question.proto == ICMP else icmp6
         segment = message(question.icmp_type, question.icmp_code, bytes(8), ident=1)
     else:
-        segment = Layer(bytes(24), question.proto)
+        # as an AH reads: nothing follows, and 24 bytes are its length
+        segment = Layer(bytes([59, 4]) + bytes(22), question.proto)
     return eth(ip(str(question.src), str(question.dst), segment))
 
 
