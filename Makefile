@@ -6,6 +6,7 @@ DESTDIR ?=
 PYTHON  ?= /usr/bin/python3
 CLANG   ?= clang
 STRIP   ?= llvm-strip
+OUT     ?= build
 
 VENV    := .venv
 PY      := $(VENV)/bin/python
@@ -42,7 +43,9 @@ test:	## set up, build, and run every test (as root)
 	$(PYTEST) -m "alone and not vm"
 	$(PYTEST) -n 2 -m vm
 
-test-fast: all	## run the tests that need no root
+test-fast:	## set up, build, and run the tests that need no root
+	@scripts/setup fast
+	@$(MAKE) --no-print-directory all
 	$(PYTEST) -n 2 -m "not alone" tests/unit tests/golden tests/cli
 
 test-kernels: all build/stage/.done	## run all packet tests on Linux 5.10, 6.1 and 6.12 in QEMU (as root)
@@ -85,10 +88,10 @@ clean:	## remove what was built
 help:
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-13s %s\n", $$1, $$2}' Makefile
 
-build/%.bpf.o: bpf_src/%.bpf.c Makefile
+$(OUT)/%.bpf.o: bpf_src/%.bpf.c Makefile
 	@command -v $(CLANG) $(STRIP) >/dev/null || { echo "make: clang or llvm-strip is missing: run make setup" >&2; exit 1; }
 	@mkdir -p $(@D)
-	$(CLANG) $(BPFFLAGS) -MMD -MP -MT $@ -MF build/$*.d -c $< -o $@
+	$(CLANG) $(BPFFLAGS) -MMD -MP -MT $@ -MF $(@D)/$*.d -c $< -o $@
 	@$(STRIP) -g $@
 
 # An editable install, so that .venv/bin/fw runs this tree; pip's own script gives way to the faster launcher.

@@ -117,6 +117,9 @@ static __always_inline void *at(struct __sk_buff *skb, __u32 off, __u32 len)
 /* Addresses are copied by halves: a load must not span two recent stores. */
 typedef __u64 __attribute__((may_alias)) half_t;
 
+/* For what is copied from or to the stack: there the verifier wants halves aligned. */
+#define HALVES_ALIGNED __attribute__((aligned(8)))
+
 static __always_inline void copy_words(__be32 *dst, const __be32 *src)
 {
 	((half_t *)dst)[0] = ((const half_t *)src)[0];
@@ -130,7 +133,7 @@ static __always_inline bool is_icmp(const struct tuple *t)
 
 static __always_inline void copy_v4(__be32 *dst, __be32 address)
 {
-	const __be32 words[4] = {0, 0, 0, address};
+	const __be32 words[4] HALVES_ALIGNED = {0, 0, 0, address};
 
 	copy_words(dst, words);
 }

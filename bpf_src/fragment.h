@@ -27,7 +27,7 @@ GLOBAL int fragment_open(void)
 {
 	struct cpu *cpu = this_cpu();
 	struct fragment value = {};
-	struct fragment_key key;
+	struct fragment_key key HALVES_ALIGNED;
 	struct packet *p;
 
 	if (!cpu)
@@ -45,7 +45,7 @@ GLOBAL int fragment_open(void)
 GLOBAL int fragment_follow(void)
 {
 	struct cpu *cpu = this_cpu();
-	struct fragment_key key;
+	struct fragment_key key HALVES_ALIGNED;
 	struct fragment *first;
 	struct packet *p;
 

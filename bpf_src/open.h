@@ -17,7 +17,7 @@ static __always_inline bool can_open(const struct packet *p)
 /* Is there a connected socket of this host behind a segment that arrives? */
 static __always_inline bool has_socket(struct __sk_buff *skb, const struct packet *p)
 {
-	struct bpf_sock_tuple t = {};
+	struct bpf_sock_tuple t HALVES_ALIGNED = {};
 	struct bpf_sock *sk;
 	bool connected;
 	__u32 size;

@@ -25,7 +25,7 @@ static __always_inline bool to_many(const struct tuple *t)
  */
 GLOBAL int route(struct __sk_buff *skb)
 {
-	struct bpf_fib_lookup fib = {};
+	struct bpf_fib_lookup fib HALVES_ALIGNED = {};
 	struct cpu *cpu = this_cpu();
 	struct packet *p;
 	long r;
