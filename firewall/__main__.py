@@ -26,10 +26,7 @@ def main(argv: Sequence[str] | None = None, out: TextIO | None = None, err: Text
         out.flush()
         return status
     except BrokenPipeError:
-        # The reader has left, as `head` does when it has enough. What cannot be written must not be tried
-        # again by the interpreter at its end.
-        if out is sys.stdout:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())
+        _give_up(out)  # the reader has left, as `head` does when it has enough
         return 0
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -74,7 +71,13 @@ def _flush(stream: TextIO) -> None:
     try:
         stream.flush()
     except OSError:
-        pass
+        _give_up(stream)
+
+
+def _give_up(stream: TextIO) -> None:
+    """What cannot be written must not be tried again by the interpreter at its end, which has its own exit code."""
+    if stream is sys.stdout:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 if __name__ == "__main__":

@@ -157,6 +157,9 @@ def _netmask_hint(address_text: str, mask_text: str) -> str | None:
 
 
 def _address_text(family: int, value: int) -> str:
+    if family == 6 and value >> 32 == _IPV4_MAPPED_HIGH:
+        # Python 3.13 began to write the low half of these with dots.
+        return f"::ffff:{value >> 16 & 0xFFFF:x}:{value & 0xFFFF:x}"
     return str(IPv4Address(value) if family == 4 else IPv6Address(value))
 
 
