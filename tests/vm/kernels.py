@@ -80,13 +80,14 @@ def fetch(series: str) -> Kernel:
 
 def _download(suite: str, folder: Path) -> None:
     """Unpack the kernel package of `suite` as `folder`, which appears whole or not at all."""
+    address = mirror()
     if not KEYRING.exists():
         raise VmError(f"{KEYRING} is missing: apt-get install debian-archive-keyring")
     work = CACHE / f"{suite}.work"
     shutil.rmtree(work, ignore_errors=True)
     for part in ("lists/partial", "cache/archives/partial", "state"):
         (work / part).mkdir(parents=True)
-    (work / "sources.list").write_text(f"deb [signed-by={KEYRING}] {mirror()} {suite} main\n")
+    (work / "sources.list").write_text(f"deb [signed-by={KEYRING}] {address} {suite} main\n")
     options = {
         "Dir::Etc::sourcelist": work / "sources.list",
         "Dir::Etc::sourceparts": "/dev/null",
