@@ -212,6 +212,7 @@ struct env {
 	__u32 gso_segs;
 	__u32 gso_size;
 	__u32 pkt_type;
+	__u32 hash; /* of the packet's ends, 0 if nobody has computed it */
 };
 
 /* ------------------------------------------------------------ interfaces */
@@ -221,6 +222,7 @@ enum fw_iface_flags {
 	IFACE_RAW_IP = 1 << 1,     /* no link header: tun, WireGuard, PPP */
 	IFACE_TCX = 1 << 2,        /* attached by TCX, else by clsact */
 	IFACE_QDISC_OURS = 1 << 3, /* we made the clsact qdisc */
+	IFACE_VRF = 1 << 4, /* a VRF: at egress it stands for the member that a packet came by */
 };
 
 /*
@@ -258,7 +260,7 @@ struct control {
 	__u64 deadline_ns;
 	__u64 grace_until_j; /* mid-stream segments may open flows until then */
 	__u32 mode;
-	__u32 grace_forward; /* forwarded flows could not be read from conntrack */
+	__u32 grace_forward; /* conntrack could not tell of all forwarded flows */
 };
 
 /* settings[generation % GENERATION_SLOTS]: a ruleset but for its entries. */

@@ -96,6 +96,7 @@ static __always_inline bool read_env(struct __sk_buff *skb, struct env *env, enu
 	if (hook == HOOK_EGRESS) {
 		env->ingress_ifindex = CONTEXT_WORD(skb, ingress_ifindex);
 		env->tc_index = CONTEXT_WORD(skb, tc_index);
+		env->hash = CONTEXT_WORD(skb, hash);
 	}
 	return true;
 }

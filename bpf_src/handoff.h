@@ -2,11 +2,11 @@
 /*
  * From ingress to egress of one packet, in skb->tc_index: 0, the slot of the
  * interface that the packet was judged to leave by, or, while nobody knows yet
- * whether the host translates the flow's addresses, the index of a record with
- * the tuple as it was. Ingress overwrites tc_index of every packet that it
- * passes, so egress may trust it whenever the packet came by a protected
- * interface. Records are few and reused at once: a packet that finds another's
- * is judged in full.
+ * whether the host translates the flow's addresses, and for all that comes by a
+ * member of a VRF, the index of a record with the tuple as it was. Ingress
+ * overwrites tc_index of every packet that it passes, so egress may trust it
+ * whenever the packet came by a protected interface. Records are few and reused
+ * at once: a packet that finds another's is judged in full.
  */
 #ifndef FW_HANDOFF_H
 #define FW_HANDOFF_H
@@ -18,9 +18,15 @@
 
 static __always_inline bool same_ends(const struct tuple *a, const struct tuple *b)
 {
-	return a->src[0] == b->src[0] && a->src[1] == b->src[1] && a->src[2] == b->src[2] &&
-	       a->src[3] == b->src[3] && a->dst[0] == b->dst[0] && a->dst[1] == b->dst[1] &&
-	       a->dst[2] == b->dst[2] && a->dst[3] == b->dst[3];
+	return a->zone == b->zone && a->src[0] == b->src[0] && a->src[1] == b->src[1] &&
+	       a->src[2] == b->src[2] && a->src[3] == b->src[3] && a->dst[0] == b->dst[0] &&
+	       a->dst[1] == b->dst[1] && a->dst[2] == b->dst[2] && a->dst[3] == b->dst[3];
+}
+
+/* Its interface is a member of a VRF, which will hide that from egress. */
+static __always_inline bool by_vrf_member(const struct packet *p)
+{
+	return p->tuple.family && p->zone;
 }
 
 /* What tc_index shall say, for settle() to write. */
@@ -31,7 +37,7 @@ static __always_inline void hand_on(struct cpu *cpu, struct packet *p)
 
 	p->tc_index = p->out_slot;
 	/* egress must read the headers of a first fragment: later ones follow it there too */
-	if (!p->hand_tuple && !p->fragment)
+	if (!p->hand_tuple && !p->fragment && !by_vrf_member(p))
 		return;
 	index = bpf_get_smp_processor_id() % HANDOFF_CPUS * HANDOFFS_PER_CPU +
 		cpu->handoff_next++ % HANDOFFS_PER_CPU;
@@ -41,7 +47,7 @@ static __always_inline void hand_on(struct cpu *cpu, struct packet *p)
 	h->when_j = p->now_j;
 	h->tuple = p->tuple;
 	h->key = p->key;
-	h->generation = p->generation;
+	h->hash = by_vrf_member(p) ? p->env.hash : 0;
 	h->rule = p->rule;
 	h->counter = p->counter;
 	h->icmp = p->icmp;
@@ -61,11 +67,34 @@ static __always_inline bool is_its_record(const struct handoff *h, const struct 
 	       (p->fragment == FRAGMENT_LATER || h->seq == p->seq);
 }
 
-static __always_inline bool came_by_us(const struct packet *p)
+static __always_inline bool protected(const struct iface *iface)
 {
-	struct iface *in = p->in_ifindex ? iface_of(p->in_ifindex) : NULL;
+	return iface && iface->flags & IFACE_PROTECTED;
+}
 
-	return in && in->flags & IFACE_PROTECTED;
+/*
+ * Egress: the interface that the packet came by. The kernel lets a VRF stand for
+ * its members (drivers/net/vrf.c: skb_iif); the record says which it was. A member
+ * that is not protected passes on whatever tc_index it is given, so the record must
+ * be this packet's: its hash, with a secret of the kernel's, was computed at ingress
+ * and stays with the packet even if its addresses are translated.
+ */
+static __always_inline const struct iface *find_way_in(struct packet *p)
+{
+	const struct iface *in = iface_of(p->in_ifindex), *member;
+	__u32 index = p->env.tc_index & (HANDOFFS - 1);
+	const struct handoff *h;
+
+	if (!in || !(in->flags & IFACE_VRF) || !(p->env.tc_index & TC_INDEX_HANDOFF))
+		return in;
+	h = bpf_map_lookup_elem(&handoffs, &index);
+	if (!h || !h->hash || h->hash != p->env.hash)
+		return in;
+	member = iface_of(h->in_ifindex);
+	if (!member || member->zone != in->zone)
+		return in;
+	p->in_ifindex = h->in_ifindex;
+	return member;
 }
 
 /* Egress: ingress judged that the packet leaves here, unchanged; nothing more is to be known of it. */
@@ -74,7 +103,8 @@ static __always_inline bool handed_on(const struct packet *p)
 	__u32 index = p->env.tc_index;
 
 	/* the bytes of a super-packet are counted by its headers */
-	return index && index == p->slot && !p->env.gso_size && came_by_us(p);
+	return index && index == p->slot && !p->env.gso_size && p->in_ifindex &&
+	       protected(iface_of(p->in_ifindex));
 }
 
 /* Egress: what ingress said of this packet. HANDED_NO judges it in full. */
@@ -83,7 +113,7 @@ static __always_inline enum fw_reason take_over(struct packet *p)
 	__u32 index = p->env.tc_index;
 	struct handoff *h;
 
-	if (!index || !came_by_us(p))
+	if (!protected(find_way_in(p)) || !index)
 		return REASON_NONE;
 	if (index == TC_INDEX_ANSWER)
 		return REASON_ANSWER;

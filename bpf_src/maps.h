@@ -45,7 +45,7 @@ struct handoff {
 	__u64 when_j;
 	struct tuple tuple; /* at ingress, as on the wire */
 	struct flow_key key;
-	__u32 generation;
+	__u32 hash; /* of a packet that came by a member of a VRF */
 	__u32 rule;
 	__u32 counter;
 	__u32 icmp;

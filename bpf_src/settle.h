@@ -52,7 +52,9 @@ static __always_inline void mark(struct __sk_buff *skb, struct cpu *cpu, struct 
 	if (reason == REASON_ANSWER) {
 		skb->mark = 0;
 		p->tc_index = TC_INDEX_ANSWER;
-	} else if (p->hand_tuple || p->out_slot) {
+	} else if (p->hand_tuple || p->out_slot || by_vrf_member(p)) {
+		if (by_vrf_member(p) && !env_from_map)
+			p->env.hash = bpf_get_hash_recalc(skb);
 		hand_on(cpu, p);
 	}
 	skb->tc_index = p->tc_index;

@@ -23,6 +23,20 @@ static __always_inline void expected_way(const struct side *own, const struct si
 	}
 }
 
+/* At egress. If the member that a packet came by is not protected, only the VRF is known. */
+static __always_inline bool came_in_by(const struct packet *p, __u32 in)
+{
+	const struct iface *vrf, *member;
+
+	if (in == p->in_ifindex)
+		return true;
+	vrf = iface_of(p->in_ifindex);
+	if (!vrf || !(vrf->flags & IFACE_VRF))
+		return false;
+	member = iface_of(in);
+	return member && member->zone == vrf->zone && !protected(member);
+}
+
 /*
  * Ingress knows the way in, egress both ends. The answer of a host behind a
  * published port leaves by forwarding though its flow was judged `in`, and a
@@ -34,7 +48,7 @@ static __always_inline bool on_its_way(const struct packet *p, const struct flow
 	if (hook == HOOK_INGRESS)
 		return in == p->in_ifindex;
 	return out == p->out_ifindex &&
-	       (in == p->in_ifindex || f->scope == SCOPE_IN || p->handed == HANDED_TRANSLATED);
+	       (f->scope == SCOPE_IN || p->handed == HANDED_TRANSLATED || came_in_by(p, in));
 }
 
 /* Judge a running flow anew, as its opener's packet by this way; the answer is in p->action. */

@@ -164,6 +164,7 @@ class IfaceFlags(IntEnum):
     IFACE_RAW_IP = 2
     IFACE_TCX = 4
     IFACE_QDISC_OURS = 8
+    IFACE_VRF = 16
 
 
 class EntryFlags(IntEnum):
@@ -235,8 +236,9 @@ class Env(CStruct):
         "gso_segs",
         "gso_size",
         "pkt_type",
+        "hash",
     )
-    SIZE = 40
+    SIZE = 44
     FIELDS = (
         ("ifindex", 0, "I", 0),
         ("ingress_ifindex", 4, "I", 0),
@@ -248,6 +250,7 @@ class Env(CStruct):
         ("gso_segs", 28, "I", 0),
         ("gso_size", 32, "I", 0),
         ("pkt_type", 36, "I", 0),
+        ("hash", 40, "I", 0),
     )
     ifindex: int
     ingress_ifindex: int
@@ -259,6 +262,7 @@ class Env(CStruct):
     gso_segs: int
     gso_size: int
     pkt_type: int
+    hash: int
 
 
 class Iface(CStruct):

@@ -32,6 +32,10 @@ class Known(NamedTuple):
     def protected(self) -> bool:
         return bool(self.flags & abi.IfaceFlags.IFACE_PROTECTED)
 
+    @property
+    def is_vrf(self) -> bool:
+        return bool(self.flags & abi.IfaceFlags.IFACE_VRF)
+
 
 def read(interfaces: Map) -> dict[int, Known]:
     """What the map holds, by interface index."""
@@ -68,6 +72,8 @@ def plan(
     for ifindex, link in present.items():
         slot = 0
         flags = 0 if link.has_link_header else abi.IfaceFlags.IFACE_RAW_IP
+        if link.kind == "vrf":
+            flags |= abi.IfaceFlags.IFACE_VRF
         if ifindex in protected:
             slot = slots.get(ifindex) or next(free_slots)
             flags |= abi.IfaceFlags.IFACE_PROTECTED

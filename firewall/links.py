@@ -2,7 +2,7 @@
 """The network interfaces of the network namespace that we are in, and which of them can be protected."""
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 from firewall import netlink
@@ -111,15 +111,19 @@ def find(name: str, links: Iterable[Link] | None = None) -> Link:
     raise UsageError(f'there is no interface "{name}"', hint)
 
 
-def why_not_loadable(link: Link, links: Iterable[Link]) -> str | None:
+def why_not_loadable(link: Link, links: Collection[Link]) -> str | None:
     """Why fw cannot protect this interface, None when it can.
 
     Rules and flows know layer-3 devices: the packets of a bridge port or bond member are delivered, and routed,
-    as those of the device above it. A VRF is not such a device: it only chooses the routing table.
+    as those of the device above it. A VRF is not such a device: it only chooses the routing table, and no packet
+    of its members meets its own hooks.
     """
     if link.flags & IFF_LOOPBACK:
         return f"{link.name} is the loopback: what a host says to itself is not filtered"
     above = next((other for other in links if other.ifindex == link.master), None)
+    if link.kind == "vrf":
+        members = ", ".join(other.name for other in links if other.master == link.ifindex)
+        return f"{link.name} is a VRF, which only chooses the routing table: protect {members or 'its members'} instead"
     if above and above.kind != "vrf":
         return f"{link.name} is part of {above.kind or 'device'} {above.name}: protect {above.name} instead"
     if not link.has_link_header and link.arphrd not in _NO_LINK_HEADER:

@@ -84,6 +84,9 @@ def adopt_connections(pins: Pins) -> int:
     """Makes flows of the connections that the kernel knows and the table does not; how many."""
     from firewall.seed import seed  # brings pyroute2
 
-    result = seed(pins.map("flows"), pins.map("embryonic"), interfaces.read(pins.map("interfaces")))
-    pins.control.store_u32(offset_of(abi.Control, "grace_forward"), int(not result.conntrack))
+    known = interfaces.read(pins.map("interfaces"))
+    result = seed(pins.map("flows"), pins.map("embryonic"), known)
+    # Nor does conntrack tell in which VRF a connection is.
+    told = result.conntrack and not any(one.is_vrf for one in known.values())
+    pins.control.store_u32(offset_of(abi.Control, "grace_forward"), int(not told))
     return result.connections

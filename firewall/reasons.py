@@ -13,7 +13,7 @@ REASONS: dict[str, str] = {
     "pickup": "part of a running connection that was met midway",
     "fragment": "later fragment of a packet that was allowed",
     "handed_on": "judged when it came in, leaves the way it was judged for",
-    "translated": "judged when it came in, then given other addresses by this host",
+    "translated": "judged when it came in, then given other addresses or another VRF",
     "answer": "fw's own answer to a packet that it rejected",
     "vlan_device": "its VLAN has an interface of its own, which judges it",
     "builtin_arp": "ARP, which finds the neighbours of IPv4",

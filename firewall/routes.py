@@ -22,7 +22,7 @@ class Routes:
 
     def __init__(self) -> None:
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
-        self._ways: dict[Address, int] = {}
+        self._ways: dict[tuple[Address, int], int] = {}
         self._addresses: dict[bytes, int] | None = None
 
     def owner(self, address: Address) -> int:
@@ -36,18 +36,23 @@ class Routes:
                 self._addresses.setdefault(attrs.get(_IFA_LOCAL) or attrs.get(_IFA_ADDRESS, b""), ifindex)
         return self._addresses.get(address.packed, 0)
 
-    def way_to(self, address: Address) -> int:
-        """The index of the interface by which the routing table reaches an address; 0 if it does not."""
-        if address not in self._ways:
-            self._ways[address] = self._look_up(address)
-        return self._ways[address]
+    def way_to(self, address: Address, vrf: int = 0) -> int:
+        """The index of the interface by which the routing table reaches an address; 0 if it does not.
 
-    def _look_up(self, address: Address) -> int:
+        `vrf`: the index of the VRF whose table is asked.
+        """
+        if (address, vrf) not in self._ways:
+            self._ways[address, vrf] = self._look_up(address, vrf)
+        return self._ways[address, vrf]
+
+    def _look_up(self, address: Address, vrf: int) -> int:
         bits = 8 * len(address.packed)
         route = struct.pack(
             "=BBBBBBBBI", _FAMILIES[address.version], bits, 0, 0, 0, 0, 0, 0, 0
         )  # struct rtmsg
         body = route + struct.pack("=HH", 4 + len(address.packed), _RTA_DST) + address.packed
+        if vrf:
+            body += struct.pack("=HHI", 8, _RTA_OIF, vrf)
         header = struct.pack("=IHHII", 16 + len(body), _RTM_GETROUTE, _NLM_F_REQUEST, 0, 0)
         self._socket.send(header + body)
         answer = self._socket.recv(1 << 16)

@@ -91,6 +91,8 @@ class Finder:
             if self._is_local(remote) or remote.is_loopback:
                 continue
             ifindex = connection.ifindex or self._arrival(local, remote)
+            if self._is_vrf(ifindex):
+                ifindex = self._routes.way_to(remote, vrf=ifindex)
             if self._visible(ifindex):
                 yield Seed(ends, Way(_OUT, 0, ifindex) if opened_here else Way(_IN, ifindex, 0))
 
@@ -150,6 +152,9 @@ class Finder:
 
     def _is_protected(self, ifindex: int) -> bool:
         return ifindex in self._known and self._known[ifindex].protected
+
+    def _is_vrf(self, ifindex: int) -> bool:
+        return ifindex in self._known and self._known[ifindex].is_vrf
 
     def _passes(self, way: Way) -> bool:
         """Whether its packets meet our programs, or may."""

@@ -11,7 +11,8 @@ import pytest
 from firewall import libc, links, paths
 from firewall.errors import UsageError
 from firewall.links import Link
-from tests.lab.host import CommandFailed, Host
+from tests.lab.device import need
+from tests.lab.host import Host
 from tests.lab.lab import PairLab
 
 
@@ -29,16 +30,6 @@ def inside(host: Host) -> Iterator[None]:
 def seen(host: Host) -> dict[str, Link]:
     with inside(host):
         return {link.name: link for link in links.list_links()}
-
-
-def made(host: Host, command: str) -> None:
-    """Add a link; a kernel without its kind skips the test."""
-    try:
-        host.ip(command)
-    except CommandFailed as error:
-        if "Unknown device type" in str(error) or "not supported" in str(error):
-            pytest.skip(f"this kernel has no such links: {command}")
-        raise
 
 
 def test_facts_are_those_of_iproute2(pair: PairLab) -> None:
@@ -72,9 +63,12 @@ def test_facts_are_those_of_iproute2(pair: PairLab) -> None:
     assert (found["tun0"].has_link_header, found["tap0"].has_link_header) == (False, True)
 
 
+@pytest.mark.devices
 @pytest.mark.parametrize(("protocol", "number"), [("802.1Q", 0x8100), ("802.1ad", 0x88A8)])
 def test_vlan(pair: PairLab, protocol: str, number: int) -> None:
-    made(pair.server, f"link add link eth0 name eth0.10 type vlan id 10 protocol {protocol}")
+    kind = f"vlan id 10 protocol {protocol}"
+    need(pair.server, kind, "link eth0")
+    pair.server.ip(f"link add link eth0 name eth0.10 type {kind}")
     found = seen(pair.server)
     assert found["eth0.10"].vlan == (found["eth0"].ifindex, number, 10)
     assert links.why_not_loadable(found["eth0.10"], found.values()) is None
@@ -94,14 +88,18 @@ def test_what_is_refused(pair: PairLab) -> None:
     assert why == {"eth0": None, "br0": None, "v1": None, "tun0": None}
 
 
+@pytest.mark.devices
 @pytest.mark.parametrize("kind", ["bond", "vrf table 10"])
 def test_members(pair: PairLab, kind: str) -> None:
     """A bond's members are refused; a VRF only chooses the routing table."""
-    made(pair.server, f"link add m0 type {kind}")
-    pair.server.ip("link add v0 type veth peer name v1", "link set v0 master m0")
+    need(pair.server, kind)
+    pair.server.ip(f"link add m0 type {kind}", "link add v0 type veth peer name v1", "link set v0 master m0")
     found = seen(pair.server)
-    wanted = "v0 is part of bond m0: protect m0 instead" if kind == "bond" else None
-    assert links.why_not_loadable(found["v0"], found.values()) == wanted
+    why = [links.why_not_loadable(found[name], found.values()) for name in ("m0", "v0")]
+    if kind == "bond":
+        assert why == [None, "v0 is part of bond m0: protect m0 instead"]
+    else:
+        assert why == ["m0 is a VRF, which only chooses the routing table: protect v0 instead", None]
 
 
 def test_many_interfaces(pair: PairLab) -> None:

@@ -64,6 +64,7 @@ def test_the_zone_is_that_of_the_vrf() -> None:
     planned = plan({}, links, {5})
     assert planned[5].zone == planned[4].zone == planned[4].class_id != 0
     assert planned[6].zone == planned[7].zone == 0
+    assert [i for i, one in planned.items() if one.is_vrf] == [4]
 
 
 def test_names_that_rules_speak_of_get_the_classes_first() -> None:

@@ -60,6 +60,9 @@ def test_refused() -> None:
         "p0 is part of team team0: protect team0 instead",
         None,
     ]
+    assert links.why_not_loadable(
+        masters[2], [*masters, link("p0", 8, master=7), link("p1", 9, master=7)]
+    ) == ("vrf0 is a VRF, which only chooses the routing table: protect p0, p1 instead")
     can = link("can0", 9, arphrd=280)
     assert links.why_not_loadable(can, [can]) == "can0 is neither Ethernet nor plain IP (hardware type 280)"
     loopback = link("lo", 1, arphrd=772, flags=9)

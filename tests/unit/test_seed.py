@@ -17,7 +17,7 @@ IN, OUT, FORWARD = abi.Scope.SCOPE_IN, abi.Scope.SCOPE_OUT, abi.Scope.SCOPE_FORW
 TRANSLATED, PARENT = abi.FlowFlags.FLOW_TRANSLATED, abi.FlowFlags.FLOW_PARENT
 SEEN, WSCALE = abi.SideFlags.SIDE_SEEN, abi.SideFlags.SIDE_WSCALE
 TCP, UDP = 6, 17
-LO, LAN, WAN, SPARE = 1, 2, 3, 4
+LO, LAN, WAN, SPARE, BLUE = 1, 2, 3, 4, 5
 PROTECTED = abi.IfaceFlags.IFACE_PROTECTED
 
 
@@ -27,16 +27,19 @@ class FakeRoutes:
     def owner(self, address: Address) -> int:
         return {"10.0.0.1": LAN, "203.0.113.1": WAN, "192.0.2.1": LO, "fe80::1": WAN}.get(str(address), 0)
 
-    def way_to(self, address: Address) -> int:
+    def way_to(self, address: Address, vrf: int = 0) -> int:
+        if vrf == BLUE:
+            return SPARE
         return LAN if str(address).startswith("10.0.0.") else WAN
 
 
 def known(*protected: int) -> dict[int, Known]:
     names = {LO: "lo", LAN: "lan0", WAN: "wan0", SPARE: "spare"}
-    return {
+    found = {
         i: Known(name, i + 10 if i in protected else 0, i, 0, PROTECTED if i in protected else 0)
         for i, name in names.items()
     }
+    return {**found, BLUE: Known("blue", 0, BLUE, BLUE, abi.IfaceFlags.IFACE_VRF)}
 
 
 def finder(*protected: int) -> Finder:
@@ -68,6 +71,12 @@ def test_an_own_connection_goes_out() -> None:
 def test_a_bound_socket_says_its_interface() -> None:
     one = ends("fe80::1", 50000, "fe80::9", 80)
     assert of_sockets(Connection(one, LAN)) == [Seed(one, Way(OUT, 0, LAN))]
+
+
+def test_a_socket_in_a_vrf_goes_by_its_member() -> None:
+    one = Connection(ends("10.0.0.1", 50000, "10.0.0.9", 80), BLUE)
+    assert of_sockets(one, protected=(SPARE,)) == [Seed(one.ends, Way(OUT, 0, SPARE))]
+    assert of_sockets(one, protected=(LAN,)) == []
 
 
 def test_what_stays_on_this_host_is_no_flow() -> None:
