@@ -48,7 +48,7 @@ test-fast:	## set up, build, and run the tests that need no root
 	@$(MAKE) --no-print-directory all
 	$(PYTEST) -n 2 -m "not alone" tests/unit tests/golden tests/cli
 
-test-kernels: all build/stage/.done	## run all packet tests on Linux 5.10, 6.1 and 6.12 in QEMU (as root)
+test-kernels: all build/stage/.done	## run the tests of packets and devices on Linux 5.10, 6.1 and 6.12 in QEMU (as root)
 	@scripts/setup test
 	@$(PY) -m tests.vm
 

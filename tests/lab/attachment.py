@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
 from tests.lab.host import ROOT, Host
 
-PYTHON = ROOT / ".venv" / "bin" / "python"
 HOOKS = ("ingress", "egress")
 PINS = Path("/run/fw/bpf")
 
@@ -57,7 +57,7 @@ print(json.dumps({hook: [bpf.program_by_id(i).name for i in bpf.tcx_programs(ind
 def inside(host: Host, code: str, *args: object) -> str:
     """What a script prints that runs in the host's namespace with the modules of fw at hand."""
     return host.run(
-        [str(PYTHON), "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{code}", *map(str, args)]
+        [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{code}", *map(str, args)]
     ).stdout
 
 

@@ -11,7 +11,7 @@ import pytest
 from tests import packets as p
 from tests.lab.attachment import drops, flows, programs, protect, reasons
 from tests.lab.conftest import address, any_address
-from tests.lab.host import Host
+from tests.lab.device import need
 from tests.lab.lab import PairLab
 from tests.lab.traffic import asks, no_ping, no_tcp, no_udp, pings, reaches
 from tests.lab.wait import until
@@ -127,18 +127,13 @@ def test_frames_that_are_not_ip(pair: PairLab) -> None:
     until(lambda: reasons(pair.server)["not_ip"] == 2, what="LLDP dropped")
 
 
-def has(host: Host, kind: str, options: str = "") -> bool:
-    """Can this kernel make such a device?"""
-    return host.run(f"ip link add {options} name probe0 type {kind}", check=False).returncode == 0
-
-
+@pytest.mark.devices
 def test_a_vlan_device_beside_its_parent(pair: PairLab, family: str, attach: str) -> None:
     """eth0 and eth0.10: what is tagged is judged once, on eth0.10, by its own rules."""
     for host, number in ((pair.server, 1), (pair.client, 2)):
-        if not has(host, "vlan id 10", "link eth0"):
-            pytest.skip("this kernel has no 8021q")
+        need(host, "vlan id 10", "link eth0")
         host.ip(
-            "link set probe0 name eth0.10",
+            "link add link eth0 name eth0.10 type vlan id 10",
             f"addr add 10.10.0.{number}/24 dev eth0.10",
             f"addr add 2001:db8:10::{number}/64 dev eth0.10 nodad",
             "link set eth0.10 up",
@@ -152,11 +147,11 @@ def test_a_vlan_device_beside_its_parent(pair: PairLab, family: str, attach: str
     assert flow["packets"] < 10, "counted once, not on both devices"
 
 
+@pytest.mark.devices
 def test_wireguard_is_protected(pair: PairLab, attach: str) -> None:
     """The device has no link header; without keys no peer answers, but what goes in is judged."""
-    if not has(pair.server, "wireguard"):
-        pytest.skip("this kernel has no WireGuard")
-    pair.server.ip("link set probe0 name wg0", "addr add 10.9.0.1/24 dev wg0", "link set wg0 up")
+    need(pair.server, "wireguard")
+    pair.server.ip("link add wg0 type wireguard", "addr add 10.9.0.1/24 dev wg0", "link set wg0 up")
     protect(pair.server, "default in drop\ndefault out drop", "wg0", attach=attach)
     assert all(programs(pair.server, "wg0").values())
     pair.server.udp().send(b"?", ("10.9.0.2", 53))

@@ -1,20 +1,21 @@
 # SPDX-License-Identifier: MIT
-"""`python -m tests.vm [SERIES...]`: one line for each kernel; what a failing one printed comes before it."""
+"""`python -m tests.vm [SERIES...]`: a line for each kernel and suite; what a failing one printed comes before it."""
 
 from __future__ import annotations
 
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from itertools import product
 
-from tests.vm.check import ALL, Report, check
+from tests.vm.check import DEVICES, PACKETS, Report, Suite, check
 from tests.vm.kernels import SUITES, VmError
 
 
-def _check(series: str) -> Report:
+def _check(series: str, suite: Suite) -> Report:
     try:
-        return check(series, ALL)
+        return check(series, suite)
     except VmError as error:
-        return Report(False, f"Linux {series}: {error}", "")
+        return Report(False, f"Linux {series}: {suite.name}: {error}", "")
 
 
 def main(wanted: list[str]) -> int:
@@ -24,7 +25,7 @@ def main(wanted: list[str]) -> int:
         return 2
     status = 0
     with ThreadPoolExecutor(2) as pool:
-        for report in pool.map(_check, wanted or SUITES):
+        for report in pool.map(_check, *zip(*product(wanted or SUITES, (PACKETS, DEVICES)), strict=True)):
             if not report.passed:
                 status = 1
                 print(report.output, file=sys.stderr)
