@@ -119,7 +119,7 @@ class Host:
         *args: str,
         check: bool = True,
         way: Way = "exec",
-        timeout_s: float = 60,
+        timeout_s: float = 300,  # where the machine is emulated, so is the verifier
         input: str | None = None,
     ) -> Done:
         """Run fw here. One argument with spaces is split as a shell would: fw("rule add allow in icmp")."""

@@ -18,7 +18,7 @@ PORT = 8080
 def lab() -> Iterator[PairLab]:
     with PairLab() as pair:
         pair.server.save_policy(POLICY)
-        pair.server.fw("load eth0", timeout_s=300)  # the verifier is emulated too
+        pair.server.fw("load eth0")
         yield pair
 
 
