@@ -91,6 +91,12 @@ static __always_inline enum fw_segment judge_early(const struct packet *p, const
 	return seq_fits(p, own, other) ? SEGMENT_ACCEPT : SEGMENT_OUTSIDE;
 }
 
+/* There is nothing to be sent behind a FIN; which of the two is forged cannot be told. */
+static __always_inline bool beyond_fin(const struct packet *p, const struct side *own)
+{
+	return own->state == SIDE_FIN && after(p->seq_end, own->seq_end);
+}
+
 static __always_inline enum fw_segment judge_segment(const struct packet *p, const struct flow *f,
 						     const struct side *own,
 						     const struct side *other)
@@ -101,8 +107,9 @@ static __always_inline enum fw_segment judge_segment(const struct packet *p, con
 		return plain ? SEGMENT_LEARN : SEGMENT_PASS;
 	/* the usual segment of a connection */
 	if (plain && own->state > SIDE_SYN && other->state > SIDE_SYN)
-		return ack_fits(p, own, other) && seq_fits(p, own, other) ? SEGMENT_ACCEPT :
-									    SEGMENT_OUTSIDE;
+		return !ack_fits(p, own, other) || !seq_fits(p, own, other) ? SEGMENT_OUTSIDE :
+		       beyond_fin(p, own)                                   ? SEGMENT_PASS :
+									      SEGMENT_ACCEPT;
 	if (p->tcp_flags & TCP_RST)
 		return judge_rst(p, own, other);
 	if (p->tcp_flags & TCP_SYN)

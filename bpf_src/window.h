@@ -78,8 +78,11 @@ static __always_inline bool quote_fits(const struct packet *p, const struct side
 {
 	__u32 low = other->ack;
 
-	if (!(other->flags & SIDE_ACK))
+	if (!(other->flags & SIDE_ACK)) {
 		low = own->seq_end - own->syn_bytes - 1;
+		if (own->syn_again && p->seq + 1 == own->syn_again)
+			return true;
+	}
 	return p->seq - low <= own->seq_end - low;
 }
 

@@ -55,6 +55,15 @@ def test_fin_sent_again(talk: Connection) -> None:
     assert [record[:2] for record in talk.records()] == before
 
 
+def test_nothing_is_sent_behind_a_fin(talk: Connection) -> None:
+    """It passes without effect: else it would bring TIME_WAIT back to life."""
+    talk.close()
+    before = talk.path.the_flow()
+    assert talk.r("PA", 902, 102, b"x").reason == "flow"
+    assert talk.o("FA", 102, 902).reason == "flow"
+    assert talk.path.the_flow() == before
+
+
 @pytest.mark.parametrize("new_isn", [101, 5000, 3_000_000_000])
 def test_syn_reopens_after_time_wait(talk: Connection, new_isn: int) -> None:
     talk.close()

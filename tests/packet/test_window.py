@@ -277,6 +277,8 @@ def test_icmp_error_about_a_syn(path: PacketPath) -> None:
     Connection(path, V4, we_open=True).o("S", ISN)
     assert error(path, "us", ISN) == "related"
     assert error(path, "us", ISN - 1) == error(path, "us", ISN + 2) == "unrelated"
+    Connection(path, V4, we_open=True).o("S", ISN + 5000)
+    assert error(path, "us", ISN) == error(path, "us", ISN + 5000) == "related"
 
 
 def error(path: PacketPath, by: str, seq: int) -> str:
