@@ -107,9 +107,13 @@ class Namespace:
 
 
 class PacketPath:
-    """Both programs with maps of their own. Inside a Namespace."""
+    """Both programs with maps of their own. Inside a Namespace.
 
-    def __init__(self) -> None:
+    With `env_from_map` the tests say what the hook would; else the programs read it from their packet.
+    """
+
+    def __init__(self, *, env_from_map: bool = True) -> None:
+        self._env_from_map = env_from_map
         self._spoiled = True
         self.generation = 0
         self.reset()
@@ -149,7 +153,9 @@ class PacketPath:
 
     def _load(self, reuse: Mapping[str, Map]) -> None:
         self._object = Object.open(OBJECT)
-        self._object.set_rodata({"hz": clock.hz(), "answer_mark": ANSWER_MARK, "env_from_map": 1})
+        self._object.set_rodata(
+            {"hz": clock.hz(), "answer_mark": ANSWER_MARK, "env_from_map": int(self._env_from_map)}
+        )
         self._object.resize("flows", 1024)
         self._object.resize("embryonic", 1024)
         for name, map_ in reuse.items():

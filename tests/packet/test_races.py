@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: MIT
+"""Both directions of many connections on both CPUs at once, while rules are swapped and table nodes are reused.
+
+What docs/conntrack.md says of two packets at once, shown by the real programs on two processors.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import struct
+import time
+import traceback
+from collections import Counter
+from collections.abc import Iterator
+from ctypes import Array, c_uint32
+from multiprocessing.sharedctypes import RawArray
+from typing import NamedTuple
+
+import pytest
+
+from firewall import abi
+from tests.packet.ends import V4
+from tests.packet.path import PASS, PacketPath
+from tests.packets import eth, ip, tcp
+
+CPUS = sorted(os.sched_getaffinity(0))[:2]
+POLICIES = tuple(
+    f"default in drop\ndefault out drop\nallow in tcp to port 22 from {net}\nallow in udp to port {port}\n"
+    for net, port in (("198.51.0.0/16", 53), ("198.51.100.0/24", 123))
+)
+DATA = b"x" * 10
+SETTLE_S = 30  # a worker that has not ended by then never will
+
+pytestmark = pytest.mark.skipif(len(CPUS) < 2, reason="one processor: nothing happens at once")
+
+
+class Shared(NamedTuple):
+    """What the workers know of each other: by connection, how many segments each side has sent."""
+
+    opener: Array[c_uint32]
+    responder: Array[c_uint32]
+
+
+def isn(connection: int, side: int) -> int:
+    """Numbers by which a record tells whose it is: no two connections are near each other."""
+    return (connection * 2 + side) * 500_000 % 2**32
+
+
+def segment(connection: int, side: int, sent: int, other_sent: int) -> bytes:
+    """The frame that is number `sent` of its side: SYN or SYN-ACK, then ten bytes each."""
+    seq = isn(connection, side) + (0 if sent == 0 else 1 + 10 * (sent - 1))
+    ack = isn(connection, 1 - side) + 1 + 10 * max(0, other_sent - 1)
+    flags = "PA" if sent else ("S" if side == 0 else "SA")
+    ports = (2000 + connection, 22) if side == 0 else (22, 2000 + connection)
+    body = tcp(*ports, flags, DATA if sent else b"", seq=seq, ack=0 if flags == "S" else ack)
+    return eth(ip(V4.them, V4.us, body) if side == 0 else ip(V4.us, V4.them, body))
+
+
+@pytest.fixture
+def live(path: PacketPath) -> Iterator[PacketPath]:
+    """Programs that read the hook's facts from each packet, not from a map that two CPUs would share."""
+    own = PacketPath(env_from_map=False)
+    with own:
+        yield own
+
+
+def send(path: PacketPath, side: int, frame: bytes, ctx: bytes) -> bool:
+    name = "fw_ingress" if side == 0 else "fw_egress"
+    return path.programs[name].test_run(frame, ctx=ctx).retval == PASS
+
+
+def work(path: PacketPath, side: int, shared: Shared, rounds: int, cpu: int) -> Counter[str]:
+    """Play one side of all connections, each as soon as the other has answered."""
+    os.sched_setaffinity(0, {cpu})
+    ctx = bytes(40) + struct.pack("=I", path.ifindex["wan"])
+    mine, theirs = (shared.opener, shared.responder) if side == 0 else (shared.responder, shared.opener)
+    verdicts: Counter[str] = Counter()
+    waiting = set(range(len(mine)))
+    deadline = time.monotonic() + SETTLE_S
+    while waiting and time.monotonic() < deadline:
+        for connection in list(waiting):
+            sent, seen = mine[connection], theirs[connection]
+            if seen < sent + side - (1 if side == 0 and sent == 0 else 0):
+                continue
+            passed = send(path, side, segment(connection, side, sent, seen), ctx)
+            verdicts["passed" if passed else "dropped"] += 1
+            mine[connection] = sent + 1
+            if sent + 1 == rounds:
+                waiting.discard(connection)
+    verdicts["stuck"] = len(waiting)
+    return verdicts
+
+
+def both_sides(path: PacketPath, connections: int, rounds: int) -> list[Counter[str]]:
+    """A process for each side on a CPU of its own, while this one swaps the rules."""
+    shared = Shared(RawArray(c_uint32, connections), RawArray(c_uint32, connections))
+    pipes, children = [], []
+    for side, cpu in enumerate(CPUS):
+        read, write = os.pipe()
+        child = os.fork()
+        if not child:
+            status = 1
+            try:
+                verdicts = work(path, side, shared, rounds, cpu)
+                os.write(write, json.dumps(verdicts).encode())
+                status = 0
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                os._exit(status)
+        os.close(write)
+        pipes.append(read)
+        children.append(child)
+    try:
+        swaps = 0
+        while not all(os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) for child in children):
+            path.policy(POLICIES[swaps % 2])
+            swaps += 1
+    finally:
+        for child in children:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+    assert swaps > 10
+    found = []
+    for read in pipes:
+        with os.fdopen(read, "rb") as pipe:
+            found.append(Counter(json.load(pipe)))
+    return found
+
+
+def numbers(path: PacketPath) -> Iterator[tuple[int, abi.Flow]]:
+    """Each flow that is left and its connection; a record's tag is always its key's."""
+    for _, key, flow in path.flows():
+        words = struct.unpack("=10I", key.pack())
+        tag = 0
+        for word in words:
+            tag ^= word
+        assert flow.tag == tag
+        ports = {key.lo_port, key.hi_port}
+        yield (ports - {22}).pop() - 2000, flow
+
+
+def is_its_own(connection: int, side: int, record: abi.Side, rounds: int) -> bool:
+    return not record.seq_end or 0 < record.seq_end - isn(connection, side) <= 1 + 10 * rounds
+
+
+def test_nothing_is_dropped_or_mixed_up(live: PacketPath) -> None:
+    """Without reuse not one packet is lost, and each side's record is what that side has sent."""
+    connections, rounds = 300, 40
+    live.policy(POLICIES[1])
+    for verdicts in both_sides(live, connections, rounds):
+        assert verdicts == {"passed": connections * rounds, "stuck": 0}
+    flows = dict(numbers(live))
+    assert len(flows) == connections
+    for connection, flow in flows.items():
+        for side, record in enumerate(flow.side):
+            assert record.seq_end == isn(connection, side) + 1 + 10 * (rounds - 1)
+            assert rounds - 1 <= record.packets <= rounds, "promotion may lose one"
+
+
+def test_reuse_under_our_feet(live: PacketPath) -> None:
+    """Four times as many connections as the table holds: nodes change hands all the time."""
+    connections, rounds = 4096, 8
+    live.policy(POLICIES[1])
+    both_sides(live, connections, rounds)
+    flows = list(numbers(live))
+    assert len(flows) > 500
+    strange = sum(
+        not is_its_own(connection, side, record, rounds)
+        for connection, flow in flows
+        for side, record in enumerate(flow.side)
+    )
+    assert strange <= len(flows) // 100
