@@ -138,8 +138,9 @@ class _Printer:
             yield render.counted(event.packets, "segment")
 
     def fields(self, event: "Event") -> dict[str, Any]:
-        """The event as JSON has it: interface names, and no fields of index."""
+        """The event as JSON has it: names of interfaces and protocol, which is None where no address was reached."""
         fields = event._asdict()
+        fields["proto"] = self._protocol_name(event.proto) if event.src else None
         for way in ("in", "out"):
             ifindex = fields.pop(f"{way}_ifindex")
             fields[way] = self._name(ifindex) if ifindex else None

@@ -204,7 +204,7 @@ def test_log_json(fw: Fw, machine: Machine) -> None:
     event = fw("log --json").json["events"][3]
     assert event == {
         "number": 10, "time_s": 1_700_000_010.5, "reason": "rule_reject", "observed": False, "logged": True,
-        "scope": "out", "eth_proto": 0x0800, "proto": 6, "src": "203.0.113.9", "sport": 50000, "dst": "192.0.2.1",
+        "scope": "out", "eth_proto": 0x0800, "proto": "tcp", "src": "203.0.113.9", "sport": 50000, "dst": "192.0.2.1",
         "dport": 25, "icmp_type": None, "tcp_flags": "S", "rule": 5, "packets": 1, "bytes": 60,
         "in": None, "out": "eth0",
     }  # fmt: skip

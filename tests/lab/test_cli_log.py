@@ -93,7 +93,7 @@ def test_what_a_line_says(pair: PairLab, family: str) -> None:
     (drop,) = drops(pair.server, dport=23)[:1]
     assert (drop["reason"], drop["rule"], drop["in"], drop["out"]) == ("default_drop", 0, "eth0", None)
     assert (drop["src"], drop["sport"], drop["dst"], drop["tcp_flags"]) == (client, 40023, server, "S")
-    assert (drop["scope"], drop["proto"], drop["logged"]) == ("in", 6, False)
+    assert (drop["scope"], drop["proto"], drop["logged"]) == ("in", "tcp", False)
     assert abs(drop["time_s"] - time.time()) < 60
     (reject,) = drops(pair.server, dport=25)[:1]
     assert (reject["reason"], reject["rule"], reject["logged"]) == ("rule_reject", 2, True)
