@@ -9,6 +9,7 @@ from firewall.lang import CLAUSE_WORDS, COMMA, Cursor, Token, closest, number
 from firewall.ranges import ADDRESS_MAX, Range, complement, merge
 
 _IPV4_MAPPED_HIGH = 0xFFFF  # ::ffff:0:0/96, RFC 4291 section 2.5.5.2
+_OCTETS = {str(number): number for number in range(256)}  # as they are written: without leading zeros
 _ANY_ALONE = "'any' already covers every address: it stands alone"
 
 
@@ -40,6 +41,9 @@ class Addrs(NamedTuple):
 
     def ranges(self, family: int) -> list[Range]:
         """The addresses of `family` that match, as merged ranges; `not` turns both families round."""
+        if len(self.spans) == 1 and not self.negated:
+            ((span_family, low, high),) = self.spans
+            return [(low, high)] if span_family == family else []
         listed = merge([(span.low, span.high) for span in self.spans if span.family == family])
         return complement(listed, ADDRESS_MAX[family]) if self.negated else listed
 
@@ -107,8 +111,9 @@ def _address(cursor: Cursor, token: Token, text: str) -> tuple[int, int]:
     try:
         if ":" in text and "%" not in text:
             return 6, int(IPv6Address(text))
-        return 4, int(IPv4Address(text))
-    except ValueError:
+        first, second, third, fourth = [_OCTETS[octet] for octet in text.split(".")]
+        return 4, first << 24 | second << 16 | third << 8 | fourth
+    except (KeyError, ValueError):
         _refuse_address(cursor, token, text)
 
 

@@ -218,9 +218,8 @@ def _carry_out(running: Running, plan: _Plan, links: Sequence[Link], wishes: Wis
 
 def _warnings(policy: Policy, old: Document, edited: bool) -> list[str]:
     """What is odd about the policy; after an edit only about its new rules, with the insertion that would work."""
-    found = verify(policy)
     if not edited:
-        return [f"{policy.name}:{warning.line}: {warning.message}" for warning in found]
+        return [f"{policy.name}:{warning.line}: {warning.message}" for warning in verify(policy)]
     before = [rule.text for rule in old.rules]
     fresh = []
     for index, (line, rule) in enumerate(zip(policy.rule_lines, policy.rules, strict=True)):
@@ -228,6 +227,7 @@ def _warnings(policy: Policy, old: Document, edited: bool) -> list[str]:
             before.remove(str(rule))
         else:
             fresh.append((index, line))
+    found = verify(policy, {line for _, line in fresh})
     said = []
     for index, line in fresh:
         odd = [warning.message for warning in found if warning.line == line]

@@ -93,7 +93,8 @@ def interface_patterns(rules: Iterable[Rule]) -> list[str]:
     return list(dict.fromkeys(pattern for one in names for pattern in one.patterns))
 
 
-def _folded(rule: Rule) -> dict[tuple[int, int], Sides]:
+@lru_cache(maxsize=2 * MAX_RULES)
+def _folded(rule: Rule) -> Mapping[tuple[int, int], Sides]:
     """`sides`, with family 0 in place of both where both are asked for all of their addresses."""
     found = dict(sides(rule))
     for proto in rule.protos or (0,):

@@ -29,9 +29,9 @@ _Item = TypeVar("_Item")
 
 WORD, COMMA, STRING, END = "word", "comma", "string", "end"
 
-_TOKEN = re.compile(
-    r'(?P<blank>[ \t]+)|(?P<comma>,)|"(?P<string>[^"]*)"|(?P<word>[^ \t,"#]+)|(?P<remark>#)|(?P<open>")'
-)
+# Blanks belong to the token behind them; the numbers of the groups are those of the kinds of tokens.
+_TOKEN = re.compile(r'[ \t]*(?:([^ \t,"#]+)|(,)|"([^"]*)"|(#)|("))')
+_WORD, _COMMA, _STRING, _REMARK, _OPEN = range(1, 6)
 
 
 class Source(NamedTuple):
@@ -171,7 +171,7 @@ def lex_line(source: Source) -> Cursor:
         raise PolicyError(
             [Problem(source.name, source.line, 1, 1, source.text, message, "split it into several rules")]
         )
-    return Cursor(source, list(_scan(source, source.text, 0)))
+    return Cursor(source, _scan(source, source.text, 0))
 
 
 def lex_words(words: Sequence[str]) -> Cursor:
@@ -245,29 +245,31 @@ def number(text: str) -> int | None:
     return int(text) if len(text) <= 20 and text.isascii() and text.isdigit() else None
 
 
-def _scan(source: Source, text: str, offset: int) -> Iterator[Token]:
+def _scan(source: Source, text: str, offset: int) -> list[Token]:
+    tokens = []
+    printable = text.isprintable()
     for match in _TOKEN.finditer(text):
-        kind = match.lastgroup
-        column = offset + match.start()
-        if kind == WORD:
-            word = match.group()
-            if not word.isprintable():
+        kind = match.lastindex
+        if kind == _WORD:
+            word, column = match[_WORD], offset + match.start(_WORD)
+            if not printable and not word.isprintable():
                 _refuse_character(source, word, column)
-            yield Token(WORD, word, column + 1, len(word))
-        elif kind == COMMA:
-            yield Token(COMMA, ",", column + 1, 1)
-        elif kind == STRING:
-            yield _string(source, match.group(STRING), column, len(match.group()))
-        elif kind == "open":
-            message = "this quote is not closed on its line"
-            raise PolicyError([Problem(source.name, source.line, column + 1, 1, source.text, message, None)])
-        elif kind == "remark":
-            if source.name or source.line:
-                return
-            message = "'#' begins a comment, which only a file can have"
-            raise PolicyError(
-                [Problem("", 0, column + 1, 1, source.text, message, 'give comment "TEXT" instead')]
-            )
+            tokens.append(Token(WORD, word, column + 1, len(word)))
+        elif kind == _COMMA:
+            tokens.append(Token(COMMA, ",", offset + match.end(), 1))
+        elif kind == _STRING:
+            string, column = match[_STRING], offset + match.start(_STRING) - 1
+            tokens.append(_string(source, string, column, len(string) + 2))
+        elif kind == _OPEN:
+            message, column = "this quote is not closed on its line", offset + match.end()
+            raise PolicyError([Problem(source.name, source.line, column, 1, source.text, message, None)])
+        elif source.name or source.line:
+            break
+        else:
+            message, column = "'#' begins a comment, which only a file can have", offset + match.end()
+            hint = 'give comment "TEXT" instead'
+            raise PolicyError([Problem("", 0, column, 1, source.text, message, hint)])
+    return tokens
 
 
 def _string(source: Source, text: str, column: int, width: int) -> Token:

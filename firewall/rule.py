@@ -6,6 +6,7 @@ order of the fields below.
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple, Self
 
 from firewall.lang import STRING, WORD, Cursor, Source, Token, lex_line, lex_words, number
@@ -24,6 +25,7 @@ from firewall.words import ACTIONS, SCOPES, quoted, refuse
 _CLAUSES = ("on", "via", "proto", "from", "to", "icmp-type", "log", "comment")
 # Where a packet of each scope can be asked for its interface.
 _ON_SCOPES, _VIA_SCOPES = ("in", "forward"), ("out", "forward")
+_KNOWN_RULES = 4096
 _FAMILY_OF = {ICMP: 4, ICMP6: 6}
 
 
@@ -87,24 +89,7 @@ class Rule(NamedTuple):
         return rule
 
     def __str__(self) -> str:
-        words = [self.action, ", ".join(self.scopes)]
-        if self.on:
-            words.append(f"on {self.on}")
-        if self.via:
-            words.append(f"via {self.via}")
-        if self.protos:
-            words.append(", ".join(map(protocol_name, self.protos)))
-        if self.src != ANY_END:
-            words.append(f"from {self.src}")
-        if self.dst != ANY_END:
-            words.append(f"to {self.dst}")
-        if self.icmp_types:
-            words.append("icmp-type " + ", ".join(map(str, self.icmp_types)))
-        if self.log is not None:
-            words.append(f'log "{self.log}"' if self.log else "log")
-        if self.comment is not None:
-            words.append(f'comment "{self.comment}"')
-        return " ".join(words)
+        return _written(self)
 
     def kinds(self) -> list[tuple[int, int]]:
         """The (protocol, family) pairs of which a packet can match; protocol 0 where none is named.
@@ -112,15 +97,7 @@ class Rule(NamedTuple):
         ICMP is IPv4's and ICMPv6 is IPv6's alone; a family counts only if both ends have addresses of it; an
         ICMP protocol counts only if it has one of the types.
         """
-        families = [
-            family for family in (4, 6) if _has_family(self.src, family) and _has_family(self.dst, family)
-        ]
-        return [
-            (proto, family)
-            for proto in self.protos or (0,)
-            for family in families
-            if _FAMILY_OF.get(proto, family) == family and (not self.icmp_types or self.type_numbers(proto))
-        ]
+        return list(_kinds(self))
 
     def type_numbers(self, proto: int) -> list[tuple[int, int | None]]:
         """The (type, code) pairs of `icmp-type` in ICMP or ICMPv6; the code None stands for every code."""
@@ -306,3 +283,39 @@ def _read_comment(cursor: Cursor) -> str:
 
 def _has_family(end: End, family: int) -> bool:
     return end.addrs is None or bool(end.addrs.ranges(family))
+
+
+# One command asks these of a rule again and again: to check it, to number it, to compare it, to compile it.
+@lru_cache(_KNOWN_RULES)
+def _written(rule: Rule) -> str:
+    words = [rule.action, ", ".join(rule.scopes)]
+    if rule.on:
+        words.append(f"on {rule.on}")
+    if rule.via:
+        words.append(f"via {rule.via}")
+    if rule.protos:
+        words.append(", ".join(map(protocol_name, rule.protos)))
+    if rule.src != ANY_END:
+        words.append(f"from {rule.src}")
+    if rule.dst != ANY_END:
+        words.append(f"to {rule.dst}")
+    if rule.icmp_types:
+        words.append("icmp-type " + ", ".join(map(str, rule.icmp_types)))
+    if rule.log is not None:
+        words.append(f'log "{rule.log}"' if rule.log else "log")
+    if rule.comment is not None:
+        words.append(f'comment "{rule.comment}"')
+    return " ".join(words)
+
+
+@lru_cache(_KNOWN_RULES)
+def _kinds(rule: Rule) -> tuple[tuple[int, int], ...]:
+    families: tuple[int, ...] = (4, 6)
+    if rule.src.addrs or rule.dst.addrs:
+        families = tuple(f for f in families if _has_family(rule.src, f) and _has_family(rule.dst, f))
+    return tuple(
+        (proto, family)
+        for proto in rule.protos or (0,)
+        for family in families
+        if _FAMILY_OF.get(proto, family) == family and (not rule.icmp_types or rule.type_numbers(proto))
+    )

@@ -23,12 +23,17 @@ class _Shape:
         self.on = rule.on
         self.via = rule.via
         self.sides = sides(rule)
-        by_family = [
-            [one for (_, family), one in self.sides.items() if family == wanted] for wanted in (4, 6)
+        every = list(self.sides.values())
+        four = [one for (_, family), one in self.sides.items() if family == 4]
+        six = [one for (_, family), one in self.sides.items() if family == 6]
+        self.hulls = [
+            _hull([one.src for one in four]),
+            _hull([one.dst for one in four]),
+            _hull([one.src for one in six]),
+            _hull([one.dst for one in six]),
+            _hull([one.sport for one in every]),
+            _hull([one.dport for one in every]),
         ]
-        lists = [[getattr(one, end) for one in found] for found in by_family for end in ("src", "dst")]
-        lists += [[getattr(one, end) for one in self.sides.values()] for end in ("sport", "dport")]
-        self.hulls = [_hull(found) for found in lists]
 
 
 class _Index:
@@ -126,6 +131,8 @@ def _wider(wide: str, narrow: str) -> bool:
     return narrow.removesuffix("+").startswith(wide[:-1]) if wide.endswith("+") else wide == narrow
 
 
-def _hull(lists: Iterable[Sequence[Range]]) -> Range | None:
+def _hull(lists: Sequence[Sequence[Range]]) -> Range | None:
+    if len(lists) == 1:
+        return lists[0][0][0], lists[0][-1][1]
     found = [(ranges[0][0], ranges[-1][1]) for ranges in lists]
     return (min(low for low, _ in found), max(high for _, high in found)) if found else None

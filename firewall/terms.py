@@ -28,6 +28,8 @@ class Ports(NamedTuple):
 
     def ranges(self) -> list[Range]:
         """The ports that match, as merged ranges."""
+        if len(self.spans) == 1 and not self.negated:
+            return list(self.spans)
         listed = merge(self.spans)
         return complement(listed, PORT_MAX) if self.negated else listed
 

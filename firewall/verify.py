@@ -3,7 +3,7 @@
 a warning.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
 from firewall.addresses import Addrs
@@ -12,7 +12,7 @@ from firewall.lang import PolicyError, Problem
 from firewall.policy import LOOPBACK, Default, Policy, Protect, Setting, Statement
 from firewall.rule import Rule
 from firewall.services import protocol_name
-from firewall.shadow import dead_rules
+from firewall.shadow import dead_by, dead_rules
 
 _SHOWN_CHARS = 80
 
@@ -24,8 +24,8 @@ class PolicyWarning(NamedTuple):
     line: int
 
 
-def verify(policy: Policy) -> list[PolicyWarning]:
-    """What is odd about the policy, in the order of its lines.
+def verify(policy: Policy, lines: Collection[int] | None = None) -> list[PolicyWarning]:
+    """What is odd about the policy, in the order of its lines; with `lines`, about the rules on those few alone.
 
     Raises PolicyError if it cannot be loaded: statements contradict each other, or it is larger than the
     kernel's tables.
@@ -33,9 +33,14 @@ def verify(policy: Policy) -> list[PolicyWarning]:
     problems = [*_contradictions(policy), *_limits(policy)]
     if problems:
         raise PolicyError(problems)
-    warnings = [*_repetitions(policy), *_dead(policy)]
-    for line, rule in zip(policy.rule_lines, policy.rules, strict=True):
-        warnings += [PolicyWarning(message, line) for message in _oddities(rule)]
+    asked = [i for i, line in enumerate(policy.rule_lines) if lines is None or line in lines]
+    warnings = [] if lines is not None else list(_repetitions(policy))
+    dead = dead_rules(policy.rules) if lines is None else {i: dead_by(policy.rules, i) for i in asked}
+    for index in asked:
+        line, killer = policy.rule_lines[index], dead.get(index)
+        if killer is not None:
+            warnings.append(_dead(policy, index, killer))
+        warnings += [PolicyWarning(message, line) for message in _oddities(policy.rules[index])]
     return sorted(warnings, key=lambda warning: warning.line)
 
 
@@ -95,13 +100,12 @@ def _repetitions(policy: Policy) -> Iterator[PolicyWarning]:
                 yield PolicyWarning(f"'{fact}' was already said on line {earlier}", line)
 
 
-def _dead(policy: Policy) -> Iterator[PolicyWarning]:
-    for index, earlier in dead_rules(policy.rules).items():
-        rule, other = policy.rules[index], policy.rules[earlier]
-        line, other_line = policy.rule_lines[index], policy.rule_lines[earlier]
-        shown = str(other) if len(str(other)) <= _SHOWN_CHARS else str(other)[:_SHOWN_CHARS] + "..."
-        advice = "remove it" if rule.action == other.action else "move it above that line, or remove it"
-        yield PolicyWarning(f"this rule never decides: line {other_line} covers it ({shown}); {advice}", line)
+def _dead(policy: Policy, index: int, earlier: int) -> PolicyWarning:
+    rule, other = policy.rules[index], policy.rules[earlier]
+    line, other_line = policy.rule_lines[index], policy.rule_lines[earlier]
+    shown = str(other) if len(str(other)) <= _SHOWN_CHARS else str(other)[:_SHOWN_CHARS] + "..."
+    advice = "remove it" if rule.action == other.action else "move it above that line, or remove it"
+    return PolicyWarning(f"this rule never decides: line {other_line} covers it ({shown}); {advice}", line)
 
 
 def _oddities(rule: Rule) -> Iterator[str]:

@@ -59,3 +59,15 @@ def test_warnings_are_in_the_order_of_lines() -> None:
 def test_any_policy_can_be_judged(policy: Policy) -> None:
     lines = {statement.line for statement in policy.statements}
     assert all(warning.line in lines for warning in verify(policy))
+
+
+@steady
+@given(policies())
+def test_asked_about_some_lines_it_says_the_same_of_them(policy: Policy) -> None:
+    try:
+        everything = verify(policy)
+    except PolicyError:
+        return
+    for lines in ({line} for line in policy.rule_lines):
+        assert verify(policy, lines) == [warning for warning in everything if warning.line in lines]
+    assert verify(policy, ()) == []
