@@ -4,11 +4,14 @@
 import errno
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from types import TracebackType
 from typing import Self
 
 from firewall import libbpf, libbpf_object
+from firewall.beside import Beside
 from firewall.bpf import Map, Program
 from firewall.errors import FwError, KernelRefused, fault
 
@@ -30,6 +33,7 @@ class Object:
         self._path = path
         self._programs = dict(libbpf_object.programs(handle))
         self._maps = dict(libbpf_object.maps(handle))
+        self._left_out: set[str] = set()
         self.programs: dict[str, Program] = {}  # after load: those loaded
         self.maps: dict[str, Map] = {}
 
@@ -78,21 +82,49 @@ class Object:
 
     def set_autoload(self, program_name: str, load: bool) -> None:
         """Say whether `load` loads a program."""
-        libbpf_object.set_autoload(self._named("program", self._programs, program_name), load)
+        self._named("program", self._programs, program_name)
+        (self._left_out.discard if load else self._left_out.add)(program_name)
 
     def load(self) -> None:
         """Create the maps and load the programs, all or none. VerifierRefused tells why one was refused."""
-        err = libbpf_object.load(self._handle)
-        if err:
-            raise self._explained(err, "".join(libbpf.messages))
+        with self.loading():
+            pass
+
+    @contextmanager
+    def loading(self) -> Iterator[None]:
+        """Create the maps, then load the programs beside the block; `programs` has them after it.
+
+        The kernel verifies a program in the call that loads it, which takes longer than all the rest of a command:
+        so each is loaded by a thread of its own, from a copy of the object that has the same maps.
+        """
+        for handle in self._programs.values():
+            libbpf_object.set_autoload(handle, False)
+        self._load()
         for name, handle in self._maps.items():
             fd = libbpf_object.map_fd(handle)
             if fd >= 0:
                 self.maps[name] = Map(os.dup(fd))
-        for name, handle in self._programs.items():
-            fd = libbpf_object.program_fd(handle)
-            if fd >= 0:
-                self.programs[name] = Program(os.dup(fd))
+        loaded: dict[str, Program] = {}
+        with ExitStack() as beside:
+            for name in self._programs:
+                if name not in self._left_out:
+                    beside.enter_context(Beside(partial(self._load_one, name, loaded)))
+            yield
+        self.programs = {name: loaded[name] for name in self._programs if name in loaded}
+
+    def _load_one(self, program_name: str, loaded: dict[str, Program]) -> None:
+        with type(self).open(self._path) as copy:
+            for name, handle in copy._programs.items():
+                libbpf_object.set_autoload(handle, name == program_name)
+            for name, each in self.maps.items():
+                copy.reuse(name, each)
+            copy._load()
+            loaded[program_name] = Program(os.dup(libbpf_object.program_fd(copy._programs[program_name])))
+
+    def _load(self) -> None:
+        err = libbpf_object.load(self._handle)
+        if err:
+            raise self._explained(err, "".join(libbpf.messages.lines))
 
     def _explained(self, err: int, said: str) -> FwError:
         """What `load` failed of: the verifier's last useful line, or libbpf's."""

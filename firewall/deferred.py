@@ -84,3 +84,25 @@ def deferred(*modules: str) -> Iterator[None]:
             stand_in.waits = False
             if sys.modules.get(name) is stand_in:
                 del sys.modules[name]
+
+
+@contextmanager
+def bare(package: str) -> Iterator[None]:
+    """Within the block, modules of `package` are imported without its own `__init__`, which may import them all.
+
+    Raises ModuleNotFoundError if there is no such package.
+    """
+    if package in sys.modules:
+        yield
+        return
+    from importlib.util import find_spec, module_from_spec
+
+    spec = find_spec(package)
+    if spec is None:
+        raise ModuleNotFoundError(f"No module named '{package}'", name=package)
+    shell = sys.modules[package] = module_from_spec(spec)
+    try:
+        yield
+    finally:
+        if sys.modules.get(package) is shell:
+            del sys.modules[package]

@@ -15,7 +15,7 @@ from firewall.paths import pin_dir, policy_path
 from firewall.pins import Pins, offset_of, remove_predecessors, remove_tree, unfinished
 from firewall.policy import Policy, parse_policy
 from firewall.policyfile import add_protect
-from firewall.programs import make_pins
+from firewall.programs import making_pins
 from firewall.protect import (
     adopt_connections,
     attach_all,
@@ -103,8 +103,7 @@ def build(
 
     `chosen` are the links to be protected; nothing is attached yet. Returns how many connections were taken over.
     """
-    make_pins(building, limits_of(policy))
-    with Pins(building) as pins:
+    with making_pins(building, limits_of(policy)), Pins(building) as pins:
         known = describe(pins, policy, links, {link.ifindex for link in chosen})
         classes = {one.name: one.class_id for one in known.values()}
         document = place(policy, text, True, None, abi.Limits.RULE_COUNTERS)

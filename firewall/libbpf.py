@@ -12,6 +12,7 @@ import errno
 import functools
 import os
 import sys
+import threading
 from ctypes import POINTER, byref, c_char_p, c_int, c_size_t, c_uint32, c_uint64, c_void_p
 from typing import Any
 
@@ -142,7 +143,13 @@ _MISSING = (
     "install the package libbpf1 (Debian, Ubuntu) or libbpf (Fedora, Arch, Alpine, OpenWrt)",
 )
 
-messages: list[str] = []  # libbpf's warnings and verifier logs since an object was last opened or loaded
+
+class _Messages(threading.local):
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+
+messages = _Messages()  # this thread's warnings and verifier logs since it last opened or loaded an object
 
 
 def _keep(level: int, form: bytes, arguments: int | None) -> int:
@@ -154,7 +161,7 @@ def _keep(level: int, form: bytes, arguments: int | None) -> int:
         return 0
     line = (text.value or b"").decode(errors="replace")
     _free(text)
-    messages.append(line)
+    messages.lines.append(line)
     if _debugging:
         sys.stderr.write(line)
     return 0

@@ -13,14 +13,14 @@ BTF_KIND_DATASEC = 15  # include/uapi/linux/btf.h
 
 def open_file(path: str, name: str | None) -> Handle:
     """Read an object file; `name` (its file name's) begins the names of its .rodata and .data maps."""
-    messages.clear()
+    messages.lines.clear()
     options = OpenOptions(object_name=name.encode() if name else None)
     return made(library().bpf_object__open_file(os.fsencode(path), byref(options)), f"open {path}")
 
 
 def load(handle: Handle) -> int:
     """Create the maps, load the programs. 0 or an errno: what it means is in `messages`."""
-    messages.clear()
+    messages.lines.clear()
     result: int = library().bpf_object__load(handle)
     return -result
 

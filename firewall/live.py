@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: MIT
 """The connections that the kernel knows by itself: its sockets (inet_diag) and its conntrack (ctnetlink).
 
-Both are read through pyroute2, and either may be missing from a kernel.
+Stdlib netlink: see `firewall.netlink`. Either may be missing from a kernel.
 """
 
 import socket
+import struct
 from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import ip_address
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from firewall import netlink
+from firewall.errors import FwError
 from firewall.sockets import TCP_LISTEN, Address
 
 TCP, UDP = socket.IPPROTO_TCP, socket.IPPROTO_UDP
@@ -42,7 +44,14 @@ _CTA_IP_V4_SRC, _CTA_IP_V4_DST, _CTA_IP_V6_SRC, _CTA_IP_V6_DST = 1, 2, 3, 4
 _CTA_PROTO_NUM, _CTA_PROTO_SRC_PORT, _CTA_PROTO_DST_PORT = 1, 2, 3
 _CTA_PROTOINFO_TCP = 1
 _TCP_STATE, _TCP_FLAGS_ORIGINAL = 1, 4
-_HEADERS_BYTES = 16 + 4  # struct nlmsghdr, struct nfgenmsg
+_NETLINK_NETFILTER, _CT_GET = 12, 1 << 8 | 1  # NFNL_SUBSYS_CTNETLINK, IPCTNL_MSG_CT_GET
+_NFGENMSG = struct.Struct("=BBH")  # struct nfgenmsg of nfnetlink.h: family, version, resource
+
+# include/uapi/linux/sock_diag.h, inet_diag.h
+_NETLINK_SOCK_DIAG, _SOCK_DIAG_BY_FAMILY = 4, 20
+_DIAG_REQUEST = struct.Struct("=BBBBI48x")  # struct inet_diag_req_v2: family, protocol, none, none, states
+# struct inet_diag_msg: family, state, timer, retransmissions; ports, addresses and interface of the socket
+_DIAG_ANSWER = struct.Struct("=BBxx2s2s16s16sI")
 
 
 class Ends(NamedTuple):
@@ -88,52 +97,45 @@ def connections() -> list[Connection] | None:
 
 def tracked() -> list[Tracked] | None:
     """What conntrack has; None if the kernel has no conntrack or does not tell."""
-    from pyroute2.netlink.nfnetlink.nfctsocket import NFCTSocket
-
+    request = _NFGENMSG.pack(socket.AF_UNSPEC, 0, 0)
     try:
-        with NFCTSocket(nfgen_family=socket.AF_UNSPEC) as conntrack:
-            return list(_entries(conntrack.dump()))
-    except Exception:  # as above
+        messages = netlink.dump(_CT_GET, request, "tracked connections", _NETLINK_NETFILTER)
+    except (FwError, OSError):
         return None
+    return list(_entries(message[_NFGENMSG.size :] for message in messages))
 
 
 def _sockets(proto: int, live: Sequence[int], waiting: int) -> list[Connection] | None:
     """Connections of one protocol; `waiting` is the state of sockets that take what comes from anywhere."""
-    from pyroute2.netlink.diag import DiagSocket
-
     states = sum(1 << state for state in (*live, waiting))
+    found = []
     try:
-        with DiagSocket() as diag:
-            found = [
-                message
-                for family in (socket.AF_INET, socket.AF_INET6)
-                for message in diag.get_sock_stats(family=family, states=states, protocol=proto)
-            ]
-    except Exception:  # pyroute2 has no common base for what a kernel without inet_diag makes it raise
+        for family in (socket.AF_INET, socket.AF_INET6):
+            request = _DIAG_REQUEST.pack(family, proto, 0, 0, states)
+            answers = netlink.dump(_SOCK_DIAG_BY_FAMILY, request, "sockets", _NETLINK_SOCK_DIAG)
+            found += [_DIAG_ANSWER.unpack_from(answer) for answer in answers]
+    except (FwError, OSError):
         return None
-    called = {message["idiag_sport"] for message in found if message["idiag_state"] == waiting}
-    return [
-        _connection(proto, message, message["idiag_sport"] in called)
-        for message in found
-        if message["idiag_state"] != waiting
-    ]
+    called = {sport for _, state, sport, *_ in found if state == waiting}
+    return [_connection(proto, one[0], one[2:], one[2] in called) for one in found if one[1] != waiting]
 
 
-def _connection(proto: int, message: Any, accepted: bool) -> Connection:
+def _connection(
+    proto: int, family: int, socket_id: tuple[bytes, bytes, bytes, bytes, int], accepted: bool
+) -> Connection:
+    sport, dport, src, dst, ifindex = socket_id
     ours = Ends(
         proto,
-        _address(message["idiag_src"]),
-        message["idiag_sport"],
-        _address(message["idiag_dst"]),
-        message["idiag_dport"],
+        _address(family, src),
+        int.from_bytes(sport, "big"),
+        _address(family, dst),
+        int.from_bytes(dport, "big"),
     )
-    return Connection(ours.reversed() if accepted else ours, message["idiag_if"])
+    return Connection(ours.reversed() if accepted else ours, ifindex)
 
 
-def _entries(messages: Iterable[Any]) -> Iterator[Tracked]:
-    for message in messages:
-        # Decoding one message with pyroute2 takes half a millisecond, and a gateway may have 100,000.
-        body = message.data[message.offset + _HEADERS_BYTES : message.offset + message.length]
+def _entries(bodies: Iterable[bytes]) -> Iterator[Tracked]:
+    for body in bodies:
         attrs = netlink.attributes(body)
         if not {_CTA_TUPLE_ORIG, _CTA_TUPLE_REPLY} <= attrs.keys():
             continue
@@ -164,7 +166,7 @@ def _ends(nested: bytes) -> Ends:
     return Ends(proto[_CTA_PROTO_NUM][0], src, sport, dst, dport)
 
 
-def _address(text: str) -> Address:
+def _address(family: int, words: bytes) -> Address:
     """An address; a socket for both families shows IPv4 peers as IPv6 addresses."""
-    address = ip_address(text)
+    address = ip_address(words[:4] if family == socket.AF_INET else words)
     return (address.ipv4_mapped or address) if address.version == 6 else address

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Reading the kernel's lists by route netlink (rtnetlink(7)), with the standard library alone.
+"""Netlink (netlink(7), rtnetlink(7)) with the standard library alone: the kernel's lists, and sending a change.
 
-pyroute2 takes 280 ms to import, more than all the rest of a command: what every command reads is read here.
-What changes something goes through pyroute2.
+pyroute2 takes 280 ms to import, more than all the rest of a command, so what is read is read here. What changes
+something is a message that pyroute2's classes compose, of which only those are imported.
 """
 
 import socket
@@ -60,6 +60,19 @@ def _dump_once(kind: int, header: bytes, what: str, protocol: int) -> Iterator[b
                     return
                 yield data[16:size]
                 data = data[(size + 3) & ~3 :]
+
+
+def change(message: bytes, what: str) -> None:
+    """Sends a whole message that asks for a change and waits until it is made; `what` is a verb and a noun.
+
+    Raises KernelRefused, NotPermitted. The message must have the flag NLM_F_ACK.
+    """
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as sock:
+        sock.bind((0, 0))
+        sock.send(message)
+        kind, err = struct.unpack_from("=4xH10xi", sock.recv(1 << 16))
+    if kind != _NLMSG_ERROR or err:
+        raise fault(-err, what)
 
 
 def attributes(data: bytes) -> Attributes:

@@ -7,6 +7,8 @@ whoever comes next if that was interrupted, so it ends in the new programs, with
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from firewall import abi, attach
@@ -37,13 +39,18 @@ def object_path() -> Path:
     raise FwError(f"there is no fw.bpf.o in {here}", "'make' builds it; an installed fw brings it")
 
 
-def make_pins(directory: Path, limits: FlowLimits) -> None:
-    """Loads the object and pins all of it in a new directory: no ruleset in force, nothing attached."""
+@contextmanager
+def making_pins(directory: Path, limits: FlowLimits) -> Iterator[None]:
+    """Loads the object and pins all of it in a new directory: no ruleset in force, nothing attached.
+
+    In the block the maps are there. The programs, which the kernel verifies meanwhile, are after it.
+    """
     with _opened(limits) as ours:
-        ours.load()
-        directory.mkdir(0o700)
-        for name in _shared_maps(ours):
-            ours.maps[name].pin(directory / name)
+        with ours.loading():
+            directory.mkdir(0o700)
+            for name in _shared_maps(ours):
+                ours.maps[name].pin(directory / name)
+            yield
         _pin_programs(ours, directory)
     os.symlink(str(int(abi.Layout.LAYOUT_VERSION)), directory / LAYOUT)
 
@@ -125,11 +132,11 @@ def _load_beside(pins: Pins, limits: FlowLimits, building: Path, discard: frozen
                 ours.reuse(name, pins.map(name))
             else:
                 renewed.append(name)
-        ours.load()
-        for name in renewed:
-            ours.maps[name].pin(building / name)
-            if name in _TABLES:
-                ours.maps[name].update_batch(pins.map(name).items())
+        with ours.loading():
+            for name in renewed:
+                ours.maps[name].pin(building / name)
+                if name in _TABLES:
+                    ours.maps[name].update_batch(pins.map(name).items())
         _pin_programs(ours, building)
 
 

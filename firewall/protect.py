@@ -82,7 +82,7 @@ def begin_grace(pins: Pins, policy: Policy) -> None:
 
 def adopt_connections(pins: Pins) -> int:
     """Makes flows of the connections that the kernel knows and the table does not; how many."""
-    from firewall.seed import seed  # brings pyroute2
+    from firewall.seed import seed  # brings sockets, routes and addresses
 
     known = interfaces.read(pins.map("interfaces"))
     result = seed(pins.map("flows"), pins.map("embryonic"), known)

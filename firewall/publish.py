@@ -7,10 +7,10 @@ or the new one, and whoever is killed on the way leaves the old one whole.
 """
 
 import sys
-from collections.abc import Callable, Iterable, Mapping
-from types import TracebackType
+from collections.abc import Iterable, Mapping
 
 from firewall import abi
+from firewall.beside import Beside
 from firewall.bpfmap import F_INNER_MAP, Map, MapType, create_map
 from firewall.clock import hz
 from firewall.compile import CHUNK_BYTES, Patterns, compile_policy
@@ -39,7 +39,7 @@ def publish(pins: Pins, policy: Policy, document: Document, classes: Mapping[str
     with (
         _inner_map("chunks", CHUNK_BYTES, compiled.chunks) as chunks,
         _inner_map("document", int(abi.Limits.POLICY_CHUNK), _cut(document.encode())) as text,
-        _Beside(lambda: policies.set_inner(key, text)),
+        Beside(lambda: policies.set_inner(key, text)),
     ):
         classifiers.set_inner(key, chunks)
     pins.map("settings").update(key, compiled.settings)
@@ -63,31 +63,6 @@ def describe_classes(pins: Pins, policy: Policy, names: Mapping[str, int]) -> No
         at = _PATTERNS + class_id * _ROW_BYTES
         settings[at : at + _ROW_BYTES] = patterns.row(name).to_bytes(_ROW_BYTES, sys.byteorder)
     pins.map("settings").update(key, bytes(settings))
-
-
-class _Beside:
-    """A call in a thread of its own, beside the block; what it raises comes out at the block's end."""
-
-    def __init__(self, call: Callable[[], None]) -> None:
-        from threading import Thread
-
-        self._call = call
-        self._error: BaseException | None = None
-        self._thread = Thread(target=self._run)
-
-    def _run(self) -> None:
-        try:
-            self._call()
-        except BaseException as error:
-            self._error = error
-
-    def __enter__(self) -> None:
-        self._thread.start()
-
-    def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
-        self._thread.join()
-        if self._error is not None and kind is None:
-            raise self._error
 
 
 def _cut(data: bytes) -> list[bytes]:

@@ -1,20 +1,16 @@
 # SPDX-License-Identifier: MIT
 """The kernel's traffic control at ingress and egress: the clsact qdisc and the filters in it.
 
-Lists are read by `netlink`, which is quick; changes are made through pyroute2, imported where one is made.
+Lists are read by `netlink`, which is quick; changes are composed by pyroute2, imported where one is made.
 """
 
 import struct
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
 from socket import htons
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Any, NamedTuple
 
 from firewall import netlink
-from firewall.errors import fault
-
-if TYPE_CHECKING:
-    from pyroute2 import IPRoute
+from firewall.deferred import bare, deferred
 
 ETH_P_ALL = 0x0003
 
@@ -24,6 +20,14 @@ _PARENTS = {True: 0xFFFFFFF2, False: 0xFFFFFFF3}
 # include/uapi/linux/rtnetlink.h, pkt_cls.h
 _TCA_KIND, _TCA_OPTIONS, _TCA_CHAIN = 1, 2, 11
 _TCA_BPF_NAME, _TCA_BPF_ID = 7, 11
+_TCA_BPF_FLAG_ACT_DIRECT = 1 << 0
+_RTM_NEWQDISC, _RTM_DELQDISC, _RTM_NEWTFILTER, _RTM_DELTFILTER = 36, 37, 44, 45
+
+# include/uapi/linux/netlink.h
+_NLM_F_REQUEST, _NLM_F_ACK = 0x1, 0x4
+_NLM_F_REPLACE, _NLM_F_EXCL, _NLM_F_CREATE = 0x100, 0x200, 0x400
+
+_CLSACT = {"parent": 0xFFFFFFF1, "handle": _CLSACT_HANDLE, "attrs": [["TCA_KIND", "clsact"]]}  # TC_H_CLSACT
 
 
 class Filter(NamedTuple):
@@ -68,28 +72,33 @@ def filters(ifindex: int, ingress: bool) -> list[Filter]:
     return found
 
 
-@contextmanager
-def _changing(what: str) -> Iterator["IPRoute"]:
-    from pyroute2 import IPRoute
-    from pyroute2.netlink.exceptions import NetlinkError
+def _change(what: str, kind: int, flags: int, ifindex: int, message: Mapping[str, Any]) -> None:
+    # All of pyroute2 takes ten times as long to import as the messages of traffic control.
+    with (
+        bare("pyroute2"),
+        deferred("multiprocessing", "platform", "pyroute2.netlink.rt_files", "traceback"),
+    ):
+        from pyroute2.netlink.rtnl.tcmsg import tcmsg
 
-    try:
-        with IPRoute() as route:
-            yield route
-    except NetlinkError as error:
-        raise fault(error.code, what) from error
+    request = tcmsg()
+    request["index"] = ifindex
+    for name, value in message.items():
+        request[name] = value
+    request["header"]["type"] = kind
+    request["header"]["flags"] = _NLM_F_REQUEST | _NLM_F_ACK | flags
+    request.encode()
+    netlink.change(bytes(request.data), what)
 
 
 def make_clsact(ifindex: int) -> None:
     """Add the qdisc that gives room for filters. Errno EEXIST: there is one at ingress."""
-    with _changing(f"add a clsact qdisc to interface {ifindex}") as route:
-        route.tc("add", "clsact", ifindex)
+    what = f"add a clsact qdisc to interface {ifindex}"
+    _change(what, _RTM_NEWQDISC, _NLM_F_CREATE | _NLM_F_EXCL, ifindex, _CLSACT)
 
 
 def remove_clsact(ifindex: int) -> None:
     """Remove the qdisc, with all filters in it."""
-    with _changing(f"remove the clsact qdisc of interface {ifindex}") as route:
-        route.tc("del", "clsact", ifindex)
+    _change(f"remove the clsact qdisc of interface {ifindex}", _RTM_DELQDISC, 0, ifindex, _CLSACT)
 
 
 def put_bpf_filter(
@@ -99,22 +108,27 @@ def put_bpf_filter(
 
     Errno EINVAL: filters of another kind or protocol are at that preference.
     """
-    with _changing(f"put a filter on interface {ifindex}") as route:
-        route.tc(
-            "replace-filter" if replace else "add-filter",
-            "bpf",
-            ifindex,
-            handle,
-            parent=_PARENTS[ingress],
-            info=pref << 16 | htons(ETH_P_ALL),
-            fd=program_fd,
-            name=name,
-            direct_action=True,
-        )
+    options = [
+        ["TCA_BPF_FD", program_fd],
+        ["TCA_BPF_NAME", name],
+        ["TCA_BPF_FLAGS", _TCA_BPF_FLAG_ACT_DIRECT],
+    ]
+    message = _bpf_filter(ingress, pref, handle)
+    message["attrs"].append(["TCA_OPTIONS", {"attrs": options}])
+    flags = _NLM_F_CREATE | (_NLM_F_REPLACE if replace else _NLM_F_EXCL)
+    _change(f"put a filter on interface {ifindex}", _RTM_NEWTFILTER, flags, ifindex, message)
 
 
 def remove_bpf_filter(ifindex: int, ingress: bool, pref: int, handle: int) -> None:
     """Remove the filter of that handle."""
-    with _changing(f"remove a filter from interface {ifindex}") as route:
-        info = pref << 16 | htons(ETH_P_ALL)
-        route.tc("del-filter", "bpf", ifindex, handle, parent=_PARENTS[ingress], info=info)
+    message = _bpf_filter(ingress, pref, handle)
+    _change(f"remove a filter from interface {ifindex}", _RTM_DELTFILTER, 0, ifindex, message)
+
+
+def _bpf_filter(ingress: bool, pref: int, handle: int) -> dict[str, Any]:
+    return {
+        "parent": _PARENTS[ingress],
+        "handle": handle,
+        "info": pref << 16 | htons(ETH_P_ALL),
+        "attrs": [["TCA_KIND", "bpf"]],
+    }

@@ -13,8 +13,8 @@ from firewall.deferred import deferred
 from firewall.errors import UsageError
 
 with deferred(
-    *("datetime", "difflib", "linecache", "platform", "shellingham", "shutil", "subprocess", "tokenize"),
-    *("traceback", "typer.completion", "urllib.parse", "uuid"),
+    *("datetime", "difflib", "gettext", "linecache", "platform", "shellingham", "shutil", "subprocess"),
+    *("tokenize", "traceback", "typer.completion", "urllib.parse", "uuid"),
 ):
     import typer
 

