@@ -24,7 +24,7 @@ PYTEST  := $(PY) -m pytest
 unexport PYTHONDONTWRITEBYTECODE
 
 .DELETE_ON_ERROR:
-.PHONY: all setup demo test test-fast test-kernels abi lint format bench wheel install uninstall clean help
+.PHONY: all setup demo test test-fast test-kernels abi lint format bench bench-commands wheel install uninstall clean help
 
 all: build/fw.bpf.o $(OBJECTS) $(VENV)/bin/fw	## build the object and .venv/bin/fw
 
@@ -70,6 +70,9 @@ format: $(VENV)/bin/fw	## bring Python and C into the project's form
 bench: all	## measure the cost of a packet against an empty program (as root)
 	@$(PY) bench/packet_cost
 
+bench-commands: all	## measure how long each command takes (as root)
+	@$(PY) bench/commands
+
 wheel: all	## build/dist/fw-*.whl, with the object in it
 	@rm -rf build/dist
 	@$(PY) -m pip --disable-pip-version-check --no-input -qq wheel --no-build-isolation --no-deps -w build/dist .
@@ -86,7 +89,7 @@ clean:	## remove what was built
 	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +
 
 help:
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-13s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' Makefile
 
 $(OUT)/%.bpf.o: bpf_src/%.bpf.c Makefile
 	@command -v $(CLANG) $(STRIP) >/dev/null || { echo "make: clang or llvm-strip is missing: run make setup" >&2; exit 1; }

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""bench/packet_cost measures what it says: each packet through the real programs, by an established flow."""
+"""The benchmarks measure what they say: each packet through the real programs by its flow, each command to its end."""
 
 import json
 import os
@@ -10,17 +10,23 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).resolve().parents[2] / "bench" / "packet_cost"
+BENCH = Path(__file__).resolve().parents[2] / "bench"
+SCRIPT = BENCH / "packet_cost"
 PACKETS, FLOWS = 300, 500
 
 
 def measure(*words: str) -> str:
-    """What it prints after a single small round."""
-    few = ("--rounds", "1", "--packets", str(PACKETS), "--flows", str(FLOWS))
-    with subprocess.Popen([sys.executable, SCRIPT, *few, *words], stdout=-1, stderr=-1, text=True) as process:
+    """What packet_cost prints after a single small round."""
+    return run(SCRIPT, "--rounds", "1", "--packets", str(PACKETS), "--flows", str(FLOWS), *words)
+
+
+def run(script: Path, *words: str) -> str:
+    """What a benchmark prints that leaves no namespace behind."""
+    with subprocess.Popen([sys.executable, script, *words], stdout=-1, stderr=-1, text=True) as process:
         out, err = process.communicate()
     assert process.returncode == 0, err
     assert f"-{process.pid}-" not in subprocess.run(["ip", "netns"], capture_output=True, text=True).stdout
+    assert not list(Path("/etc/netns").glob(f"*-{process.pid}-*"))
     return out
 
 
@@ -57,3 +63,28 @@ def test_without_root(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
     monkeypatch.setattr(sys, "argv", ["packet_cost"])
     assert runpy.run_path(str(SCRIPT))["main"]() == 4
     assert capsys.readouterr().err == "packet_cost: measuring needs root; sudo make bench\n"
+
+
+@pytest.mark.parametrize("attach", ["tcx", "clsact"])
+def test_every_command_is_run_to_its_end(attach: str) -> None:
+    said = json.loads(
+        run(BENCH / "commands", "--json", "--rounds", "2", "--rules", "3", "--flows", "5", "--attach", attach)
+    )
+    took = {row["command"]: row for row in said["measured"]}
+    for command in (
+        "python3 -c pass",
+        "fw check FILE",
+        "fw load wan",
+        "fw flow list",
+        "fw upgrade",
+        "fw unload --all",
+    ):
+        assert 0 < took[command]["least_ms"] <= took[command]["median_ms"]
+        assert took[command]["cpu_ms"] > 0
+
+
+def test_a_command_that_fails_ends_the_measuring() -> None:
+    words = [sys.executable, str(BENCH / "commands"), "--rounds", "1", "--fw", "/bin/false"]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("commands: `/bin/false --help` failed: ")
