@@ -6,6 +6,7 @@ Stdlib netlink: see `firewall.netlink`. Either may be missing from a kernel.
 
 import socket
 import struct
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import ip_address
 from typing import NamedTuple
@@ -34,7 +35,7 @@ _LIVE = (
 
 # include/uapi/linux/netfilter/nf_conntrack_common.h, nf_conntrack_tcp.h
 _IPS_SEEN_REPLY = 1 << 1
-_TCP_FLAG_BE_LIBERAL = 0x08
+_TCP_FLAG_WINDOW_SCALE, _TCP_FLAG_BE_LIBERAL = 0x01, 0x08
 _TRACKED_LIVE = (2, 3, 4, 5, 6)  # SYN_RECV, ESTABLISHED, FIN_WAIT, CLOSE_WAIT, LAST_ACK
 
 # include/uapi/linux/netfilter/nfnetlink_conntrack.h
@@ -43,15 +44,17 @@ _CTA_TUPLE_IP, _CTA_TUPLE_PROTO = 1, 2
 _CTA_IP_V4_SRC, _CTA_IP_V4_DST, _CTA_IP_V6_SRC, _CTA_IP_V6_DST = 1, 2, 3, 4
 _CTA_PROTO_NUM, _CTA_PROTO_SRC_PORT, _CTA_PROTO_DST_PORT = 1, 2, 3
 _CTA_PROTOINFO_TCP = 1
-_TCP_STATE, _TCP_FLAGS_ORIGINAL = 1, 4
+_TCP_STATE, _TCP_WSCALE_ORIGINAL, _TCP_WSCALE_REPLY, _TCP_FLAGS_ORIGINAL, _TCP_FLAGS_REPLY = 1, 2, 3, 4, 5
 _NETLINK_NETFILTER, _CT_GET = 12, 1 << 8 | 1  # NFNL_SUBSYS_CTNETLINK, IPCTNL_MSG_CT_GET
 _NFGENMSG = struct.Struct("=BBH")  # struct nfgenmsg of nfnetlink.h: family, version, resource
 
 # include/uapi/linux/sock_diag.h, inet_diag.h
 _NETLINK_SOCK_DIAG, _SOCK_DIAG_BY_FAMILY = 4, 20
-_DIAG_REQUEST = struct.Struct("=BBBBI48x")  # struct inet_diag_req_v2: family, protocol, none, none, states
+_DIAG_REQUEST = struct.Struct("=BBBBI48x")  # struct inet_diag_req_v2: family, protocol, more, none, states
 # struct inet_diag_msg: family, state, timer, retransmissions; ports, addresses and interface of the socket
-_DIAG_ANSWER = struct.Struct("=BBxx2s2s16s16sI")
+_DIAG_ANSWER = struct.Struct("=BBxx2s2s16s16sI8x20x")
+_DIAG_INFO = 2  # an attribute: struct tcp_info of tcp.h, whose bytes 5 and 6 are options and both scales
+_TCPI_OPT_WSCALE = 4
 
 
 class Ends(NamedTuple):
@@ -68,11 +71,26 @@ class Ends(NamedTuple):
         return Ends(self.proto, self.dst, self.dport, self.src, self.sport)
 
 
+class Scales(NamedTuple):
+    """The window scale of each end of a TCP connection, from 0 to 14."""
+
+    opener: int
+    responder: int
+
+    def reversed(self) -> "Scales":
+        """The same as the other end sees it."""
+        return Scales(self.responder, self.opener)
+
+
+UNKNOWN_SCALES = Scales(14, 14)  # the largest: RFC 7323 section 2.3
+
+
 class Connection(NamedTuple):
     """A connection of this host; `ifindex` is 0 unless the socket is bound to an interface."""
 
     ends: Ends
     ifindex: int
+    scales: Scales = UNKNOWN_SCALES
 
 
 class Tracked(NamedTuple):
@@ -84,6 +102,7 @@ class Tracked(NamedTuple):
     reply: Ends
     replied: bool
     certain: bool
+    scales: Scales = UNKNOWN_SCALES
 
 
 def connections() -> list[Connection] | None:
@@ -111,19 +130,30 @@ def _sockets(proto: int, live: Sequence[int], waiting: int) -> list[Connection] 
     found = []
     try:
         for family in (socket.AF_INET, socket.AF_INET6):
-            request = _DIAG_REQUEST.pack(family, proto, 0, 0, states)
+            request = _DIAG_REQUEST.pack(family, proto, 1 << _DIAG_INFO - 1, 0, states)
             answers = netlink.dump(_SOCK_DIAG_BY_FAMILY, request, "sockets", _NETLINK_SOCK_DIAG)
-            found += [_DIAG_ANSWER.unpack_from(answer) for answer in answers]
+            found += [(*_DIAG_ANSWER.unpack_from(answer), _socket_scales(answer)) for answer in answers]
     except (FwError, OSError):
         return None
     called = {sport for _, state, sport, *_ in found if state == waiting}
     return [_connection(proto, one[0], one[2:], one[2] in called) for one in found if one[1] != waiting]
 
 
+def _socket_scales(answer: bytes) -> Scales:
+    """Of our end and of the other, as a socket's struct tcp_info has them."""
+    info = netlink.attributes(answer[_DIAG_ANSWER.size :]).get(_DIAG_INFO, b"")
+    if len(info) < 7:
+        return UNKNOWN_SCALES
+    if not info[5] & _TCPI_OPT_WSCALE:
+        return Scales(0, 0)
+    low, high = info[6] & 15, info[6] >> 4  # bit fields: what they scale to send, then what we do
+    return Scales(high, low) if sys.byteorder == "little" else Scales(low, high)
+
+
 def _connection(
-    proto: int, family: int, socket_id: tuple[bytes, bytes, bytes, bytes, int], accepted: bool
+    proto: int, family: int, socket_id: tuple[bytes, bytes, bytes, bytes, int, Scales], accepted: bool
 ) -> Connection:
-    sport, dport, src, dst, ifindex = socket_id
+    sport, dport, src, dst, ifindex, scales = socket_id
     ours = Ends(
         proto,
         _address(family, src),
@@ -131,7 +161,9 @@ def _connection(
         _address(family, dst),
         int.from_bytes(dport, "big"),
     )
-    return Connection(ours.reversed() if accepted else ours, ifindex)
+    if accepted:
+        return Connection(ours.reversed(), ifindex, scales.reversed())
+    return Connection(ours, ifindex, scales)
 
 
 def _entries(bodies: Iterable[bytes]) -> Iterator[Tracked]:
@@ -142,15 +174,24 @@ def _entries(bodies: Iterable[bytes]) -> Iterator[Tracked]:
         original, reply = _ends(attrs[_CTA_TUPLE_ORIG]), _ends(attrs[_CTA_TUPLE_REPLY])
         if original.proto in (ICMP, ICMP6):
             continue
-        certain = True
+        certain, scales = True, UNKNOWN_SCALES
         if original.proto == TCP:
             info = netlink.attributes(attrs.get(_CTA_PROTOINFO, b""))
             tcp = netlink.attributes(info.get(_CTA_PROTOINFO_TCP, b""))
             if tcp.get(_TCP_STATE, b"\0")[0] not in _TRACKED_LIVE:
                 continue
             certain = not tcp.get(_TCP_FLAGS_ORIGINAL, b"\0")[0] & _TCP_FLAG_BE_LIBERAL
+            scales = _tracked_scales(tcp) if certain else scales
         status = int.from_bytes(attrs.get(_CTA_STATUS, b""), "big")
-        yield Tracked(original, reply, bool(status & _IPS_SEEN_REPLY), certain)
+        yield Tracked(original, reply, bool(status & _IPS_SEEN_REPLY), certain, scales)
+
+
+def _tracked_scales(tcp: netlink.Attributes) -> Scales:
+    """In force if both SYNs offered one."""
+    both = tcp.get(_TCP_FLAGS_ORIGINAL, b"\0")[0] & tcp.get(_TCP_FLAGS_REPLY, b"\0")[0]
+    if not both & _TCP_FLAG_WINDOW_SCALE:
+        return Scales(0, 0)
+    return Scales(tcp.get(_TCP_WSCALE_ORIGINAL, b"\0")[0], tcp.get(_TCP_WSCALE_REPLY, b"\0")[0])
 
 
 def _ends(nested: bytes) -> Ends:

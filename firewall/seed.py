@@ -17,14 +17,22 @@ from firewall.bpfmap import NOEXIST, Map
 from firewall.clock import now_j
 from firewall.errors import FwError
 from firewall.interfaces import Known
-from firewall.live import TCP, Connection, Ends, Tracked, connections, tracked
+from firewall.live import (
+    TCP,
+    UNKNOWN_SCALES,
+    Connection,
+    Ends,
+    Scales,
+    Tracked,
+    connections,
+    tracked,
+)
 from firewall.routes import Routes
 from firewall.sockets import Address
 
 _IN, _OUT, _FORWARD = abi.Scope.SCOPE_IN, abi.Scope.SCOPE_OUT, abi.Scope.SCOPE_FORWARD
 _OPENER_HI, _LIBERAL = abi.FlowFlags.FLOW_OPENER_HI, abi.FlowFlags.FLOW_LIBERAL
 _TRANSLATED, _PARENT = abi.FlowFlags.FLOW_TRANSLATED, abi.FlowFlags.FLOW_PARENT
-_UNKNOWN_SCALE = 14  # the largest window scale (RFC 7323 section 2.3): what the SYNs agreed on is not known
 _LINK_ZONE = 0x8000  # plus the slot of the interface: see make_key() in bpf_src/parse.h
 _LINK_SCOPED = (IPv4Network("169.254.0.0/16"), IPv6Network("fe80::/10"))
 
@@ -49,6 +57,7 @@ class Seed(NamedTuple):
     replied: bool = True
     flags: int = 0
     parent: Ends | None = None
+    scales: Scales = UNKNOWN_SCALES
 
 
 class Seeded(NamedTuple):
@@ -94,7 +103,8 @@ class Finder:
             if self._is_vrf(ifindex):
                 ifindex = self._routes.way_to(remote, vrf=ifindex)
             if self._visible(ifindex):
-                yield Seed(ends, Way(_OUT, 0, ifindex) if opened_here else Way(_IN, ifindex, 0))
+                way = Way(_OUT, 0, ifindex) if opened_here else Way(_IN, ifindex, 0)
+                yield Seed(ends, way, scales=connection.scales)
 
     def of_conntrack(self, found: Iterable[Tracked], sockets_known: bool) -> Iterator[Seed]:
         """Flows of conntrack's entries; TCP of this host is left to its sockets where these are known."""
@@ -109,7 +119,7 @@ class Finder:
             if not plain:
                 yield from self._translated(one, way)
             elif self._passes(way) and (way.scope == _FORWARD or ends.proto != TCP or not sockets_known):
-                yield Seed(ends, way, one.replied)
+                yield Seed(ends, way, one.replied, scales=one.scales)
 
     def _translated(self, one: Tracked, way: Way) -> Iterator[Seed]:
         """Flows of a conversation that the host translates between the hooks, as packets would have made them.
@@ -122,14 +132,14 @@ class Finder:
         judged = way.scope != _OUT and self._visible(way.in_ifindex)
         flags = _TRANSLATED if out_ifindex else 0
         if judged:
-            yield Seed(one.original, way, one.replied, flags)
+            yield Seed(one.original, way, one.replied, flags, scales=one.scales)
         if out_ifindex and self._visible(out_ifindex):
             if judged:
                 later = Way(way.scope, way.in_ifindex, out_ifindex)
-                yield Seed(after, later, one.replied, flags | _PARENT, one.original)
+                yield Seed(after, later, one.replied, flags | _PARENT, one.original, one.scales)
             else:
                 later = Way(_FORWARD if way.in_ifindex else _OUT, way.in_ifindex, out_ifindex)
-                yield Seed(after, later, one.replied)
+                yield Seed(after, later, one.replied, scales=one.scales)
 
     def _way(self, ends: Ends) -> Way | None:
         """The way of a conversation by the routing table; None if it never leaves this host."""
@@ -178,8 +188,8 @@ def entry(one: Seed, known: Mapping[int, Known], when_j: int) -> tuple[bytes, by
         state = abi.SideState.SIDE_OPEN
     way = one.way
     scaled = abi.SideFlags.SIDE_WSCALE if one.ends.proto == TCP else 0
-    opener = abi.Side(seen_j=when_j, state=state, scale=_UNKNOWN_SCALE, flags=scaled)
-    responder = abi.Side(seen_j=when_j, state=state, scale=_UNKNOWN_SCALE, flags=scaled)
+    opener = abi.Side(seen_j=when_j, state=state, scale=one.scales.opener, flags=scaled)
+    responder = abi.Side(seen_j=when_j, state=state, scale=one.scales.responder, flags=scaled)
     if way.known:
         opener.in_ifindex, opener.out_ifindex = way.in_ifindex, way.out_ifindex
         opener.out_slot = _slot(known, way.out_ifindex)

@@ -13,6 +13,7 @@ from tests.lab.conftest import address, any_address
 from tests.lab.lab import RouterLab
 
 TCP, UDP = 6, 17
+SERVER_SCALE = 13  # of 256 MiB
 
 NAT = """
 table inet nat {
@@ -31,6 +32,8 @@ def plain(ends):
     return [ends.proto, str(ends.src), ends.sport, str(ends.dst), ends.dport]
 print(json.dumps({
     "own": [plain(one.ends) for one in live.connections()],
+    "scales": [[plain(one.ends), one.scales] for one in live.connections()],
+    "tracked_scales": [[plain(one.original), one.scales] for one in live.tracked()],
     "tracked": [[plain(one.original), plain(one.reply), one.replied, one.certain] for one in live.tracked()],
 }))
 """
@@ -43,6 +46,7 @@ def told(lab: RouterLab, family: str) -> dict[str, Any]:
     router = address(lab.router, family)
     anywhere = any_address(family)
     lab.router.run("nft -f -", input=NAT)
+    lab.server.run(f"sysctl -qw net.ipv4.tcp_rmem='4096 131072 {1 << 15 + SERVER_SCALE}'")
     for host, port in ((lab.router, 22), (lab.server, 80), (lab.server, 443)):
         host.listen(port, anywhere)
     streams = {
@@ -86,3 +90,15 @@ def test_conntrack_is_told_with_what_became_of_it(told: dict[str, Any]) -> None:
     assert [wanted["through"], reverse(wanted["through"]), True, True] in told["tracked"]
     assert [wanted["masqueraded"], reverse(wanted["outside"]), True, True] in told["tracked"]
     assert [wanted["asked"], reverse(wanted["asked"]), False, True] in told["tracked"]
+
+
+def test_window_scales_are_told_with_their_ends(told: dict[str, Any]) -> None:
+    """The server's is larger than everybody else's."""
+    own, tracked = (
+        {tuple(ends): scales for ends, scales in told[name]} for name in ("scales", "tracked_scales")
+    )
+    wanted = {name: tuple(ends) for name, ends in told["wanted"].items()}
+    assert own[wanted["accepted"]][0] == own[wanted["opened"]][1] == SERVER_SCALE
+    assert tracked[wanted["through"]][1] == tracked[wanted["masqueraded"]][1] == SERVER_SCALE
+    others = own[wanted["accepted"]][1], own[wanted["opened"]][0], tracked[wanted["through"]][0]
+    assert all(0 < scale < SERVER_SCALE for scale in others)
