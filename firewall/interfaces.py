@@ -52,9 +52,9 @@ def plan(
 ) -> dict[int, Known]:
     """What the map shall hold for the interfaces that exist, of which `protected` are indexes.
 
-    A name keeps its class and a protected interface its slot. There are 255 classes: names in `wanted` get
-    theirs first; interfaces beyond them stay unknown to rules. A protected interface that has vanished is
-    kept, so that it can be shown and unloaded.
+    A name keeps its class and a protected interface its slot. There are 255 classes: the VRFs of protected interfaces,
+    whose zones they number, and names in `wanted` get theirs first; interfaces beyond them stay unknown to rules.
+    A protected interface that has vanished is kept, so that it can be shown and unloaded.
     """
     present = {link.ifindex: link for link in links}
     same = {i: old for i, old in known.items() if i in present and present[i].name == old.name}
@@ -62,7 +62,9 @@ def plan(
     classes = {old.name: old.class_id for old in (*same.values(), *gone.values()) if old.class_id}
     # Not even the classes of names that go now: their packets may be on their way still.
     free_classes = _numbers_free((old.class_id for old in known.values()), abi.Limits.CLASSES_MAX - 1)
-    rank = {name: place for place, name in enumerate(wanted)}
+    masters = {link.master for link in present.values() if link.ifindex in protected}
+    vrfs = [link.name for link in present.values() if link.ifindex in masters and link.kind == "vrf"]
+    rank = {name: place for place, name in enumerate((*vrfs, *wanted))}
     for link in sorted(present.values(), key=lambda link: (rank.get(link.name, len(rank)), link.ifindex)):
         if link.name not in classes:
             classes[link.name] = next(free_classes, UNKNOWN_CLASS)

@@ -67,6 +67,12 @@ def test_the_zone_is_that_of_the_vrf() -> None:
     assert [i for i, one in planned.items() if one.is_vrf] == [4]
 
 
+def test_the_vrf_of_a_protected_interface_has_a_number_in_any_crowd() -> None:
+    crowd = [link(number, f"veth{number}") for number in range(10, 400)]
+    planned = plan({}, [*crowd, link(500, "blue", "vrf"), link(501, "eth0", master=500)], {501})
+    assert planned[501].zone == planned[500].class_id != 0
+
+
 def test_names_that_rules_speak_of_get_the_classes_first() -> None:
     crowd = [link(number, f"veth{number}") for number in range(10, 400)]
     planned = plan({}, [*crowd, ETH0], set(), ["eth0", "veth399"])
