@@ -80,7 +80,9 @@ static __always_inline __u32 make_error(struct __sk_buff *skb, struct cpu *cpu)
 
 	if (len > QUOTE_MAX)
 		len = QUOTE_MAX;
-	if (len < IP4_LEN)
+	/* one register for the check and the call, both of whose bounds 5.10 must see */
+	barrier_var(len);
+	if (len < IP4_LEN || len > QUOTE_MAX)
 		return 0;
 	if (bpf_skb_load_bytes(skb, p->l3_off, cpu->frame + L4_AT + ICMP_LEN, len))
 		return 0;
