@@ -29,7 +29,7 @@ static __always_inline bool acknowledges(const struct packet *p, const struct si
 					 const struct side *other)
 {
 	if (other->state <= SIDE_SYN)
-		return other->state == SIDE_SYN && acknowledges_syn(p, other);
+		return other->state == SIDE_SYN && p->sack == p->ack && acknowledges_syn(p, other);
 	return ack_fits(p, own, other);
 }
 

@@ -51,8 +51,12 @@ static __always_inline bool ack_fits(const struct packet *p, const struct side *
 static __always_inline bool seq_fits(const struct packet *p, const struct side *own,
 				     const struct side *other)
 {
-	return !after(p->seq, other->window_end) &&
-	       !after(own->seq_end - other->window_max, p->seq_end);
+	__u32 low = own->seq_end - other->window_max;
+
+	if (after(p->seq, other->window_end))
+		return false;
+	/* the first fragment does not tell where its segment ends */
+	return !after(low, p->seq_end) || (p->fragment && !after(low, p->seq_end + SEGMENT_MAX));
 }
 
 /* Before the other side has acknowledged anything there is its window alone. */

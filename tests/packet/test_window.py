@@ -321,6 +321,23 @@ def test_segment_in_fragments(talk: Connection) -> None:
     assert refused(talk, "r", "A", ACK, SEQ + 2000 + 65_537)
 
 
+def test_oldest_segment_of_a_full_window_again_in_fragments(talk: Connection) -> None:
+    connect(talk, window=2000)
+    talk.o("PA", SEQ, ACK, b"x" * 2000)
+    talk.r("A", ACK, SEQ + 2000, window=2000)
+    talk.o("PA", SEQ + 2000, ACK, b"x" * 1000)
+    sender, receiver = (V4.us, V4.them) if talk.we_open else (V4.them, V4.us)
+    run = talk.path.egress if talk.we_open else talk.path.ingress
+    again = ipv4(sender, receiver, tcp(4000, 22, "PA", b"x" * 2000, seq=SEQ, ack=ACK))
+    assert [run(eth(part)).reason for part in fragments(again, 40)][:2] == ["flow", "fragment"]
+
+
+def test_nothing_is_acknowledged_selectively_before_there_is_data(talk: Connection) -> None:
+    talk.o("S", ISN)
+    talk.r("SA", PEER, SEQ)
+    assert talk.o("A", SEQ, ACK, options=sack((ACK + 1, ACK + 9))).reason == "bad_handshake"
+
+
 def test_two_answers(talk: Connection) -> None:
     """The opener's acknowledgement tells which of the two it believes."""
     for believed in (PEER, 77):
