@@ -115,6 +115,9 @@ enum fw_reason {
 	REASON_SOURCE_ROUTE,      /* IPv4 option by which the sender chooses the way */
 	REASON_ROUTING_HEADER,    /* the same in IPv6: routing header of type 0 */
 	REASON_JUMBOGRAM,         /* IPv6 jumbogram that came over a wire */
+	REASON_MARTIAN,           /* addresses that are on no wire */
+	REASON_LAND,              /* sent to its own source */
+	REASON_SPOOFED,           /* no answer would go where it came from */
 	REASON_NO_ROUTE,          /* the routing table refuses the destination */
 	REASON_TABLE_FULL,        /* no flow entry could be made */
 	REASON_NO_POLICY,         /* no ruleset in force, or an unknown interface */
@@ -142,6 +145,13 @@ enum fw_builtin {
 enum fw_ip_options {
 	IP_OPTIONS_DROP,
 	IP_OPTIONS_PASS,
+};
+
+/* `option antispoof`, in the order of its words: which route back a source must have. */
+enum fw_antispoof {
+	ANTISPOOF_STRICT, /* by the interface that the packet came in by */
+	ANTISPOOF_LOOSE,  /* by any */
+	ANTISPOOF_OFF,
 };
 
 /* What one side of a TCP connection has sent so far. */
@@ -275,7 +285,8 @@ struct settings {
 	__u8 tcp_pickup;     /* enum fw_pickup */
 	__u8 tcp_window;     /* enum fw_window */
 	__u8 ip_options;     /* enum fw_ip_options */
-	__u8 reserved[5];
+	__u8 antispoof;      /* enum fw_antispoof */
+	__u8 reserved[4];
 	__u32 timeout_j[8];  /* jiffies, by enum fw_timeout */
 	__u64 patterns[256]; /* by interface class: patterns that it matches */
 };

@@ -17,6 +17,7 @@ enum dhcp_ports {
 
 enum icmp6_types {
 	ND_ROUTER_SOLICIT = 133,
+	ND_NEIGHBOUR_SOLICIT = 135,
 	ND_REDIRECT = 137,
 };
 

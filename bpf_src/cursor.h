@@ -127,6 +127,11 @@ static __always_inline void copy_words(__be32 *dst, const __be32 *src)
 	((half_t *)dst)[1] = ((const half_t *)src)[1];
 }
 
+static __always_inline bool same_address(const __be32 *a, const __be32 *b)
+{
+	return a[0] == b[0] && a[1] == b[1] && a[2] == b[2] && a[3] == b[3];
+}
+
 static __always_inline bool is_icmp(const struct tuple *t)
 {
 	return t->proto == (t->family == 4 ? IPPROTO_ICMP : IPPROTO_ICMPV6);

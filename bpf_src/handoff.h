@@ -18,9 +18,7 @@
 
 static __always_inline bool same_ends(const struct tuple *a, const struct tuple *b)
 {
-	return a->zone == b->zone && a->src[0] == b->src[0] && a->src[1] == b->src[1] &&
-	       a->src[2] == b->src[2] && a->src[3] == b->src[3] && a->dst[0] == b->dst[0] &&
-	       a->dst[1] == b->dst[1] && a->dst[2] == b->dst[2] && a->dst[3] == b->dst[3];
+	return a->zone == b->zone && same_address(a->src, b->src) && same_address(a->dst, b->dst);
 }
 
 /* Its interface is a member of a VRF, which will hide that from egress. */

@@ -19,6 +19,7 @@ const volatile struct {
 	enum fw_mode mode;
 	enum fw_builtin builtin;
 	enum fw_ip_options ip_options;
+	enum fw_antispoof antispoof;
 	enum fw_side_state side_state;
 	enum fw_state state;
 	enum fw_timeout timeout;

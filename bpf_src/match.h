@@ -6,8 +6,7 @@
 #ifndef FW_MATCH_H
 #define FW_MATCH_H
 
-#include "scope.h"
-#include "builtin.h"
+#include "antispoof.h"
 
 enum fw_scan {
 	SCAN_ON,

@@ -141,10 +141,16 @@ GLOBAL int match(struct __sk_buff *skb)
 	p->role = ROLE_OPENER;
 	if (p->handed == HANDED_TRANSLATED)
 		return adopt(p, s);
+	reason = p->hook == HOOK_INGRESS ? check_addresses(p) : REASON_NONE;
+	if (reason)
+		return reason;
 	reason = find_scope(skb, p);
 	if (reason)
 		return reason;
 	reason = builtin(p, s);
+	if (reason)
+		return reason;
+	reason = p->hook == HOOK_INGRESS ? check_source(skb) : REASON_NONE;
 	if (reason)
 		return reason;
 	if (!can_open(p))

@@ -18,6 +18,30 @@ static __always_inline bool to_many(const struct tuple *t)
 	return (t->dst[0] & bpf_htonl(0xff000000)) == bpf_htonl(0xff000000);
 }
 
+/* bpf_fib_lookup of where the packet goes, or where an answer to it would go. */
+static __always_inline long ask_routes(struct __sk_buff *skb, const struct packet *p,
+				       struct bpf_fib_lookup *fib, bool back)
+{
+	const struct tuple *t = &p->tuple;
+	bool nobody = back && to_many(t); /* nobody answers from a multicast address */
+
+	fib->ifindex = p->ifindex;
+	fib->l4_protocol = t->proto;
+	fib->sport = back ? t->dport : t->sport;
+	fib->dport = back ? t->sport : t->dport;
+	if (t->family == 4) {
+		fib->family = FAMILY_INET;
+		fib->ipv4_src = nobody ? 0 : back ? t->dst[3] : t->src[3];
+		fib->ipv4_dst = back ? t->src[3] : t->dst[3];
+	} else {
+		fib->family = FAMILY_INET6;
+		if (!nobody)
+			copy_words(fib->ipv6_src, back ? t->dst : t->src);
+		copy_words(fib->ipv6_dst, back ? t->src : t->dst);
+	}
+	return bpf_fib_lookup(skb, fib, sizeof(*fib), 0);
+}
+
 /*
  * Ask the routing table, as the stack will right after us. NO_NEIGH and
  * FRAG_NEEDED name an output interface like SUCCESS does; NOT_FWDED is local,
@@ -28,7 +52,6 @@ GLOBAL int route(struct __sk_buff *skb)
 	struct bpf_fib_lookup fib HALVES_ALIGNED = {};
 	struct cpu *cpu = this_cpu();
 	struct packet *p;
-	long r;
 
 	if (!cpu)
 		return REASON_NO_POLICY;
@@ -37,21 +60,7 @@ GLOBAL int route(struct __sk_buff *skb)
 	p->out_ifindex = 0;
 	if (to_many(&p->tuple))
 		return REASON_NONE;
-	fib.ifindex = p->ifindex;
-	fib.l4_protocol = p->tuple.proto;
-	fib.sport = p->tuple.sport;
-	fib.dport = p->tuple.dport;
-	if (p->tuple.family == 4) {
-		fib.family = FAMILY_INET;
-		fib.ipv4_src = p->tuple.src[3];
-		fib.ipv4_dst = p->tuple.dst[3];
-	} else {
-		fib.family = FAMILY_INET6;
-		copy_words(fib.ipv6_src, p->tuple.src);
-		copy_words(fib.ipv6_dst, p->tuple.dst);
-	}
-	r = bpf_fib_lookup(skb, &fib, sizeof(fib), 0);
-	switch (r) {
+	switch (ask_routes(skb, p, &fib, false)) {
 	case BPF_FIB_LKUP_RET_SUCCESS:
 	case BPF_FIB_LKUP_RET_NO_NEIGH:
 	case BPF_FIB_LKUP_RET_FRAG_NEEDED:

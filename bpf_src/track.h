@@ -84,7 +84,7 @@ static __always_inline enum fw_reason readmit(struct __sk_buff *skb, struct pack
 	enum fw_reason reason;
 
 	if (new_way) {
-		reason = p->hook == HOOK_INGRESS ? route(skb) : REASON_NONE;
+		reason = p->hook == HOOK_INGRESS ? arrive(skb) : REASON_NONE;
 		if (reason)
 			return reason;
 		in = p->in_ifindex;

@@ -104,10 +104,13 @@ class Reason(IntEnum):
     SOURCE_ROUTE = 44
     ROUTING_HEADER = 45
     JUMBOGRAM = 46
-    NO_ROUTE = 47
-    TABLE_FULL = 48
-    NO_POLICY = 49
-    COUNT = 50
+    MARTIAN = 47
+    LAND = 48
+    SPOOFED = 49
+    NO_ROUTE = 50
+    TABLE_FULL = 51
+    NO_POLICY = 52
+    COUNT = 53
     FIRST_DROP = 21
 
 
@@ -349,6 +352,7 @@ class Settings(CStruct):
         "tcp_pickup",
         "tcp_window",
         "ip_options",
+        "antispoof",
         "reserved",
         "timeout_j",
         "patterns",
@@ -365,7 +369,8 @@ class Settings(CStruct):
         ("tcp_pickup", 24, "B", 0),
         ("tcp_window", 25, "B", 0),
         ("ip_options", 26, "B", 0),
-        ("reserved", 27, "bytes", 5),
+        ("antispoof", 27, "B", 0),
+        ("reserved", 28, "bytes", 4),
         ("timeout_j", 32, "I", 8),
         ("patterns", 64, "Q", 256),
     )
@@ -379,6 +384,7 @@ class Settings(CStruct):
     tcp_pickup: int
     tcp_window: int
     ip_options: int
+    antispoof: int
     reserved: Raw
     timeout_j: list[int]
     patterns: list[int]

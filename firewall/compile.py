@@ -181,6 +181,7 @@ def _settings(policy: Policy, rows: list[int], generation: int, chunks: int, tic
         tcp_pickup=values["tcp.pickup"],
         tcp_window=values["tcp.window"],
         ip_options=values["ip.options"],
+        antispoof=values["antispoof"],
         timeout_j=timeouts_j,
         patterns=rows,
     ).pack()

@@ -72,6 +72,12 @@ _TABLE = (
     # RFC 5508, REQ-1: not less than 60 seconds.
     _timeout("icmp", "60s", 60, "echo request waiting for more"),
     _timeout("other", "600s", 1, "flow of any other protocol"),
+    _choice(
+        "antispoof",
+        ("strict", "loose", "off"),
+        "loose",
+        "the route that must lead back to who opens a flow: strict, by the interface it came by; loose, any",
+    ),
     _choice("ip.options", ("drop", "pass"), "drop", "packets with IP options but for what IGMP and MLD need"),
     Option(
         "load.grace",

@@ -120,7 +120,7 @@ HONEST = [
     eth(vlan(10, ipv4(V4.them, V4.us, udp(4000, 53)))),
     eth(vlan(10, vlan(20, ipv6(V6.them, V6.us, tcp(4000, 22))), tpid=0x88A8)),
     eth(ipv6("fe80::1", "ff02::1:ff00:1", icmp6(135, payload=bytes(16)), hop_limit=255)),
-    eth(ipv4("0.0.0.0", "255.255.255.255", udp(67, 68, bytes(20)))),
+    eth(ipv4("0.0.0.0", "255.255.255.255", udp(68, 67, bytes(20)))),
     eth(arp(1, ("02:00:00:00:00:01", V4.them), ("00:00:00:00:00:00", V4.us))),
     b"\x01\x80\xc2\x00\x00\x00" + b"\x02\0\0\0\0\1" + b"\x00\x26" + b"\x42\x42\x03" + bytes(35),
 ]

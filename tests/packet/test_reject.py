@@ -224,7 +224,8 @@ def test_no_answer_about_addresses_of_many_or_of_nobody(wall: PacketPath, src: s
     """RFC 1122 section 3.2.2, RFC 1812 section 4.3.2.7, RFC 4443 section 2.4 (e)."""
     for segment in (udp(4000, 53), tcp(4000, 22)):
         verdict = wall.ingress(eth(ip(src, dst, segment)))
-        assert (verdict.reason, verdict.action) == ("default_reject", SHOT)
+        assert verdict.reason in ("default_reject", "martian")
+        assert verdict.action == SHOT
 
 
 @FAMILIES

@@ -26,15 +26,19 @@ from firewall.policy import Policy
 from firewall.services import EXTENSION_HEADERS
 from tests import strategies
 from tests.packet.path import PacketPath, Verdict
-from tests.packets import ICMP, ICMP6, SCTP, TCP, UDP, Layer, eth, icmp, icmp6, ip, sctp, tcp, udp
+from tests.packets import AH, ICMP, ICMP6, SCTP, TCP, UDP, Layer, eth, icmp, icmp6, ip, sctp, tcp, udp
 
 # What rules are never asked about: replies and errors (types of ICMP, from 128 on of ICMPv6).
 NOT_OPENING = {ICMP: {0, 3, 4, 5, 11, 12, 14, 16, 18}, ICMP6: {*range(128), 129, 140}}
-NO_BUILTINS = {name: "off" for name in OPTIONS if name.startswith("builtin.")}
+RULES_ALONE = {name: "off" for name in OPTIONS if name.startswith("builtin.") or name == "antispoof"}
 # Where no packet is forwarded from or to, or not by wan, and what then stands for it, by family.
 NEAR = ("0.0.0.0/8", "127.0.0.0/8", "10.0.0.0/24", "192.0.2.0/24", "203.0.113.0/24", "224.0.0.0/3")
 NEAR6 = ("::/8", "2001:db8:1::/64", "2001:db8:2::/64", "2001:db8:bad::/48", "fe80::/9", "ff00::/8")
 FAR = (IPv4Address("198.51.100.77"), IPv6Address("2001:db8:77::77"))
+# What never arrives, as a source or as either end.
+NO_SOURCE = ("0.0.0.0/8", "224.0.0.0/4", "255.255.255.255/32", "::/128", "::ffff:0:0/96", "ff00::/8")
+NO_END = ("127.0.0.0/8", "::1/128")
+OTHER = (IPv4Address("198.51.100.78"), IPv6Address("2001:db8:77::78"))
 NAMES = strategies.IFNAMES
 
 lively = settings(
@@ -53,7 +57,7 @@ class Case(NamedTuple):
 def cases(draw: st.DrawFn) -> Case:
     """A policy without built-ins, and packets that may open a flow, near the edges of its rules."""
     drawn = draw(strategies.policies())
-    policy = Policy.of(drawn.rules, drawn.defaults, NO_BUILTINS)
+    policy = Policy.of(drawn.rules, drawn.defaults, RULES_ALONE)
     asked = strategies.questions(*policy.rules).map(opening)
     return Case(policy, draw(st.lists(asked, min_size=1, max_size=6)))
 
@@ -62,7 +66,7 @@ def opening(question: Question) -> Question:
     """The question, of a packet that the path takes to the rules."""
     if is_icmp(question) and question.icmp_type in NOT_OPENING[question.proto]:
         question = question._replace(icmp_type=8 if question.proto == ICMP else 128)
-    if question.src.version == 6 and question.proto in EXTENSION_HEADERS:
+    if question.src.version == 6 and question.proto in (*EXTENSION_HEADERS, AH):
         question = question._replace(proto=59)
     return question
 
@@ -91,13 +95,27 @@ def packet(question: Question) -> Layer:
 def forwarded(question: Question) -> Question:
     """The question, of a packet from lan that is plainly forwarded by the default route, by wan."""
     src = question.src if _routed(question.src) else FAR[question.src.version == 6]
-    dst = question.dst if _routed(question.dst) else FAR[question.dst.version == 6]
+    dst = question.dst if _routed(question.dst) and question.dst != src else OTHER[question.dst.version == 6]
     return question._replace(scope="forward", src=src, dst=dst)
 
 
+def arriving(question: Question) -> Question:
+    """The question, of a packet that a wire can carry to this host."""
+    family = question.src.version == 6
+    src, dst = question.src, question.dst
+    if _within_any(dst, NO_END):
+        dst = (IPv4Address("192.0.2.1"), IPv6Address("2001:db8:1::1"))[family]
+    if src == dst or _within_any(src, NO_SOURCE + NO_END):
+        src = FAR[family]
+    return question._replace(scope="in", via=None, on=question.on or question.via, src=src, dst=dst)
+
+
+def _within_any(address: IPv4Address | IPv6Address, nets: tuple[str, ...]) -> bool:
+    return any(_within(address, net) for net in nets if (":" in net) == (address.version == 6))
+
+
 def _routed(address: IPv4Address | IPv6Address) -> bool:
-    near = NEAR if address.version == 4 else NEAR6
-    return not any(_within(address, net) for net in near)
+    return not _within_any(address, NEAR + NEAR6)
 
 
 def _within(address: IPv4Address | IPv6Address, net: str) -> bool:
@@ -173,8 +191,8 @@ def no_forwarding(path: PacketPath) -> Iterator[None]:
 def test_all_scopes_at_both_hooks(path: PacketPath, case: Case) -> None:
     asker = Asker(path, case.policy)
     for question in case.questions:
-        arriving = question._replace(scope="in", via=None, on=question.on or question.via)
-        asker.compare(arriving, asker.arriving(arriving))
+        coming = arriving(question)
+        asker.compare(coming, asker.arriving(coming))
         leaving = question._replace(scope="out", on=None, via=question.via or question.on)
         asker.compare(leaving, asker.leaving(leaving))
         passing = forwarded(question)
