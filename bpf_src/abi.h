@@ -15,7 +15,7 @@
 
 /* Raised whenever a pinned map's layout or meaning changes. */
 enum fw_layout {
-	LAYOUT_VERSION = 2,
+	LAYOUT_VERSION = 3,
 };
 
 enum fw_limits {
@@ -35,6 +35,10 @@ enum fw_limits {
 	RULE_COUNTERS = 2048, /* the first three are the defaults' */
 	POLICY_CHUNK = 4096,  /* bytes of policy document in one element */
 	FRAGMENTS_MAX = 8192,
+	FRAGMENTS_PER_SOURCE = 256, /* at one hook; a power of two */
+	FRAGMENT_RUNS = 16,         /* stretches of one packet, with gaps between */
+	EARLY_FRAGMENTS_MAX = 2048,
+	EARLY_DESTINATIONS = 1024,
 	EVENT_BYTES = 1 << 20, /* ring buffer for followers */
 };
 
@@ -68,16 +72,17 @@ enum fw_mode {
 enum fw_reason {
 	REASON_NONE, /* not settled yet; never counted */
 
-	REASON_FLOW,          /* belongs to a live flow */
-	REASON_RELATED,       /* ICMP error that quotes a live flow */
-	REASON_RULE_ALLOW,    /* a rule allowed it: a flow was opened */
-	REASON_DEFAULT_ALLOW, /* the scope's default allowed it: a flow was opened */
-	REASON_PICKUP,        /* mid-stream segment adopted after loading */
-	REASON_FRAGMENT,      /* later fragment of an allowed packet */
-	REASON_HANDED_ON,     /* judged at ingress, leaves where it was judged to */
-	REASON_TRANSLATED,    /* judged at ingress, then translated by the host */
-	REASON_ANSWER,        /* our own answer to a rejected packet */
-	REASON_VLAN_DEVICE,   /* its tag has a device of its own, judged there */
+	REASON_FLOW,           /* belongs to a live flow */
+	REASON_RELATED,        /* ICMP error that quotes a live flow */
+	REASON_RULE_ALLOW,     /* a rule allowed it: a flow was opened */
+	REASON_DEFAULT_ALLOW,  /* the scope's default allowed it: a flow was opened */
+	REASON_PICKUP,         /* mid-stream segment adopted after loading */
+	REASON_FRAGMENT,       /* later fragment of an allowed packet */
+	REASON_FRAGMENT_EARLY, /* later fragment ahead of its first, of which a few pass */
+	REASON_HANDED_ON,      /* judged at ingress, leaves where it was judged to */
+	REASON_TRANSLATED,     /* judged at ingress, then translated by the host */
+	REASON_ANSWER,         /* our own answer to a rejected packet */
+	REASON_VLAN_DEVICE,    /* its tag has a device of its own, judged there */
 	REASON_BUILTIN_ARP,
 	REASON_BUILTIN_PPPOE,
 	REASON_BUILTIN_EAPOL,
@@ -99,8 +104,15 @@ enum fw_reason {
 	REASON_OUT_OF_WINDOW,     /* TCP segment outside its connection's window */
 	REASON_UNRELATED,         /* ICMP error that quotes no live flow */
 	REASON_FRAGMENT_UNKNOWN,  /* later fragment whose first was not allowed */
+	REASON_FRAGMENT_FLOOD,    /* one more ahead of its first than its destination may get */
 	REASON_FRAGMENT_TINY,     /* first fragment without the whole header */
-	REASON_FRAGMENT_OVERLAP,  /* later fragment that lies over its first */
+	REASON_FRAGMENT_HEADLESS, /* first fragment in which the chain of headers does not end */
+	REASON_FRAGMENT_HOLE,     /* later fragment that starts within the header */
+	REASON_FRAGMENT_OVERLAP,  /* fragment with bytes that another has had */
+	REASON_FRAGMENT_GAPS,     /* one more gap between fragments than is remembered */
+	REASON_FRAGMENT_TWICE,    /* two fragment headers */
+	REASON_FRAGMENT_LENGTH,   /* length that no fragment has */
+	REASON_FRAGMENT_BEYOND,   /* fragment that ends past 64 KiB */
 	REASON_NOT_IP,            /* frame of a type that no built-in allows */
 	REASON_TRUNCATED,         /* ends before its headers do */
 	REASON_BAD_VERSION,       /* IP version that its frame type denies */
@@ -152,6 +164,12 @@ enum fw_antispoof {
 	ANTISPOOF_STRICT, /* by the interface that the packet came in by */
 	ANTISPOOF_LOOSE,  /* by any */
 	ANTISPOOF_OFF,
+};
+
+/* `option fragments.early`, in the order of its words. */
+enum fw_early {
+	EARLY_PASS,
+	EARLY_DROP,
 };
 
 /* What one side of a TCP connection has sent so far. */
@@ -276,17 +294,18 @@ struct control {
 /* settings[generation % GENERATION_SLOTS]: a ruleset but for its entries. */
 struct settings {
 	__u32 generation;
-	__u32 chunks;        /* classifier elements in use */
-	__u32 builtins;      /* bit per enum fw_builtin */
-	__u32 answers_per_s; /* per CPU; 0 answers nothing */
-	__u32 events_per_s;  /* per CPU */
-	__u8 defaults[3];    /* enum fw_action by scope */
-	__u8 default_log;    /* bit per scope */
-	__u8 tcp_pickup;     /* enum fw_pickup */
-	__u8 tcp_window;     /* enum fw_window */
-	__u8 ip_options;     /* enum fw_ip_options */
-	__u8 antispoof;      /* enum fw_antispoof */
-	__u8 reserved[4];
+	__u32 chunks;         /* classifier elements in use */
+	__u32 builtins;       /* bit per enum fw_builtin */
+	__u32 answers_per_s;  /* per CPU; 0 answers nothing */
+	__u32 events_per_s;   /* per CPU */
+	__u8 defaults[3];     /* enum fw_action by scope */
+	__u8 default_log;     /* bit per scope */
+	__u8 tcp_pickup;      /* enum fw_pickup */
+	__u8 tcp_window;      /* enum fw_window */
+	__u8 ip_options;      /* enum fw_ip_options */
+	__u8 antispoof;       /* enum fw_antispoof */
+	__u8 fragments_early; /* enum fw_early */
+	__u8 reserved[3];
 	__u32 timeout_j[8];  /* jiffies, by enum fw_timeout */
 	__u64 patterns[256]; /* by interface class: patterns that it matches */
 };
@@ -422,21 +441,35 @@ struct flow {
 
 /* ------------------------------------------------------------- fragments */
 
+/* Where the fragments of one packet are remembered, at one hook. */
 struct fragment_key {
-	__be32 src[4];
-	__be32 dst[4];
-	__u32 id;
-	__u16 zone;
-	__u8 proto;
-	__u8 family;
+	__be32 src[4]; /* of IPv6 the network of 64 bits alone */
+	__u16 slot;
+	__u16 hook;
+	__u32 place; /* a hash of the rest, below FRAGMENTS_PER_SOURCE */
+};
+
+/* Units of 8 bytes that have passed; `to` is 0 in one that is not used. */
+struct fragment_run {
+	__u16 start;
+	__u16 to;
 };
 
 struct fragment {
-	__u64 when_j;
+	__u64 when_j; /* the first passed, or the first of the early ones */
+	__be32 src[4];
+	__be32 dst[4];
+	__u32 id;
+	__u32 in_ifindex; /* at egress, as the kernel names it: a VRF for its members */
 	__u32 rule;
 	__u32 counter;
-	__u32 reach; /* bytes of payload that the first had */
-	__u32 reserved;
+	__u16 out_slot; /* where the first was judged to leave */
+	__u16 end;      /* of the whole packet, in units; 0: its last has not passed */
+	__u8 proto;     /* IPv4 only */
+	__u8 family;
+	__u8 whole; /* all of it has passed */
+	__u8 reserved;
+	struct fragment_run runs[16];
 };
 
 /* ---------------------------------------------------------------- events */

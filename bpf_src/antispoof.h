@@ -87,7 +87,7 @@ static __always_inline bool source_is_of_the_link(const struct tuple *t)
  */
 GLOBAL int check_source(struct __sk_buff *skb)
 {
-	struct bpf_fib_lookup fib = {};
+	struct bpf_fib_lookup fib HALVES_ALIGNED = {};
 	struct cpu *cpu = this_cpu();
 	struct settings *s;
 	struct packet *p;

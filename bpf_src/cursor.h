@@ -19,6 +19,7 @@
 #define AH_UNITS_MIN 1 /* of 4 bytes, less 2: 12 bytes without a check value */
 
 #define VLAN_VID 0x0fff
+#define PACKET_MAX 0xffff /* bytes of a whole packet: IPv4's with its header, IPv6's without */
 #define IP_MF 0x2000
 #define IP_OFFSET 0x1fff
 #define SCTP_LEN 12    /* RFC 9260 section 3.1 */

@@ -35,7 +35,7 @@ static __always_inline void hand_on(struct cpu *cpu, struct packet *p)
 
 	p->tc_index = p->out_slot;
 	/* egress must read the headers of a first fragment: later ones follow it there too */
-	if (!p->hand_tuple && !p->fragment && !by_vrf_member(p))
+	if (!p->hand_tuple && p->fragment != FRAGMENT_FIRST && !by_vrf_member(p))
 		return;
 	index = bpf_get_smp_processor_id() % HANDOFF_CPUS * HANDOFFS_PER_CPU +
 		cpu->handoff_next++ % HANDOFFS_PER_CPU;

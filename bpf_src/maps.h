@@ -20,6 +20,7 @@ const volatile struct {
 	enum fw_builtin builtin;
 	enum fw_ip_options ip_options;
 	enum fw_antispoof antispoof;
+	enum fw_early early;
 	enum fw_side_state side_state;
 	enum fw_state state;
 	enum fw_timeout timeout;
@@ -63,7 +64,8 @@ struct handoff {
 struct cpu {
 	struct counter reasons[REASON_COUNT];
 	struct packet packet;
-	struct flow fresh; /* a flow in the making */
+	struct flow fresh;        /* a flow in the making */
+	struct fragment fragment; /* an entry in the making */
 	struct event event;
 	struct bucket answers;
 	struct bucket events;
@@ -169,6 +171,22 @@ struct {
 	__type(key, struct fragment_key);
 	__type(value, struct fragment);
 } fragments SEC(".maps");
+
+/* Of packets whose first fragment has not been seen. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, EARLY_FRAGMENTS_MAX);
+	__type(key, struct fragment_key);
+	__type(value, struct fragment);
+} early_fragments SEC(".maps");
+
+/* By a hash of the destination: what may still go there ahead of its first. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, EARLY_DESTINATIONS);
+	__type(key, __u32);
+	__type(value, struct bucket);
+} early_budgets SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

@@ -63,7 +63,8 @@ struct packet {
 	__u32 tcp_flags;
 	__u32 l4_header; /* of TCP and UDP: each segment has one */
 	__u32 options;   /* enum fw_options: those of its IP headers */
-	__u32 cursor;    /* where the option to be read is */
+	__u32 fragment_headers;
+	__u32 cursor; /* where the option to be read is */
 
 	/* From here to `key`: zero for each packet too. */
 	enum fw_handed handed;
@@ -92,6 +93,11 @@ struct packet {
 	__u32 llc;    /* first two bytes of an 802.3 frame's payload */
 	__u32 hop_limit;
 	__u32 fragment_id;
+	__u32 fragment_more;  /* others lie behind it */
+	__u32 fragment_proto; /* as the fragment's own header names it */
+	__u32 run_before;     /* see place_fragment() */
+	__u32 run_behind;
+	__u32 run_free;
 	__u32 fragment_at;    /* where its payload lies in the whole packet, in bytes */
 	__u32 fragment_bytes; /* of payload */
 	__u32 sender_asks;    /* ICMP: not an answer */

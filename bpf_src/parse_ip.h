@@ -5,6 +5,20 @@
 
 #include "parse_options.h"
 
+/* A piece of l4_len bytes of a packet that has so many others around it. */
+static __always_inline enum fw_reason note_fragment(struct packet *p, __u32 id, __u32 offset,
+						    bool more, __u32 around)
+{
+	p->fragment = offset ? FRAGMENT_LATER : FRAGMENT_FIRST;
+	p->fragment_id = id;
+	p->fragment_at = offset;
+	p->fragment_bytes = p->l4_len;
+	p->fragment_more = more;
+	if (!p->l4_len || (more && p->l4_len % 8))
+		return REASON_FRAGMENT_LENGTH;
+	return around + offset + p->l4_len > PACKET_MAX ? REASON_FRAGMENT_BEYOND : REASON_NONE;
+}
+
 /* Sets addresses, protocol, l4_off and l4_len; 576 bytes of checks in RFC 791's words. */
 static __always_inline enum fw_reason parse_ipv4(struct __sk_buff *skb, struct packet *p)
 {
@@ -26,13 +40,6 @@ static __always_inline enum fw_reason parse_ipv4(struct __sk_buff *skb, struct p
 	if (total < header || total > room)
 		return REASON_DISHONEST_LENGTH;
 	frag = bpf_ntohs(ip->frag_off);
-	if (frag & IP_OFFSET)
-		p->fragment = FRAGMENT_LATER;
-	else if (frag & IP_MF)
-		p->fragment = FRAGMENT_FIRST;
-	p->fragment_id = ip->id;
-	p->fragment_at = (frag & IP_OFFSET) * 8;
-	p->fragment_bytes = total - header;
 	p->hop_limit = ip->ttl;
 	p->tuple.family = 4;
 	p->tuple.proto = ip->protocol;
@@ -40,6 +47,13 @@ static __always_inline enum fw_reason parse_ipv4(struct __sk_buff *skb, struct p
 	copy_v4(p->tuple.dst, ip->daddr);
 	p->l4_off = p->l3_off + header;
 	p->l4_len = total - header;
+	if (frag & (IP_OFFSET | IP_MF)) {
+		p->fragment_proto = ip->protocol;
+		reason = note_fragment(p, bpf_ntohs(ip->id), (frag & IP_OFFSET) * 8, frag & IP_MF,
+				       header);
+		if (reason)
+			return reason;
+	}
 	if (header == sizeof(*ip))
 		return REASON_NONE;
 	reason = read_ipv4_options(skb, p->l3_off + sizeof(*ip), header - sizeof(*ip));
@@ -66,18 +80,20 @@ static __always_inline __u32 extension_bytes(const struct extension *ext, __u32 
 	return (ext->len + 1) * 8;
 }
 
-static __always_inline void note_fragment(struct packet *p, const struct extension *ext,
-					  __u32 payload)
+/* RFC 8200 section 4.5; one that is all of its packet is no fragment (RFC 6946). */
+static __always_inline enum fw_reason read_fragment(struct packet *p, const struct extension *ext,
+						    __u32 off, __u32 left)
 {
-	__u32 offset = bpf_ntohs(ext->offset);
+	__u32 word = bpf_ntohs(ext->offset);
 
-	p->fragment_id = ext->id;
-	p->fragment_at = offset & ~7;
-	p->fragment_bytes = payload;
-	if (offset >> 3)
-		p->fragment = FRAGMENT_LATER;
-	else if (offset & 1)
-		p->fragment = FRAGMENT_FIRST;
+	if (p->fragment_headers++)
+		return REASON_FRAGMENT_TWICE;
+	if (!(word & ~6))
+		return REASON_NONE;
+	p->fragment_proto = ext->next;
+	p->l4_len = left - 8;
+	return note_fragment(p, bpf_ntohl(ext->id), word & ~7, word & 1,
+			     off - p->l3_off - sizeof(struct ipv6hdr));
 }
 
 /*
@@ -95,15 +111,18 @@ static __always_inline enum fw_reason parse_extensions(struct __sk_buff *skb, st
 
 	for (i = 0; i < EXTENSIONS_MAX && is_extension(next); i++) {
 		struct extension *ext = at(skb, off, sizeof(*ext));
+		enum fw_reason reason = REASON_NONE;
 		__u32 bytes, kind = next;
 
+		if (left < sizeof(*ext) && p->fragment)
+			return REASON_FRAGMENT_HEADLESS;
 		if (!ext)
 			return REASON_TRUNCATED;
 		bytes = extension_bytes(ext, kind);
 		if (!bytes)
 			return REASON_BAD_HEADER_LENGTH;
 		if (bytes > left)
-			return REASON_DISHONEST_LENGTH;
+			return p->fragment ? REASON_FRAGMENT_HEADLESS : REASON_DISHONEST_LENGTH;
 		next = ext->next;
 		if (kind == IPPROTO_ROUTING) {
 			__u32 type = bpf_ntohs(ext->offset) >> 8;
@@ -115,7 +134,7 @@ static __always_inline enum fw_reason parse_extensions(struct __sk_buff *skb, st
 		} else if (kind == IPPROTO_FRAGMENT) {
 			if (p->tuple.proto)
 				return REASON_BAD_CHAIN;
-			note_fragment(p, ext, left - bytes);
+			reason = read_fragment(p, ext, off, left);
 		} else if (kind == IPPROTO_AH) {
 			if (!p->tuple.proto) {
 				p->tuple.proto = kind;
@@ -123,15 +142,13 @@ static __always_inline enum fw_reason parse_extensions(struct __sk_buff *skb, st
 				p->l4_len = left;
 			}
 		} else {
-			enum fw_reason reason;
-
 			if (kind == IPPROTO_HOPOPTS && i)
 				return REASON_BAD_CHAIN;
 			reason =
 				read_ipv6_options(skb, off + 2, bytes - 2, kind == IPPROTO_HOPOPTS);
-			if (reason)
-				return reason;
 		}
+		if (reason)
+			return reason;
 		off += bytes;
 		left -= bytes;
 		if (p->fragment == FRAGMENT_LATER)
@@ -139,6 +156,9 @@ static __always_inline enum fw_reason parse_extensions(struct __sk_buff *skb, st
 	}
 	if (is_extension(next) && p->fragment != FRAGMENT_LATER)
 		return REASON_LONG_CHAIN;
+	/* RFC 7112 section 5 */
+	if (p->fragment && !left)
+		return REASON_FRAGMENT_HEADLESS;
 	if (!p->tuple.proto) {
 		p->tuple.proto = next;
 		p->l4_off = off;

@@ -55,16 +55,21 @@ GLOBAL int read_ipv4_options(struct __sk_buff *skb, __u32 off, __u32 bytes)
 
 		if (!left || left > IPV4_OPTIONS_MAX)
 			break;
-		option = at(skb, here, OPTION_HEAD); /* a header follows the last byte */
+		option = at(skb, here, 1);
 		if (!option)
 			return REASON_TRUNCATED;
-		if (option[0] == OPTION4_END)
+		if (*option == OPTION4_END)
 			break;
-		if (option[0] != OPTION4_NOP) {
-			if (option[0] == OPTION4_LOOSE_ROUTE || option[0] == OPTION4_STRICT_ROUTE)
+		if (*option != OPTION4_NOP) {
+			if (*option == OPTION4_LOOSE_ROUTE || *option == OPTION4_STRICT_ROUTE)
 				return REASON_SOURCE_ROUTE;
+			if (left < OPTION_HEAD)
+				return REASON_BAD_OPTIONS;
+			option = at(skb, here, OPTION_HEAD);
+			if (!option)
+				return REASON_TRUNCATED;
 			size = option[1];
-			if (left < OPTION_HEAD || size < OPTION_HEAD || size > left)
+			if (size < OPTION_HEAD || size > left)
 				return REASON_BAD_OPTIONS;
 			p->options |= option[0] == OPTION4_ROUTER_ALERT ? OPTIONS_ALERT :
 									  OPTIONS_OTHER;
@@ -95,11 +100,15 @@ GLOBAL int read_ipv6_options(struct __sk_buff *skb, __u32 off, __u32 bytes, __u3
 
 		if (!left || left > IPV6_OPTIONS_BYTES)
 			return REASON_NONE;
-		option = at(skb, here,
-			    OPTION_HEAD); /* what follows a header of options is never nothing */
+		option = at(skb, here, 1);
 		if (!option)
 			return REASON_TRUNCATED;
-		if (option[0] != OPTION6_PAD1) {
+		if (*option != OPTION6_PAD1) {
+			if (left < OPTION_HEAD)
+				return REASON_BAD_OPTIONS;
+			option = at(skb, here, OPTION_HEAD);
+			if (!option)
+				return REASON_TRUNCATED;
 			size = option[1] + OPTION_HEAD;
 			if (size > left)
 				return REASON_BAD_OPTIONS;

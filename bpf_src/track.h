@@ -273,14 +273,22 @@ static __always_inline enum fw_reason track(struct __sk_buff *skb, struct cpu *c
 
 	if (!s)
 		return REASON_NO_POLICY;
+	if (p->fragment) {
+		enum fw_reason reason = REASON_NONE;
+
+		if (p->fragment == FRAGMENT_LATER && hook == HOOK_EGRESS && p->in_ifindex)
+			reason = take_over(p);
+		if (!reason)
+			reason = check_fragment();
+		if (reason)
+			return reason;
+	}
 	if (hook == HOOK_EGRESS && p->in_ifindex) {
 		enum fw_reason reason = take_over(p);
 
 		if (reason)
 			return reason;
 	}
-	if (p->fragment == FRAGMENT_LATER)
-		return fragment_follow();
 	if (p->icmp_kind == ICMP_ERROR)
 		return related();
 	f = find_flow(p);

@@ -10,7 +10,7 @@ Raw = bytes
 
 
 class Layout(IntEnum):
-    LAYOUT_VERSION = 2
+    LAYOUT_VERSION = 3
 
 
 class Limits(IntEnum):
@@ -30,6 +30,10 @@ class Limits(IntEnum):
     RULE_COUNTERS = 2048
     POLICY_CHUNK = 4096
     FRAGMENTS_MAX = 8192
+    FRAGMENTS_PER_SOURCE = 256
+    FRAGMENT_RUNS = 16
+    EARLY_FRAGMENTS_MAX = 2048
+    EARLY_DESTINATIONS = 1024
     EVENT_BYTES = 1048576
 
 
@@ -64,54 +68,62 @@ class Reason(IntEnum):
     DEFAULT_ALLOW = 4
     PICKUP = 5
     FRAGMENT = 6
-    HANDED_ON = 7
-    TRANSLATED = 8
-    ANSWER = 9
-    VLAN_DEVICE = 10
-    BUILTIN_ARP = 11
-    BUILTIN_PPPOE = 12
-    BUILTIN_EAPOL = 13
-    BUILTIN_LLDP = 14
-    BUILTIN_STP = 15
-    BUILTIN_ND = 16
-    BUILTIN_MLD = 17
-    BUILTIN_IGMP = 18
-    BUILTIN_DHCP = 19
-    BUILTIN_DHCP6 = 20
-    RULE_DROP = 21
-    RULE_REJECT = 22
-    DEFAULT_DROP = 23
-    DEFAULT_REJECT = 24
-    REVOKED = 25
-    NO_FLOW = 26
-    BAD_HANDSHAKE = 27
-    OUT_OF_WINDOW = 28
-    UNRELATED = 29
-    FRAGMENT_UNKNOWN = 30
-    FRAGMENT_TINY = 31
-    FRAGMENT_OVERLAP = 32
-    NOT_IP = 33
-    TRUNCATED = 34
-    BAD_VERSION = 35
-    BAD_HEADER_LENGTH = 36
-    DISHONEST_LENGTH = 37
-    BAD_TCP_FLAGS = 38
-    MANY_TAGS = 39
-    LONG_CHAIN = 40
-    BAD_CHAIN = 41
-    BAD_OPTIONS = 42
-    IP_OPTIONS = 43
-    SOURCE_ROUTE = 44
-    ROUTING_HEADER = 45
-    JUMBOGRAM = 46
-    MARTIAN = 47
-    LAND = 48
-    SPOOFED = 49
-    NO_ROUTE = 50
-    TABLE_FULL = 51
-    NO_POLICY = 52
-    COUNT = 53
-    FIRST_DROP = 21
+    FRAGMENT_EARLY = 7
+    HANDED_ON = 8
+    TRANSLATED = 9
+    ANSWER = 10
+    VLAN_DEVICE = 11
+    BUILTIN_ARP = 12
+    BUILTIN_PPPOE = 13
+    BUILTIN_EAPOL = 14
+    BUILTIN_LLDP = 15
+    BUILTIN_STP = 16
+    BUILTIN_ND = 17
+    BUILTIN_MLD = 18
+    BUILTIN_IGMP = 19
+    BUILTIN_DHCP = 20
+    BUILTIN_DHCP6 = 21
+    RULE_DROP = 22
+    RULE_REJECT = 23
+    DEFAULT_DROP = 24
+    DEFAULT_REJECT = 25
+    REVOKED = 26
+    NO_FLOW = 27
+    BAD_HANDSHAKE = 28
+    OUT_OF_WINDOW = 29
+    UNRELATED = 30
+    FRAGMENT_UNKNOWN = 31
+    FRAGMENT_FLOOD = 32
+    FRAGMENT_TINY = 33
+    FRAGMENT_HEADLESS = 34
+    FRAGMENT_HOLE = 35
+    FRAGMENT_OVERLAP = 36
+    FRAGMENT_GAPS = 37
+    FRAGMENT_TWICE = 38
+    FRAGMENT_LENGTH = 39
+    FRAGMENT_BEYOND = 40
+    NOT_IP = 41
+    TRUNCATED = 42
+    BAD_VERSION = 43
+    BAD_HEADER_LENGTH = 44
+    DISHONEST_LENGTH = 45
+    BAD_TCP_FLAGS = 46
+    MANY_TAGS = 47
+    LONG_CHAIN = 48
+    BAD_CHAIN = 49
+    BAD_OPTIONS = 50
+    IP_OPTIONS = 51
+    SOURCE_ROUTE = 52
+    ROUTING_HEADER = 53
+    JUMBOGRAM = 54
+    MARTIAN = 55
+    LAND = 56
+    SPOOFED = 57
+    NO_ROUTE = 58
+    TABLE_FULL = 59
+    NO_POLICY = 60
+    COUNT = 61
+    FIRST_DROP = 22
 
 
 class Builtin(IntEnum):
@@ -353,6 +365,7 @@ class Settings(CStruct):
         "tcp_window",
         "ip_options",
         "antispoof",
+        "fragments_early",
         "reserved",
         "timeout_j",
         "patterns",
@@ -370,7 +383,8 @@ class Settings(CStruct):
         ("tcp_window", 25, "B", 0),
         ("ip_options", 26, "B", 0),
         ("antispoof", 27, "B", 0),
-        ("reserved", 28, "bytes", 4),
+        ("fragments_early", 28, "B", 0),
+        ("reserved", 29, "bytes", 3),
         ("timeout_j", 32, "I", 8),
         ("patterns", 64, "Q", 256),
     )
@@ -385,6 +399,7 @@ class Settings(CStruct):
     tcp_window: int
     ip_options: int
     antispoof: int
+    fragments_early: int
     reserved: Raw
     timeout_j: list[int]
     patterns: list[int]
@@ -615,50 +630,85 @@ class Flow(CStruct):
 class FragmentKey(CStruct):
     __slots__ = (
         "src",
-        "dst",
-        "id",
-        "zone",
-        "proto",
-        "family",
+        "slot",
+        "hook",
+        "place",
     )
-    SIZE = 40
+    SIZE = 24
     FIELDS = (
         ("src", 0, "bytes", 16),
-        ("dst", 16, "bytes", 16),
-        ("id", 32, "I", 0),
-        ("zone", 36, "H", 0),
-        ("proto", 38, "B", 0),
-        ("family", 39, "B", 0),
+        ("slot", 16, "H", 0),
+        ("hook", 18, "H", 0),
+        ("place", 20, "I", 0),
     )
     src: Raw
-    dst: Raw
-    id: int
-    zone: int
-    proto: int
-    family: int
+    slot: int
+    hook: int
+    place: int
+
+
+class FragmentRun(CStruct):
+    __slots__ = (
+        "start",
+        "to",
+    )
+    SIZE = 4
+    FIELDS = (
+        ("start", 0, "H", 0),
+        ("to", 2, "H", 0),
+    )
+    start: int
+    to: int
 
 
 class Fragment(CStruct):
     __slots__ = (
         "when_j",
+        "src",
+        "dst",
+        "id",
+        "in_ifindex",
         "rule",
         "counter",
-        "reach",
+        "out_slot",
+        "end",
+        "proto",
+        "family",
+        "whole",
         "reserved",
+        "runs",
     )
-    SIZE = 24
+    SIZE = 128
     FIELDS = (
         ("when_j", 0, "Q", 0),
-        ("rule", 8, "I", 0),
-        ("counter", 12, "I", 0),
-        ("reach", 16, "I", 0),
-        ("reserved", 20, "I", 0),
+        ("src", 8, "bytes", 16),
+        ("dst", 24, "bytes", 16),
+        ("id", 40, "I", 0),
+        ("in_ifindex", 44, "I", 0),
+        ("rule", 48, "I", 0),
+        ("counter", 52, "I", 0),
+        ("out_slot", 56, "H", 0),
+        ("end", 58, "H", 0),
+        ("proto", 60, "B", 0),
+        ("family", 61, "B", 0),
+        ("whole", 62, "B", 0),
+        ("reserved", 63, "B", 0),
+        ("runs", 64, FragmentRun, 16),
     )
     when_j: int
+    src: Raw
+    dst: Raw
+    id: int
+    in_ifindex: int
     rule: int
     counter: int
-    reach: int
+    out_slot: int
+    end: int
+    proto: int
+    family: int
+    whole: int
     reserved: int
+    runs: list[FragmentRun]
 
 
 class Event(CStruct):

@@ -182,6 +182,7 @@ def _settings(policy: Policy, rows: list[int], generation: int, chunks: int, tic
         tcp_window=values["tcp.window"],
         ip_options=values["ip.options"],
         antispoof=values["antispoof"],
+        fragments_early=values["fragments.early"],
         timeout_j=timeouts_j,
         patterns=rows,
     ).pack()

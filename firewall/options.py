@@ -78,6 +78,12 @@ _TABLE = (
         "loose",
         "the route that must lead back to who opens a flow: strict, by the interface it came by; loose, any",
     ),
+    _choice(
+        "fragments.early",
+        ("pass", "drop"),
+        "pass",
+        "later fragments that come before their first: a few a second pass to each destination, or none",
+    ),
     _choice("ip.options", ("drop", "pass"), "drop", "packets with IP options but for what IGMP and MLD need"),
     Option(
         "load.grace",

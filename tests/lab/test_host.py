@@ -106,7 +106,8 @@ def test_fragments_follow_their_first(pair: PairLab, family: str, attach: str) -
     client, server = address(pair.client, family), address(pair.server, family)
     for host in pair.hosts:
         host.udp(7, any_address(family), echo=True)
-    protect(pair.server, CLOSED + "allow in udp to port 7 from any", "eth0", attach=attach)
+    policy = CLOSED + "allow in udp to port 7 from any\noption fragments.early drop"
+    protect(pair.server, policy, "eth0", attach=attach)
     large = bytes(range(256)) * 20
     assert pair.client.udp(address=any_address(family)).ask(server, 7, large) == large
     assert pair.server.udp(address=any_address(family)).ask(client, 7, large) == large

@@ -123,9 +123,12 @@ class PacketPath:
         if self._spoiled:
             self._load({})
         self.reset_flows()
-        for name in ("fragments", "vlan_devices", "interfaces"):
+        for name in ("fragments", "early_fragments", "vlan_devices", "interfaces"):
             self._empty(name)
         self.maps["journal_head"].update(struct.pack("=I", 0), bytes(self.maps["journal_head"].value_size))
+        budgets = self.maps["early_budgets"]
+        full = bytes(budgets.value_size)
+        budgets.update_batch([(struct.pack("=I", i), full) for i in range(abi.Limits.EARLY_DESTINATIONS)])
         self.ifindex = {name: socket.if_nametoindex(name) for name in ("wan", "lan")}
         self.classes = {"wan": 1, "lan": 2}
         for name, number in self.classes.items():

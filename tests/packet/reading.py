@@ -61,6 +61,8 @@ def _ipv4(data: bytes) -> Reading:
     _options4(data[20:header])
     word = _net16(data, 6)
     later, first = word & 0x1FFF > 0, word & 0x3FFF == 0x2000
+    if later or first:
+        _fragment(header, (word & 0x1FFF) * 8, total - header, bool(word & 0x2000))
     return _transport(data[header:total], 4, data[9], data[12:16], data[16:20], later, first)
 
 
@@ -72,6 +74,7 @@ def _ipv6(data: bytes) -> Reading:
     _demand(40 + length <= len(data), "IPv6 length")
     body, first, later, headers = data[40 : 40 + length], False, False, 0
     authenticated = b""
+    fragment_headers = 0
     while proto in (HOP_BY_HOP, ROUTING, FRAGMENT, DEST_OPTIONS, AH) and not later:
         _demand(proto != HOP_BY_HOP or not headers, "hop-by-hop options that are not the first")
         headers += 1
@@ -87,13 +90,24 @@ def _ipv6(data: bytes) -> Reading:
             authenticated = authenticated or body
         if proto == FRAGMENT:
             _demand(not authenticated, "fragment header behind AH")
+            fragment_headers += 1
+            _demand(fragment_headers == 1, "two fragment headers")
             word = _net16(body, 2)
             later = word >> 3 > 0
             first = first or (not later and word & 1 == 1)
+            if later or first:
+                _fragment(length - len(body), word & ~7, len(body) - 8, bool(word & 1))
         proto, body = body[0], body[size:]
+    _demand(bool(body) or not first, "first fragment without a transport header")
     if authenticated:
         proto, body = AH, authenticated
     return _transport(body, 6, proto, data[8:24], data[24:40], later, first)
+
+
+def _fragment(around: int, offset: int, size: int, more: bool) -> None:
+    """RFC 791 section 3.2, RFC 8200 section 4.5; `around` are the bytes of the packet that are not cut."""
+    _demand(size > 0 and not (more and size % 8), "fragment length")
+    _demand(around + offset + size <= 65535, "fragment beyond 64 KiB")
 
 
 def _options4(data: bytes) -> None:

@@ -50,7 +50,8 @@ from tests.packets import (
 
 SEED = int(os.environ.get("FW_FUZZ_SEED") or random.SystemRandom().randrange(2**32))
 EVERYTHING = (
-    "default in allow\ndefault out allow\ndefault forward allow\noption ip.options pass\n"
+    "default in allow\ndefault out allow\ndefault forward allow\n"
+    "option ip.options pass\noption fragments.early drop\n"
     "option timeout.udp-one-way 1d\noption timeout.icmp 1d\noption timeout.tcp-syn 1d\n"
 )
 OF_LIES = {
@@ -67,6 +68,10 @@ OF_LIES = {
     "routing_header",
     "jumbogram",
     "fragment_tiny",
+    "fragment_headless",
+    "fragment_twice",
+    "fragment_length",
+    "fragment_beyond",
 }
 OPENINGS = {"rule_allow", "default_allow"}
 
@@ -103,7 +108,7 @@ def honest_packets(ends: Ends) -> list[Layer]:
 EXTENSIONS = [
     [options_header(HOP_BY_HOP), options_header(DEST_OPTIONS, bytes(14))],
     [routing_header(), fragment_header(5)],
-    [fragment_header(5, more=True), options_header(DEST_OPTIONS)],
+    [fragment_header(5), options_header(DEST_OPTIONS)],
     [options_header(DEST_OPTIONS)] * 8,
     [
         options_header(HOP_BY_HOP, b"\x05\x02\0\0\x3e\x03abc"),

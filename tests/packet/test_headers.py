@@ -259,3 +259,13 @@ def test_own_packets_are_read_alike(path: PacketPath, ends: Ends) -> None:
     path.policy("default out allow\noption ip.options pass\n")
     assert path.egress(frame).reason == "default_allow"
     assert path.ingress(eth(ip(ends.them, ends.us, udp(53, 5000)))).reason == "flow"
+
+
+def test_options_up_to_the_end_of_the_packet(path: PacketPath) -> None:
+    path.policy("default in allow\n")
+    packet = ipv6(V6.them, V6.us, b"", proto=NO_NEXT, ext=[options_header(DEST_OPTIONS)])
+    assert path.ingress(eth(packet)).reason == "default_allow"
+    packet = ipv4(V4.them, V4.us, b"", proto=77, options=NOP * 4)
+    assert path.ingress(eth(packet)).reason == "default_allow"
+    lying = ipv4(V4.them, V4.us, b"", proto=77, options=NOP * 3 + b"\x07")
+    assert path.ingress(eth(lying)).reason == "bad_options"

@@ -2,6 +2,7 @@
 """Every reason is given to some packet: the shortest story that leads to it."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,7 @@ from tests.packets import (
     Layer,
     arp,
     eth,
+    fragment_header,
     fragments,
     icmp,
     icmp6,
@@ -104,20 +106,38 @@ def out_of_window(path: PacketPath) -> Verdict:
     return path.ingress(syn(22, flags="A", seq=100_000, ack=901))
 
 
+def cut(payload: bytes, proto: int = 17, **fields: Any) -> Layer:
+    """A fragment of a packet from them to us."""
+    return eth(ipv4(THEM, US, payload, proto=proto, ident=0x1234, **fields))
+
+
+def later(at: int, size: int = 8, **fields: Any) -> Layer:
+    return cut(bytes(size), frag_offset=at, **fields)
+
+
 def fragment_unknown(path: PacketPath) -> Verdict:
-    _, second = fragments(ipv4(THEM, US, udp(5000, 53, b"x" * 64)), 40)
-    return path.ingress(eth(second))
+    path.policy(PLAIN + "option fragments.early drop\n")
+    return path.ingress(later(40))
 
 
-def fragment_tiny(path: PacketPath) -> Verdict:
-    first, *_ = fragments(ipv4(THEM, US, tcp(5000, 22)), 8)
-    return path.ingress(eth(first))
+def fragment_flood(path: PacketPath) -> Verdict:
+    for _ in range(100):  # a slow machine may have earned another token in between
+        path.flood(later(40), 500)
+        verdict = path.ingress(later(40))
+        if verdict.reason == "fragment_flood":
+            break
+    return verdict
 
 
 def fragment_overlap(path: PacketPath) -> Verdict:
-    first, *_ = fragments(ipv4(THEM, US, tcp(5000, 22, "S", b"x" * 40)), 40)
-    path.ingress(eth(first))
-    return path.ingress(eth(ipv4(THEM, US, bytes(24), proto=6, ident=0x1234, frag_offset=8)))
+    path.ingress(cut(tcp(5000, 22, "S", b"x" * 20), 6, mf=True))
+    return path.ingress(later(32, 24, proto=6))
+
+
+def fragment_gaps(path: PacketPath) -> Verdict:
+    for number in range(16):
+        path.ingress(later(40 + 16 * number, mf=True))
+    return path.ingress(later(400, mf=True))
 
 
 def truncated(path: PacketPath) -> Verdict:
@@ -151,6 +171,8 @@ def leaving(packet: bytes) -> Story:
     return lambda path: path.egress(packet)
 
 
+CUT_CHAIN = [fragment_header(5, more=True), options_header(DEST_OPTIONS, length=9)]
+HEADLESS = eth(ipv6(THEM6, US6, bytes(8), proto=17, ext=CUT_CHAIN))
 DHCP6_ANSWER = ipv6(LINK_LOCAL, "fe80::2", udp(547, 546))
 STP = b"\x01\x80\xc2\x00\x00\x00" + b"\x02\0\0\0\0\1" + b"\x00\x26" + b"\x42\x42\x03" + bytes(35)
 
@@ -161,6 +183,7 @@ STORIES: dict[str, Story] = {
     "default_allow": leaving(eth(ipv4(US, THEM, udp(5000, 53)))),
     "pickup": pickup,
     "fragment": fragment,
+    "fragment_early": arriving(later(40)),
     "handed_on": handed_on,
     "translated": translated,
     "answer": arriving(syn(9), mark=ANSWER_MARK),
@@ -187,8 +210,15 @@ STORIES: dict[str, Story] = {
     "out_of_window": out_of_window,
     "unrelated": arriving(eth(ipv4(THEM, US, icmp_error(ipv4(US, THEM, udp(1, 2)))))),
     "fragment_unknown": fragment_unknown,
-    "fragment_tiny": fragment_tiny,
+    "fragment_flood": fragment_flood,
+    "fragment_tiny": arriving(cut(bytes(tcp(1, 22))[:16], 6, mf=True)),
+    "fragment_headless": arriving(HEADLESS),
+    "fragment_hole": arriving(later(8, proto=6)),
     "fragment_overlap": fragment_overlap,
+    "fragment_gaps": fragment_gaps,
+    "fragment_twice": arriving(chain(fragment_header(5), fragment_header(5))),
+    "fragment_length": arriving(later(40, 9, mf=True)),
+    "fragment_beyond": arriving(later(65528, 16)),
     "not_ip": arriving(eth(bytes(40), ethertype=0x8847)),
     "truncated": truncated,
     "bad_version": arriving(eth(ipv4(THEM, US, tcp(1, 22), version=5))),

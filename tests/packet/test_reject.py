@@ -172,6 +172,7 @@ def test_device_without_a_link_header(wall: PacketPath, ends: Ends, segment: Lay
 
 
 def test_first_fragment_is_answered(wall: PacketPath) -> None:
+    wall.policy(REJECT + "option fragments.early drop\n")
     first, second = fragments(ipv4(V4.them, V4.us, udp(4000, 53, bytes(64))), 40)
     assert_admin(turned(wall.ingress(eth(first)), V4.us, V4.them), V4, first)
     assert wall.ingress(eth(second)).action == SHOT

@@ -165,8 +165,8 @@ def test_vrf_is_a_zone(path: PacketPath, ends: Ends) -> None:
 
 
 @FAMILIES
-def test_fragments_have_zones_too(path: PacketPath, ends: Ends) -> None:
-    path.policy("default in drop\ndefault out allow\n")
+def test_fragments_belong_to_their_interface(path: PacketPath, ends: Ends) -> None:
+    path.policy("default in drop\ndefault out allow\noption fragments.early drop\n")
     path.interface("blue", 100, slot=100, class_id=0, flags=PROTECTED, zone=6)
     whole = ip(ends.us, ends.them, udp(5000, 53, bytes(64)))
     first, second = (eth(piece) for piece in fragments(whole, 40))
