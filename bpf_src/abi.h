@@ -39,6 +39,7 @@ enum fw_limits {
 	FRAGMENT_RUNS = 16,         /* stretches of one packet, with gaps between */
 	EARLY_FRAGMENTS_MAX = 2048,
 	EARLY_DESTINATIONS = 1024,
+	EXPECTATIONS_MAX = 4096,
 	EVENT_BYTES = 1 << 20, /* ring buffer for followers */
 };
 
@@ -76,6 +77,7 @@ enum fw_reason {
 	REASON_RELATED,        /* ICMP error that quotes a live flow */
 	REASON_RULE_ALLOW,     /* a rule allowed it: a flow was opened */
 	REASON_DEFAULT_ALLOW,  /* the scope's default allowed it: a flow was opened */
+	REASON_EXPECTED,       /* answers a multicast or broadcast question: a flow was opened */
 	REASON_PICKUP,         /* mid-stream segment adopted after loading */
 	REASON_FRAGMENT,       /* later fragment of an allowed packet */
 	REASON_FRAGMENT_EARLY, /* later fragment ahead of its first, of which a few pass */
@@ -220,6 +222,7 @@ enum fw_timeout {
 	TIMEOUT_UDP,
 	TIMEOUT_ICMP,
 	TIMEOUT_OTHER,
+	TIMEOUT_EXPECTATION,
 	TIMEOUT_COUNT,
 };
 
@@ -306,7 +309,7 @@ struct settings {
 	__u8 antispoof;       /* enum fw_antispoof */
 	__u8 fragments_early; /* enum fw_early */
 	__u8 reserved[3];
-	__u32 timeout_j[8];  /* jiffies, by enum fw_timeout */
+	__u32 timeout_j[16]; /* jiffies, by enum fw_timeout */
 	__u64 patterns[256]; /* by interface class: patterns that it matches */
 };
 
@@ -437,6 +440,23 @@ struct flow {
 	__u64 created_j;
 	struct side side[2]; /* by enum fw_role */
 	struct tuple parent; /* opener's orientation */
+};
+
+/* ---------------------------------------------------------- expectations */
+
+/* Who may be answered, by whom: a question to a multicast or broadcast address, and where it left. */
+struct expectation_key {
+	__be32 asker[4];
+	__be16 asker_port;
+	__be16 answer_port; /* 0: any */
+	__u16 slot;
+	__u8 proto;
+	__u8 family;
+};
+
+struct expectation {
+	__u64 when_j;
+	struct tuple asked; /* what the rules are asked of an answer */
 };
 
 /* ------------------------------------------------------------- fragments */

@@ -98,7 +98,9 @@ static __always_inline enum fw_timeout timeout_of(const struct flow *f, __u32 pr
 	if (proto == IPPROTO_TCP)
 		return tcp_timeout(tcp_state(&f->side[ROLE_OPENER], &f->side[ROLE_RESPONDER]));
 	if (proto == IPPROTO_UDP)
-		return seen(&f->side[ROLE_RESPONDER]) ? TIMEOUT_UDP : TIMEOUT_UDP_ONE_WAY;
+		return seen(&f->side[ROLE_OPENER]) && seen(&f->side[ROLE_RESPONDER]) ?
+			       TIMEOUT_UDP :
+			       TIMEOUT_UDP_ONE_WAY;
 	if (proto == (family == 4 ? IPPROTO_ICMP : IPPROTO_ICMPV6))
 		return TIMEOUT_ICMP;
 	return TIMEOUT_OTHER;
@@ -113,7 +115,7 @@ static __always_inline bool expired(const struct flow *f, const struct packet *p
 	__u64 last_j = opener_j > responder_j ? opener_j : responder_j;
 	__u32 timeout = timeout_of(f, p->key.proto, p->key.family);
 
-	return (__s64)(p->now_j - last_j) > (__s64)s->timeout_j[timeout & 7];
+	return (__s64)(p->now_j - last_j) > (__s64)s->timeout_j[timeout & 15];
 }
 
 static __always_inline void count_side(struct side *side, const struct packet *p)

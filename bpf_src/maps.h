@@ -64,8 +64,9 @@ struct handoff {
 struct cpu {
 	struct counter reasons[REASON_COUNT];
 	struct packet packet;
-	struct flow fresh;        /* a flow in the making */
-	struct fragment fragment; /* an entry in the making */
+	struct flow fresh;              /* a flow in the making */
+	struct expectation expectation; /* one in the making, or that a packet answers */
+	struct fragment fragment;       /* an entry in the making */
 	struct event event;
 	struct bucket answers;
 	struct bucket events;
@@ -164,6 +165,13 @@ struct {
 	__type(key, struct flow_key);
 	__type(value, struct flow);
 } embryonic SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, EXPECTATIONS_MAX);
+	__type(key, struct expectation_key);
+	__type(value, struct expectation);
+} expectations SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);

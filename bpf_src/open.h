@@ -4,6 +4,7 @@
 #define FW_OPEN_H
 
 #include "track.h"
+#include "expect.h"
 
 #define TCP_LISTEN 10 /* include/net/tcp_states.h, as struct bpf_sock has it */
 
@@ -155,6 +156,8 @@ GLOBAL int match(struct __sk_buff *skb)
 		return reason;
 	if (!can_open(p))
 		return pickup(skb, p, s);
+	if (expected(cpu, p, s))
+		return REASON_NONE;
 	ask(p, &p->tuple, p->icmp, false);
 	ask_way(p, s, p->scope, p->in_ifindex, p->out_ifindex);
 	reason = judge();
@@ -169,6 +172,8 @@ static __always_inline enum fw_reason opening(const struct packet *p)
 		return REASON_TRANSLATED;
 	if (p->pickup)
 		return REASON_PICKUP;
+	if (p->expected)
+		return REASON_EXPECTED;
 	return p->rule ? REASON_RULE_ALLOW : REASON_DEFAULT_ALLOW;
 }
 
@@ -224,6 +229,10 @@ GLOBAL int open_flow(void)
 		update_side(own, other, p, SEGMENT_ACCEPT);
 	if (p->handed == HANDED_TRANSLATED)
 		mark_translated(f, p);
+	if (p->expected) {
+		f->flags |= FLOW_PARENT;
+		f->parent = cpu->expectation.asked;
+	}
 	/* in the middle of a connection: adopted, or its entry had been displaced */
 	if (p->tuple.proto == IPPROTO_TCP && !(p->tcp_flags & TCP_SYN)) {
 		f->flags |= FLOW_LIBERAL;

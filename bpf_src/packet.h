@@ -74,8 +74,10 @@ struct packet {
 	__u32 tc_index;   /* what ingress hands to egress */
 	__u32 hand_tuple; /* hand on the whole tuple, not only the slot */
 	__u32 out_slot;
-	__u32 pickup; /* adopted mid-stream */
-	__u32 reopen; /* a SYN in the place of a closed connection, whose entry still stands */
+	__u32 pickup;    /* adopted mid-stream */
+	__u32 asks_many; /* our own question to a multicast or broadcast address */
+	__u32 expected;  /* answers such a question */
+	__u32 reopen;    /* a SYN in the place of a closed connection, whose entry still stands */
 
 	struct flow_key key __attribute__((aligned(8))); /* hashed by words */
 	enum fw_hook hook;

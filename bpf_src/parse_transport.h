@@ -5,6 +5,7 @@
 
 #include "cursor.h"
 #include "parse_tcp_options.h"
+#include "scope.h"
 
 /* What no stack sends: any set but these, PSH, ECE and CWR aside (as nf_conntrack_proto_tcp.c). */
 static __always_inline bool flags_valid(__u32 flags)
@@ -62,6 +63,19 @@ static __always_inline enum fw_reason parse_tcp(struct __sk_buff *skb, struct pa
 	return parse_tcp_options(skb);
 }
 
+/* A subnet's broadcast address is known by its frame's alone. */
+static __always_inline bool leaves_to_many(struct __sk_buff *skb, const struct packet *p)
+{
+	struct ethhdr *eth;
+
+	if (p->hook != HOOK_EGRESS || p->in_ifindex)
+		return false;
+	if (to_many(&p->tuple))
+		return true;
+	eth = p->iface_flags & IFACE_RAW_IP ? NULL : at(skb, 0, sizeof(*eth));
+	return eth && eth->h_dest[0] & 1;
+}
+
 static __always_inline enum fw_reason parse_udp(struct __sk_buff *skb, struct packet *p)
 {
 	struct udphdr *udp = at(skb, p->l4_off, sizeof(*udp));
@@ -79,6 +93,7 @@ static __always_inline enum fw_reason parse_udp(struct __sk_buff *skb, struct pa
 	p->l4_header = sizeof(*udp);
 	p->tuple.sport = udp->source;
 	p->tuple.dport = udp->dest;
+	p->asks_many = leaves_to_many(skb, p);
 	return REASON_NONE;
 }
 

@@ -8,6 +8,7 @@
 #define FW_SETTLE_H
 
 #include <linux/pkt_cls.h>
+#include "expect.h"
 #include "journal.h"
 #include "handoff.h"
 #include "reject.h"
@@ -82,6 +83,8 @@ static __always_inline int settle(struct __sk_buff *skb, struct cpu *cpu, __u32 
 
 		return verdict < 0 ? TC_ACT_SHOT : verdict;
 	}
+	if (hook == HOOK_EGRESS && p->asks_many)
+		expect_answers();
 	if (hook == HOOK_INGRESS)
 		mark(skb, cpu, p, reason);
 	else if (reason == REASON_ANSWER)

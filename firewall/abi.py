@@ -34,6 +34,7 @@ class Limits(IntEnum):
     FRAGMENT_RUNS = 16
     EARLY_FRAGMENTS_MAX = 2048
     EARLY_DESTINATIONS = 1024
+    EXPECTATIONS_MAX = 4096
     EVENT_BYTES = 1048576
 
 
@@ -66,64 +67,65 @@ class Reason(IntEnum):
     RELATED = 2
     RULE_ALLOW = 3
     DEFAULT_ALLOW = 4
-    PICKUP = 5
-    FRAGMENT = 6
-    FRAGMENT_EARLY = 7
-    HANDED_ON = 8
-    TRANSLATED = 9
-    ANSWER = 10
-    VLAN_DEVICE = 11
-    BUILTIN_ARP = 12
-    BUILTIN_PPPOE = 13
-    BUILTIN_EAPOL = 14
-    BUILTIN_LLDP = 15
-    BUILTIN_STP = 16
-    BUILTIN_ND = 17
-    BUILTIN_MLD = 18
-    BUILTIN_IGMP = 19
-    BUILTIN_DHCP = 20
-    BUILTIN_DHCP6 = 21
-    RULE_DROP = 22
-    RULE_REJECT = 23
-    DEFAULT_DROP = 24
-    DEFAULT_REJECT = 25
-    REVOKED = 26
-    NO_FLOW = 27
-    BAD_HANDSHAKE = 28
-    OUT_OF_WINDOW = 29
-    UNRELATED = 30
-    FRAGMENT_UNKNOWN = 31
-    FRAGMENT_FLOOD = 32
-    FRAGMENT_TINY = 33
-    FRAGMENT_HEADLESS = 34
-    FRAGMENT_HOLE = 35
-    FRAGMENT_OVERLAP = 36
-    FRAGMENT_GAPS = 37
-    FRAGMENT_TWICE = 38
-    FRAGMENT_LENGTH = 39
-    FRAGMENT_BEYOND = 40
-    NOT_IP = 41
-    TRUNCATED = 42
-    BAD_VERSION = 43
-    BAD_HEADER_LENGTH = 44
-    DISHONEST_LENGTH = 45
-    BAD_TCP_FLAGS = 46
-    MANY_TAGS = 47
-    LONG_CHAIN = 48
-    BAD_CHAIN = 49
-    BAD_OPTIONS = 50
-    IP_OPTIONS = 51
-    SOURCE_ROUTE = 52
-    ROUTING_HEADER = 53
-    JUMBOGRAM = 54
-    MARTIAN = 55
-    LAND = 56
-    SPOOFED = 57
-    NO_ROUTE = 58
-    TABLE_FULL = 59
-    NO_POLICY = 60
-    COUNT = 61
-    FIRST_DROP = 22
+    EXPECTED = 5
+    PICKUP = 6
+    FRAGMENT = 7
+    FRAGMENT_EARLY = 8
+    HANDED_ON = 9
+    TRANSLATED = 10
+    ANSWER = 11
+    VLAN_DEVICE = 12
+    BUILTIN_ARP = 13
+    BUILTIN_PPPOE = 14
+    BUILTIN_EAPOL = 15
+    BUILTIN_LLDP = 16
+    BUILTIN_STP = 17
+    BUILTIN_ND = 18
+    BUILTIN_MLD = 19
+    BUILTIN_IGMP = 20
+    BUILTIN_DHCP = 21
+    BUILTIN_DHCP6 = 22
+    RULE_DROP = 23
+    RULE_REJECT = 24
+    DEFAULT_DROP = 25
+    DEFAULT_REJECT = 26
+    REVOKED = 27
+    NO_FLOW = 28
+    BAD_HANDSHAKE = 29
+    OUT_OF_WINDOW = 30
+    UNRELATED = 31
+    FRAGMENT_UNKNOWN = 32
+    FRAGMENT_FLOOD = 33
+    FRAGMENT_TINY = 34
+    FRAGMENT_HEADLESS = 35
+    FRAGMENT_HOLE = 36
+    FRAGMENT_OVERLAP = 37
+    FRAGMENT_GAPS = 38
+    FRAGMENT_TWICE = 39
+    FRAGMENT_LENGTH = 40
+    FRAGMENT_BEYOND = 41
+    NOT_IP = 42
+    TRUNCATED = 43
+    BAD_VERSION = 44
+    BAD_HEADER_LENGTH = 45
+    DISHONEST_LENGTH = 46
+    BAD_TCP_FLAGS = 47
+    MANY_TAGS = 48
+    LONG_CHAIN = 49
+    BAD_CHAIN = 50
+    BAD_OPTIONS = 51
+    IP_OPTIONS = 52
+    SOURCE_ROUTE = 53
+    ROUTING_HEADER = 54
+    JUMBOGRAM = 55
+    MARTIAN = 56
+    LAND = 57
+    SPOOFED = 58
+    NO_ROUTE = 59
+    TABLE_FULL = 60
+    NO_POLICY = 61
+    COUNT = 62
+    FIRST_DROP = 23
 
 
 class Builtin(IntEnum):
@@ -171,7 +173,8 @@ class Timeout(IntEnum):
     TIMEOUT_UDP = 5
     TIMEOUT_ICMP = 6
     TIMEOUT_OTHER = 7
-    TIMEOUT_COUNT = 8
+    TIMEOUT_EXPECTATION = 8
+    TIMEOUT_COUNT = 9
 
 
 class IfaceFlags(IntEnum):
@@ -370,7 +373,7 @@ class Settings(CStruct):
         "timeout_j",
         "patterns",
     )
-    SIZE = 2112
+    SIZE = 2144
     FIELDS = (
         ("generation", 0, "I", 0),
         ("chunks", 4, "I", 0),
@@ -385,8 +388,8 @@ class Settings(CStruct):
         ("antispoof", 27, "B", 0),
         ("fragments_early", 28, "B", 0),
         ("reserved", 29, "bytes", 3),
-        ("timeout_j", 32, "I", 8),
-        ("patterns", 64, "Q", 256),
+        ("timeout_j", 32, "I", 16),
+        ("patterns", 96, "Q", 256),
     )
     generation: int
     chunks: int

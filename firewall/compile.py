@@ -33,6 +33,7 @@ _TIMEOUTS = {
     "timeout.udp-one-way": abi.Timeout.TIMEOUT_UDP_ONE_WAY,
     "timeout.udp": abi.Timeout.TIMEOUT_UDP,
     "timeout.icmp": abi.Timeout.TIMEOUT_ICMP,
+    "timeout.expectation": abi.Timeout.TIMEOUT_EXPECTATION,
     "timeout.other": abi.Timeout.TIMEOUT_OTHER,
 }
 
@@ -168,7 +169,7 @@ def _settings(policy: Policy, rows: list[int], generation: int, chunks: int, tic
     defaults = [0] * len(_SCOPES)
     for scope, number in _SCOPES.items():
         defaults[number] = _ACTIONS[policy.defaults[scope]]
-    timeouts_j = [0] * abi.Timeout.TIMEOUT_COUNT
+    timeouts_j = abi.Settings().timeout_j
     for name, timeout in _TIMEOUTS.items():
         timeouts_j[timeout] = values[name] * ticks_per_s
     return abi.Settings(

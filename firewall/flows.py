@@ -251,12 +251,12 @@ def _state(proto: int, flags: int, opener: Side | tuple[int, ...], responder: Si
     """tcp_state() of bpf_src/flow.h (RFC 9293, section 3.3.2, of both ends at once); else whether it was
     answered.
     """
-    _, _, _, o_seq_end, o_ack, _, _, o_state, _ = opener
+    _, _, _, o_seq_end, o_ack, _, _, o_state, o_flags = opener
     _, _, _, r_seq_end, r_ack, _, _, r_state, r_flags = responder
     if flags & _REVOKED:
         return REVOKED
     if proto != TCP:
-        return TWO_WAY if r_flags & _SIDE_SEEN else ONE_WAY
+        return TWO_WAY if o_flags & r_flags & _SIDE_SEEN else ONE_WAY
     if _SIDE_RST in (o_state, r_state):
         return CLOSED
     if o_state == r_state == _SIDE_FIN:
@@ -283,4 +283,5 @@ def _timeouts(pins: Pins) -> list[int]:
     """Timeouts of the ruleset in force, in jiffies, by enum fw_timeout."""
     generation = pins.control.load_u32(offset_of(abi.Control, "generation"))
     slot = generation % abi.Limits.GENERATION_SLOTS
-    return abi.Settings.unpack(pins.map("settings").lookup(slot.to_bytes(4, sys.byteorder)) or b"").timeout_j
+    settings = abi.Settings.unpack(pins.map("settings").lookup(slot.to_bytes(4, sys.byteorder)) or b"")
+    return settings.timeout_j[: abi.Timeout.TIMEOUT_COUNT]

@@ -71,6 +71,8 @@ _TABLE = (
     _timeout("udp", "180s", 120, "UDP flow that was answered"),
     # RFC 5508, REQ-1: not less than 60 seconds.
     _timeout("icmp", "60s", 60, "echo request waiting for more"),
+    # SLP, the slowest, waits 15 s (RFC 2608, section 6.3.1: CONFIG_MC_MAX)
+    _timeout("expectation", "15s", 1, "time in which a multicast or broadcast question may be answered"),
     _timeout("other", "600s", 1, "flow of any other protocol"),
     _choice(
         "antispoof",

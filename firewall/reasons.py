@@ -10,6 +10,7 @@ REASONS: dict[str, str] = {
     "related": "ICMP error about a connection that is allowed",
     "rule_allow": "a rule allowed it to open a connection",
     "default_allow": "no rule matched and the default allows",
+    "expected": "answers a multicast or broadcast question of this host",
     "pickup": "part of a running connection that was met midway",
     "fragment": "later fragment of a packet that was allowed",
     "fragment_early": "later fragment ahead of its first, of which a few may pass",

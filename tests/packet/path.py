@@ -123,7 +123,7 @@ class PacketPath:
         if self._spoiled:
             self._load({})
         self.reset_flows()
-        for name in ("fragments", "early_fragments", "vlan_devices", "interfaces"):
+        for name in ("expectations", "fragments", "early_fragments", "vlan_devices", "interfaces"):
             self._empty(name)
         self.maps["journal_head"].update(struct.pack("=I", 0), bytes(self.maps["journal_head"].value_size))
         budgets = self.maps["early_budgets"]

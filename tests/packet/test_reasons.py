@@ -53,6 +53,11 @@ def related(path: PacketPath) -> Verdict:
     return path.ingress(eth(ipv4("203.0.113.200", US, icmp_error(question))))
 
 
+def expected(path: PacketPath) -> Verdict:
+    path.egress(eth(ipv4(US, "239.255.255.250", udp(5000, 1900))))
+    return path.ingress(eth(ipv4("192.0.2.77", US, udp(3333, 5000))))
+
+
 def pickup(path: PacketPath) -> Verdict:
     path.control(grace_until_j=clock.now_j() + 1000)
     return path.egress(eth(ipv4(US, THEM, tcp(22, 4000, "A"))))
@@ -181,6 +186,7 @@ STORIES: dict[str, Story] = {
     "related": related,
     "rule_allow": arriving(syn(22)),
     "default_allow": leaving(eth(ipv4(US, THEM, udp(5000, 53)))),
+    "expected": expected,
     "pickup": pickup,
     "fragment": fragment,
     "fragment_early": arriving(later(40)),
