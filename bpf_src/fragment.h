@@ -14,7 +14,8 @@
 #ifndef FW_FRAGMENT_H
 #define FW_FRAGMENT_H
 
-#include "cursor.h"
+#include "fragment_runs.h"
+#include "handoff.h"
 #include "limit.h"
 
 /* As long as ends wait: net.ipv4.ipfrag_time, and RFC 8200 section 4.5 for IDs that do not return. */
@@ -22,7 +23,6 @@
 #define FRAGMENT_LIFE_V6_S 60
 #define REUSE_V4_S 2   /* IDs of 16 bits return that soon (RFC 4963) though a fragment was lost */
 #define EARLY_PER_S 32 /* at 1,500 bytes and 30 s less than net.ipv4.ipfrag_high_thresh, 4 MiB */
-#define NO_RUN FRAGMENT_RUNS
 
 /* Where a fragment may start at the soonest: behind the header that the first must have whole. */
 static __always_inline __u32 header_least(const struct packet *p)
@@ -97,68 +97,6 @@ static __always_inline void fragment_write(struct fragment *f, const struct frag
 	__builtin_memcpy(f->runs, from->runs, sizeof(f->runs));
 	f->end = from->end;
 	f->whole = from->whole;
-}
-
-/* Put the packet's bytes among those of the entry in scratch, or say why they do not fit. */
-GLOBAL int place_fragment(void)
-{
-	struct cpu *cpu = this_cpu();
-	struct fragment_run *run;
-	struct fragment *f;
-	__u32 from, to, i;
-	struct packet *p;
-	bool last;
-
-	if (!cpu)
-		return REASON_NO_POLICY;
-	p = &cpu->packet;
-	f = &cpu->fragment;
-	from = p->fragment_at / 8;
-	to = (p->fragment_at + p->fragment_bytes + 7) / 8;
-	last = !p->fragment_more;
-	if (f->end && (to > f->end || (last && to != f->end)))
-		return REASON_FRAGMENT_OVERLAP;
-	/* in memory: the verifier would follow each of their values in registers */
-	p->run_before = NO_RUN;
-	p->run_behind = NO_RUN;
-	p->run_free = NO_RUN;
-	for (i = 0; i < FRAGMENT_RUNS; i++) {
-		run = &f->runs[i];
-		barrier();
-		if (!run->to) {
-			p->run_free = i;
-			continue;
-		}
-		if ((from < run->to && to > run->start) || (last && run->to > to))
-			return REASON_FRAGMENT_OVERLAP;
-		if (run->to == from)
-			p->run_before = i;
-		if (run->start == to)
-			p->run_behind = i;
-	}
-	barrier();
-	i = p->run_before;
-	if (i == NO_RUN)
-		i = p->run_behind;
-	if (i == NO_RUN)
-		i = p->run_free;
-	if (i >= FRAGMENT_RUNS)
-		return REASON_FRAGMENT_GAPS;
-	run = &f->runs[i];
-	if (p->run_before == NO_RUN)
-		run->start = from;
-	if (p->run_before != NO_RUN || p->run_behind == NO_RUN)
-		run->to = to;
-	i = p->run_behind;
-	if (p->run_before != NO_RUN && i < FRAGMENT_RUNS) {
-		run->to = f->runs[i].to;
-		f->runs[i].start = 0;
-		f->runs[i].to = 0;
-	}
-	if (last)
-		f->end = to;
-	f->whole = f->end && !run->start && run->to == f->end;
-	return REASON_NONE;
 }
 
 /* A first fragment, before anything is decided: the same bytes must not have passed. */
@@ -272,7 +210,7 @@ static __always_inline enum fw_reason fragment_later(struct cpu *cpu, struct pac
 	return REASON_FRAGMENT;
 }
 
-/* REASON_NONE: a first one, to be tracked like a whole packet. */
+/* Apart, because the verifier then reads it once. */
 GLOBAL int check_fragment(void)
 {
 	struct cpu *cpu = this_cpu();
@@ -286,6 +224,16 @@ GLOBAL int check_fragment(void)
 	if (!s)
 		return REASON_NO_POLICY;
 	return p->fragment == FRAGMENT_FIRST ? fragment_first(cpu, p) : fragment_later(cpu, p, s);
+}
+
+/* REASON_NONE: a first one, to be tracked like a whole packet. */
+static __always_inline enum fw_reason track_fragment(struct packet *p, enum fw_hook hook)
+{
+	enum fw_reason reason = REASON_NONE;
+
+	if (p->fragment == FRAGMENT_LATER && hook == HOOK_EGRESS && p->in_ifindex)
+		reason = take_over(p);
+	return reason ? reason : check_fragment();
 }
 
 #endif

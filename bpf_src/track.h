@@ -226,12 +226,8 @@ static __always_inline enum fw_reason track(struct __sk_buff *skb, struct cpu *c
 	if (!s)
 		return REASON_NO_POLICY;
 	if (p->fragment) {
-		enum fw_reason reason = REASON_NONE;
+		enum fw_reason reason = track_fragment(p, hook);
 
-		if (p->fragment == FRAGMENT_LATER && hook == HOOK_EGRESS && p->in_ifindex)
-			reason = take_over(p);
-		if (!reason)
-			reason = check_fragment();
 		if (reason)
 			return reason;
 	}
