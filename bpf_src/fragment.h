@@ -134,7 +134,7 @@ GLOBAL int fragment_open(void)
 	f->when_j = p->now_j;
 	f->rule = p->rule;
 	f->counter = p->counter;
-	f->in_ifindex = p->env.ingress_ifindex;
+	f->in_ifindex = p->in_ifindex;
 	f->out_slot = p->out_slot;
 	if (bpf_map_update_elem(&fragments, &key, f, BPF_ANY))
 		return REASON_TABLE_FULL;
@@ -194,7 +194,7 @@ static __always_inline enum fw_reason fragment_later(struct cpu *cpu, struct pac
 	if (!f || !fragment_lives(f, p))
 		return s->fragments_early == EARLY_PASS ? fragment_ahead(cpu, p, &key) :
 							  REASON_FRAGMENT_UNKNOWN;
-	if (f->in_ifindex != p->env.ingress_ifindex)
+	if (f->in_ifindex != p->in_ifindex)
 		return REASON_FRAGMENT_UNKNOWN;
 	cpu->fragment = *f;
 	reason = place_fragment();

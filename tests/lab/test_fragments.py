@@ -11,7 +11,7 @@ import pytest
 from tests import packets as p
 from tests.lab.attachment import protect, reasons
 from tests.lab.conftest import address, any_address
-from tests.lab.lab import PairLab
+from tests.lab.lab import PairLab, RouterLab
 from tests.lab.traffic import Wire
 from tests.lab.wait import until
 
@@ -86,3 +86,18 @@ def _whole(sender: Sender, sport: int) -> p.Layer:
     client = address(sender.pair.client, sender.family)
     server = address(sender.pair.server, sender.family)
     return p.ip(client, server, p.udp(sport, 7, b"z" * 200))
+
+
+def test_a_router_passes_them_both_ways(lab: RouterLab, family: str, attach: str) -> None:
+    """Both its interfaces are protected: each packet meets two hooks, and so do its fragments."""
+    protect(
+        lab.router,
+        "default in drop\ndefault out allow\nallow forward on lan0 via wan0",
+        "lan0",
+        "wan0",
+        attach=attach,
+    )
+    for _ in range(10):
+        lab.client.ping(address(lab.server, family), size=6000)
+    dropped = {name: count for name, count in reasons(lab.router).items() if count and "fragment_" in name}
+    assert not dropped
