@@ -24,7 +24,7 @@ PYTEST  := $(PY) -m pytest
 unexport PYTHONDONTWRITEBYTECODE
 
 .DELETE_ON_ERROR:
-.PHONY: all setup demo test test-fast test-kernels abi lint format bench bench-commands wheel install uninstall clean help
+.PHONY: all setup demo test test-fast test-differential test-kernels abi lint format bench bench-commands wheel install uninstall clean help
 
 all: build/fw.bpf.o $(OBJECTS) $(VENV)/bin/fw	## build the object and .venv/bin/fw
 
@@ -47,6 +47,11 @@ test-fast:	## set up, build, and run the tests that need no root
 	@scripts/setup fast
 	@$(MAKE) --no-print-directory all
 	$(PYTEST) -n 2 -m "not alone" tests/unit tests/golden tests/cli
+
+test-differential:	## compare conntrack with netfilter's, for long: SEED= PACKETS=1000000 (as root)
+	@scripts/setup test
+	@$(MAKE) --no-print-directory all
+	SEED=$(SEED) PACKETS=$(or $(PACKETS),1000000) $(PYTEST) -n 2 tests/lab/test_differential.py
 
 test-kernels: all build/stage/.done	## run the tests of packets and devices on Linux 5.10, 6.1 and 6.12 in QEMU (as root)
 	@scripts/setup test
@@ -89,7 +94,7 @@ clean:	## remove what was built
 	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +
 
 help:
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-17s %s\n", $$1, $$2}' Makefile
 
 $(OUT)/%.bpf.o: bpf_src/%.bpf.c Makefile
 	@command -v $(CLANG) $(STRIP) >/dev/null || { echo "make: clang or llvm-strip is missing: run make setup" >&2; exit 1; }

@@ -11,8 +11,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from tests.lab.differential.routers import FW, NFT, Routers
-from tests.lab.differential.talk import CLIENT, SERVER, Ends, Packet, Segment
+from tests.lab.differential.routers import FW, NFT, TCP_PORT, Routers
+from tests.lab.differential.talk import ACK, CLIENT, SERVER, SYN, Ends, Packet, Segment
 
 SHARE_MAX = 0.01  # of the packets, that one entry may explain
 TOGETHER = 12  # conversations that are mixed with each other
@@ -65,12 +65,14 @@ class Allowed:
     reason: why it is meant: an RFC with its section, or what netfilter does wrong.
     explains: does it explain the difference at this packet?
     lasting: the routers know different things of the conversation from then on, and so may differ again.
+    recent: netfilter does so since Linux 6.2; where it does not, nothing needs the entry.
     """
 
     name: str
     reason: str
     explains: Callable[[Conversation, int], bool]
     lasting: bool = False
+    recent: bool = False
 
 
 @dataclass
@@ -104,12 +106,15 @@ def judge(conversation: Conversation, allowed: Sequence[Allowed], uses: Counter[
     return None
 
 
-def complaints(outcome: Outcome, allowed: Sequence[Allowed]) -> list[str]:
-    """Entries of the list that a run makes doubtful: nothing needed them, or too much did."""
+def complaints(outcome: Outcome, allowed: Sequence[Allowed], recent: bool = True) -> list[str]:
+    """Entries of the list that a run makes doubtful: nothing needed them, or too much did.
+
+    recent: is netfilter's conntrack that of Linux 6.2 or later?
+    """
     return [
         f"not used in {outcome.packets} packets, so take it off the list: {entry.name}"
         for entry in allowed
-        if not outcome.uses[entry.name]
+        if not outcome.uses[entry.name] and (recent or not entry.recent)
     ] + [
         f"explains {uses} of {outcome.packets} packets, more than {SHARE_MAX:.0%}: {name}"
         for name, uses in outcome.uses.items()
@@ -160,6 +165,18 @@ class Comparison:
         (maker,) = self.rng.choices(self.makers, self.weights)
         ports, packets = maker(rng)
         return Conversation(self.ends(self.rng.choice((4, 6)), ports), packets)
+
+    def netfilter_is_recent(self) -> bool:
+        """Does netfilter let an acknowledgement by that is far too old, as it does since Linux 6.2?"""
+        handshake = [
+            Segment(side=CLIENT, flags=SYN, seq=100),
+            Segment(side=SERVER, flags=SYN | ACK, seq=100, ack=101),
+            Segment(side=CLIENT, flags=ACK, seq=101, ack=101),
+            Segment(side=SERVER, flags=ACK, seq=101, ack=101 - 100_000),
+        ]
+        conversation = Conversation(self.ends(4, (1024, TCP_PORT)), list(handshake))
+        self.exchange([conversation])
+        return conversation.came[NFT][-1]
 
     def exchange(self, group: Sequence[Conversation], mixed: bool = False) -> None:
         """Send the conversations, and write down what came through."""

@@ -64,6 +64,7 @@ default out allow
 option load.grace 0s
 option flows.max 1048576
 option ip.options pass
+option fragments.early drop
 allow forward on lan0 via wan0 tcp to port 443
 allow forward on lan0 via wan0 udp to port 53
 allow forward on lan0 via wan0 icmp, icmp6 icmp-type echo-request
@@ -141,7 +142,7 @@ class Routers(Lab):
     def _wire(self, router: Host, letter: str) -> None:
         for name, value in SYSCTLS.items():
             router.sysctl(name, value)
-        nets = (("10.0.0.0/8", "2001:db8:a::/48"), ("198.18.0.0/15", "2001:db8:b::/48"))
+        nets = (("10.0.0.0/8", "2001:db8::/33"), ("198.18.0.0/15", "2001:db8:8000::/33"))
         for side, name in enumerate(("lan0", "wan0")):
             self.link(self.ends, f"{letter}{side}", router, name, f"mtu {MTU}")
             macs = [

@@ -27,7 +27,7 @@ _IP6 = struct.Struct("!IHBB16s16s")
 
 # Of each side: where its hosts live, and the router's hardware address on that wire.
 NETS4 = (int(ipaddress.IPv4Address("10.1.0.0")), int(ipaddress.IPv4Address("198.18.1.0")))
-NETS6 = (int(ipaddress.IPv6Address("2001:db8:a::1:0")), int(ipaddress.IPv6Address("2001:db8:b::1:0")))
+NETS6 = (int(ipaddress.IPv6Address("2001:db8::1")), int(ipaddress.IPv6Address("2001:db8:8000::1")))
 ENDS_MAC = ("020000000a01", "020000000a02")
 ROUTER_MAC = ("020000000b01", "020000000b02")
 _SERVERS = 1 << 16
@@ -54,10 +54,11 @@ class Ends:
         self.number = number
         self.family = family
         self.ports = ports
-        nets, size = (NETS4, 4) if family == 4 else (NETS6, 16)
+        # in IPv6 each has a network of its own, since a network of 64 bits may count as one source
+        nets, step, size = (NETS4, 1, 4) if family == 4 else (NETS6, 1 << 64, 16)
         self.addresses = (
-            (nets[CLIENT] + number).to_bytes(size, "big"),
-            (nets[SERVER] + number % _SERVERS).to_bytes(size, "big"),
+            (nets[CLIENT] + number * step).to_bytes(size, "big"),
+            (nets[SERVER] + number % _SERVERS * step).to_bytes(size, "big"),
         )
         self.address_sum = folded(self.addresses[0] + self.addresses[1])
 

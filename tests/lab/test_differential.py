@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: MIT
+"""fw and netfilter judge the same packets: nothing leaks, nothing breaks, but by the list in `allowed`.
+
+A run is drawn anew each time. When it fails it names its seed, and with that it can be had again:
+
+    make test-differential SEED=1234 PACKETS=1000000
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import pytest
+
+from tests.lab.differential.allowed import ALLOWED
+from tests.lab.differential.compare import Allowed, Comparison, Outcome, complaints
+from tests.lab.differential.kinds import KINDS
+from tests.lab.differential.routers import NoConntrack, Routers
+
+PACKETS = int(os.environ.get("PACKETS") or 200_000)
+SEED = os.environ.get("SEED")
+A_LAB = 2_000_000  # packets through one pair of routers: conntrack's table has room for more
+PATIENCE_S = 120 + PACKETS // 2000
+ENOUGH = 150_000  # packets in which every entry of the list is needed
+WEAK_PACKETS = 60_000
+
+PROTECTED = {"both": ("lan0", "wan0"), "outer": ("wan0",)}
+
+
+def fresh_seed() -> int:
+    return int(SEED) if SEED else random.SystemRandom().getrandbits(32)
+
+
+@contextmanager
+def routers(**how: object) -> Iterator[Routers]:
+    """The laboratory, or a skipped test where the kernel has nothing to compare with."""
+    try:
+        with Routers(**how) as both:  # type: ignore[arg-type]
+            yield both
+    except NoConntrack as nothing:
+        pytest.skip(f"nothing to compare fw with: {nothing}")
+
+
+def difference(seed: int, outcome: Outcome, report: str) -> str:
+    return (
+        f"fw and netfilter differ in {len(outcome.unexplained)} conversations of {outcome.packets} packets; "
+        f"again: make test-differential SEED={seed} PACKETS={PACKETS}\n\n{report}"
+    )
+
+
+@pytest.mark.timeout(PATIENCE_S)
+@pytest.mark.parametrize("protected", PROTECTED)
+def test_fw_judges_as_netfilter_does(protected: str) -> None:
+    seed = fresh_seed()
+    left, total, recent = PACKETS, Outcome(seed), True
+    while left > 0:
+        with routers(protected=PROTECTED[protected]) as both:
+            comparison = Comparison(both, KINDS, ALLOWED, seed + total.packets)
+            outcome = comparison.run(min(left, A_LAB))
+            recent = comparison.netfilter_is_recent()
+            if outcome.unexplained:
+                pytest.fail(difference(seed, outcome, comparison.report()), pytrace=False)
+        total.add(outcome)
+        left -= outcome.packets
+    assert total.packets * 0.5 < total.passed < total.packets * 0.99
+    doubts = complaints(total, ALLOWED, recent) if total.packets >= ENOUGH else []
+    assert not doubts, "\n".join([f"SEED={seed} PACKETS={PACKETS}", *doubts])
+
+
+WEAKER_NFT: dict[str, dict[str, object]] = {
+    "invalid packets pass": {"nft_extra": "ct state invalid accept"},
+    "windows are not looked at": {"conntrack": {"netfilter/nf_conntrack_tcp_be_liberal": 1}},
+    "connections are taken up in the middle": {"conntrack": {"netfilter/nf_conntrack_tcp_loose": 1}},
+    "every acknowledgement passes": {"nft_extra": "tcp flags & (syn | rst | ack) == ack accept"},
+    "every error passes": {"nft_extra": "icmp type { destination-unreachable, time-exceeded } accept"},
+    "every answer passes": {"nft_extra": "udp sport 53 accept"},
+}
+WEAKER_FW: dict[str, dict[str, object]] = {
+    "windows are not looked at": {"fw_extra": "option tcp.window off\n"},
+    "every answer passes": {"fw_extra": "allow forward on wan0 via lan0 udp from any port 53\n"},
+}
+
+
+def is_shown(how: dict[str, object], leaked: bool) -> None:
+    """Of two routers the weaker lets through what the other drops, and few packets are enough to show it."""
+    with routers(**how) as both:
+        comparison = Comparison(both, KINDS, ALLOWED, fresh_seed())
+        outcome = comparison.run(WEAK_PACKETS, enough=2)
+        shown = [(c, at) for c, at in outcome.unexplained if c.leaked(at) == leaked]
+        assert shown, f"SEED={outcome.seed}: no difference in {outcome.packets} packets"
+        short = comparison.shortest(*shown[0])
+    assert len(short.packets) <= 8, str(short)
+    assert (" <-- DROP  pass " if leaked else " <-- pass  DROP ") in str(short).splitlines()[-1]
+
+
+@pytest.mark.parametrize("weakness", WEAKER_NFT)
+def test_weaker_nft_rules_show(weakness: str) -> None:
+    """Else the agreement of the two proves nothing."""
+    is_shown(WEAKER_NFT[weakness], leaked=False)
+
+
+@pytest.mark.parametrize("weakness", WEAKER_FW)
+def test_a_weaker_fw_shows(weakness: str) -> None:
+    is_shown(WEAKER_FW[weakness], leaked=True)
+
+
+def test_a_run_follows_from_its_seed() -> None:
+    def talk(seed: int) -> list[str]:
+        comparison = Comparison(None, KINDS, ALLOWED, seed)  # type: ignore[arg-type]
+        return [str(comparison.make()) for _ in range(200)]
+
+    assert talk(1) == talk(1) != talk(2)
+
+
+def test_entries_that_explain_nothing_or_too_much() -> None:
+    entries: Sequence[Allowed] = [
+        Allowed(name, "", lambda c, at: True) for name in ("never", "seldom", "often")
+    ]
+    outcome = Outcome(1, packets=1000, uses=Counter(seldom=10, often=11))
+    assert complaints(outcome, entries) == [
+        "not used in 1000 packets, so take it off the list: never",
+        "explains 11 of 1000 packets, more than 1%: often",
+    ]
+    newer = [Allowed("newer", "", lambda c, at: True, recent=True)]
+    assert complaints(outcome, newer) and not complaints(Outcome(1, packets=1), newer, recent=False)
