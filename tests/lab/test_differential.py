@@ -26,7 +26,7 @@ SEED = os.environ.get("SEED")
 A_LAB = 2_000_000  # packets through one pair of routers: conntrack's table has room for more
 PATIENCE_S = 120 + PACKETS // 2000
 ENOUGH = 150_000  # packets in which every entry of the list is needed
-WEAK_PACKETS = 60_000
+WEAK_PACKETS = 600_000  # at most: most weaknesses show in the first thousands
 
 PROTECTED = {"both": ("lan0", "wan0"), "outer": ("wan0",)}
 
