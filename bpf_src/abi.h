@@ -397,7 +397,8 @@ struct side {
 	__u16 out_slot;   /* slot of out_ifindex, for tc_index */
 	__u16 syn_bytes;  /* data on its SYN, which seq_end counts */
 	__u32 generation; /* of the ruleset that last allowed its way */
-	__u32 syn_again; /* seq_end of a later SYN with another number: either may be the true one */
+	/* seq_end of a later SYN with another number; FLOW_LIBERAL: the highest it acknowledged, by SACK too */
+	__u32 syn_again;
 };
 
 enum fw_side_flags {

@@ -69,15 +69,19 @@ static __always_inline __u32 fragment_proto(const struct packet *p)
 	return p->tuple.family == 4 ? p->fragment_proto : 0;
 }
 
+static __always_inline bool fragment_matches(const struct fragment *f, const struct packet *p)
+{
+	return f->id == p->fragment_id && f->proto == fragment_proto(p) &&
+	       f->family == p->tuple.family && same_address(f->src, p->tuple.src) &&
+	       same_address(f->dst, p->tuple.dst);
+}
+
 /* Of this packet, in time, and not all there yet: a whole packet's ID may be used again. */
 static __always_inline bool fragment_lives(const struct fragment *f, const struct packet *p)
 {
 	__u32 life_s = p->tuple.family == 4 ? FRAGMENT_LIFE_V4_S : FRAGMENT_LIFE_V6_S;
 
-	return f && f->id == p->fragment_id && f->proto == fragment_proto(p) &&
-	       f->family == p->tuple.family && same_address(f->src, p->tuple.src) &&
-	       same_address(f->dst, p->tuple.dst) && !f->whole &&
-	       p->now_j - f->when_j <= life_s * hz;
+	return f && fragment_matches(f, p) && !f->whole && p->now_j - f->when_j <= life_s * hz;
 }
 
 static __always_inline void fragment_begin(struct fragment *f, const struct packet *p)
@@ -191,6 +195,9 @@ static __always_inline enum fw_reason fragment_later(struct cpu *cpu, struct pac
 		return REASON_FRAGMENT_HOLE;
 	fragment_key(&key, p);
 	f = bpf_map_lookup_elem(&fragments, &key);
+	/* a stray repetition; the next packet with this ID begins with its first */
+	if (f && f->whole && fragment_matches(f, p) && p->now_j - f->when_j <= REUSE_V4_S * hz)
+		return REASON_FRAGMENT_OVERLAP;
 	if (!f || !fragment_lives(f, p))
 		return s->fragments_early == EARLY_PASS ? fragment_ahead(cpu, p, &key) :
 							  REASON_FRAGMENT_UNKNOWN;

@@ -106,10 +106,16 @@ static __always_inline enum fw_segment judge_segment(const struct packet *p, con
 	if (!numbers_known(f))
 		return plain ? SEGMENT_LEARN : SEGMENT_PASS;
 	/* the usual segment of a connection */
-	if (plain && own->state > SIDE_SYN && other->state > SIDE_SYN)
-		return !ack_fits(p, own, other) || !seq_fits(p, own, other) ? SEGMENT_OUTSIDE :
-		       beyond_fin(p, own)                                   ? SEGMENT_PASS :
-									      SEGMENT_ACCEPT;
+	if (plain && own->state > SIDE_SYN && other->state > SIDE_SYN) {
+		/* met midway: what is acknowledged now may have been sent before */
+		if (!ack_fits(p, own, other))
+			return f->flags & FLOW_LIBERAL && near(p->sack, other->seq_end) ?
+				       SEGMENT_LEARN :
+				       SEGMENT_OUTSIDE;
+		if (!seq_fits(p, own, other))
+			return SEGMENT_OUTSIDE;
+		return beyond_fin(p, own) ? SEGMENT_PASS : SEGMENT_ACCEPT;
+	}
 	if (p->tcp_flags & TCP_RST)
 		return judge_rst(p, own, other);
 	if (p->tcp_flags & TCP_SYN)
@@ -167,6 +173,29 @@ static __always_inline void update_seq(struct side *own, const struct side *othe
 		own->flags |= SIDE_FRAGMENTED;
 }
 
+/*
+ * Of a connection that was met midway: numbers near the last ones go on from
+ * them, others begin anew. What the other side acknowledges was sent before.
+ */
+static __always_inline void learn_anew(struct side *own, const struct side *other,
+				       const struct packet *p)
+{
+	own->flags &= ~SIDE_SETTLED;
+	if (!near(own->seq_end, p->seq_end))
+		own->flags &= ~SIDE_SEQ;
+	if (!near(own->ack, p->ack)) {
+		own->flags &= ~SIDE_ACK;
+		own->window_max = 0;
+	}
+	if (!(own->flags & SIDE_ACK) || after(p->sack, own->syn_again))
+		own->syn_again = p->sack;
+	if (other->flags & SIDE_ACK && near(other->syn_again, p->seq_end)) {
+		if (!(own->flags & SIDE_SEQ) || after(other->syn_again, own->seq_end))
+			own->seq_end = other->syn_again;
+		own->flags |= SIDE_SEQ;
+	}
+}
+
 /* Every number only grows, so two packets of one side may race on two CPUs. */
 static __always_inline void update_side(struct side *own, const struct side *other,
 					const struct packet *p, enum fw_segment segment)
@@ -174,9 +203,12 @@ static __always_inline void update_side(struct side *own, const struct side *oth
 	__u32 state = next_side_state(p);
 
 	if (segment == SEGMENT_LEARN) {
-		own->flags &= ~(SIDE_SEQ | SIDE_ACK | SIDE_SETTLED);
-		own->window_max = 0;
-		own->state = state;
+		/* nothing behind its FIN: it has ended still */
+		bool ended = own->state == SIDE_FIN && p->seq_end == own->seq_end;
+
+		learn_anew(own, other, p);
+		if (own->state != SIDE_RST && !ended)
+			own->state = state;
 	}
 	if (state == SIDE_SYN) {
 		if (own->state <= SIDE_SYN)

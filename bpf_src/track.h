@@ -58,8 +58,8 @@ static __always_inline enum fw_reason readmit(struct __sk_buff *skb, struct pack
 	if (p->action != ACTION_ALLOW) {
 		if (new_way)
 			return refusal(p);
-		/* stays, so that the other side's packets do not open it from their end */
-		if (p->mode == MODE_ENFORCE && !(f->flags & FLOW_REVOKED)) {
+		/* stays while they try, so that no packet opens it anew from the other end */
+		if (p->mode == MODE_ENFORCE) {
 			f->flags |= FLOW_REVOKED;
 			f->side[p->role & 1].seen_j = p->now_j;
 		}
@@ -78,12 +78,15 @@ static __always_inline enum fw_reason readmit(struct __sk_buff *skb, struct pack
 	return REASON_NONE;
 }
 
-/* Only `option tcp.window strict` drops what lies outside a window; `log` tells of it. */
-static __always_inline bool lets_pass(struct packet *p, const struct settings *s)
+/* All else allows a packet outside its window: `option tcp.window` decides. */
+static __always_inline enum fw_reason outside(struct packet *p, const struct settings *s,
+					      enum fw_reason reason, enum fw_reason otherwise)
 {
+	if (s->tcp_window == WINDOW_OFF)
+		return otherwise;
 	if (s->tcp_window == WINDOW_LOG)
 		p->mode = MODE_OBSERVE;
-	return s->tcp_window == WINDOW_OFF;
+	return reason;
 }
 
 /*
@@ -115,9 +118,6 @@ GLOBAL int related(void)
 	other = &f->side[!(p->role & 1)];
 	if (!seen(own))
 		return REASON_UNRELATED;
-	if (p->tuple.proto == IPPROTO_TCP && numbers_known(f) && !quote_fits(p, own, other) &&
-	    !lets_pass(p, s))
-		return REASON_UNRELATED;
 	if (f->generation != p->generation) {
 		enum fw_reason reason = judge_flow(p, f, f->scope, f->side[ROLE_OPENER].in_ifindex,
 						   f->side[ROLE_OPENER].out_ifindex);
@@ -129,21 +129,20 @@ GLOBAL int related(void)
 	}
 	p->rule = f->rule;
 	p->counter = f->counter;
+	if (p->tuple.proto == IPPROTO_TCP && numbers_known(f) && !quote_fits(p, own, other))
+		return outside(p, s, REASON_UNRELATED, REASON_RELATED);
 	return REASON_RELATED;
 }
 
-/*
- * A segment outside its connection's window changes nothing. If it passes all
- * the same, its side begins anew with it: what follows is measured by that.
- */
-static __always_inline enum fw_reason outside(struct packet *p, const struct settings *s,
-					      struct side *own, const struct side *other)
+/* The host forgets translations sooner than we do: another inner host may have got the port. */
+static __always_inline bool same_parent(const struct packet *p, const struct flow *f)
 {
-	if (lets_pass(p, s))
-		return REASON_NONE;
-	if (p->mode == MODE_OBSERVE && !(p->tcp_flags & (TCP_SYN | TCP_RST)))
-		update_side(own, other, p, SEGMENT_LEARN);
-	return REASON_OUT_OF_WINDOW;
+	__u32 index = p->handoff;
+	const struct handoff *h = bpf_map_lookup_elem(&handoffs, &index);
+
+	return !h || !(f->flags & FLOW_PARENT) ||
+	       (same_ends(&h->tuple, &f->parent) && h->tuple.sport == f->parent.sport &&
+		h->tuple.dport == f->parent.dport);
 }
 
 /* A flow that was found: may this packet pass by it, and what does it change? */
@@ -155,21 +154,27 @@ static __always_inline enum fw_reason follow(struct __sk_buff *skb, struct cpu *
 	enum fw_segment segment = SEGMENT_ACCEPT;
 	struct side *own, *other;
 	enum fw_reason reason;
-	bool new_way, moves;
+	bool new_way, moves, strange = false;
 
 	p->role = role_of(f, p->from_hi);
 	own = &f->side[p->role & 1];
 	other = &f->side[!(p->role & 1)];
 	/* else the compiler computes it anew at each use */
 	barrier_var(own);
+	if (p->handed == HANDED_TRANSLATED && p->role == ROLE_OPENER && !same_parent(p, f)) {
+		p->reopen = 1;
+		return REASON_NONE;
+	}
 	if (p->tuple.proto == IPPROTO_TCP) {
 		segment = judge_segment(p, f, own, other);
 		if (segment == SEGMENT_REFUSE)
 			return REASON_BAD_HANDSHAKE;
 		if (segment == SEGMENT_OUTSIDE) {
-			reason = outside(p, s, own, other);
-			if (reason)
-				return reason;
+			if (s->tcp_window == WINDOW_STRICT && p->mode == MODE_ENFORCE)
+				return REASON_OUT_OF_WINDOW;
+			/* it will pass: what follows is measured by it */
+			segment = p->tcp_flags & (TCP_SYN | TCP_RST) ? SEGMENT_PASS : SEGMENT_LEARN;
+			strange = true;
 		}
 		if (segment == SEGMENT_REOPEN) {
 			p->reopen = 1;
@@ -212,7 +217,8 @@ static __always_inline enum fw_reason follow(struct __sk_buff *skb, struct cpu *
 	}
 	p->flow_flags = f->flags;
 	p->hand_tuple = !p->confirmed || f->flags & FLOW_TRANSLATED;
-	return p->handed == HANDED_TRANSLATED ? REASON_TRANSLATED : REASON_FLOW;
+	reason = p->handed == HANDED_TRANSLATED ? REASON_TRANSLATED : REASON_FLOW;
+	return strange ? outside(p, s, REASON_OUT_OF_WINDOW, reason) : reason;
 }
 
 /* track: REASON_NONE means that the packet belongs to no flow and the rules decide. */

@@ -24,6 +24,12 @@ static __always_inline bool numbers_known(const struct flow *f)
 	return !(f->flags & FLOW_LIBERAL) || f->side[0].flags & f->side[1].flags & SIDE_SETTLED;
 }
 
+/* Few connections have more than this between any two of their numbers. */
+static __always_inline bool near(__u32 a, __u32 b)
+{
+	return a - b + SETTLED_SPAN <= 2 * SETTLED_SPAN;
+}
+
 /* How far an acknowledgement may lie behind what was sent: the window, or a little reordering. */
 static __always_inline __u32 ack_span(const struct side *own)
 {
@@ -67,13 +73,14 @@ static __always_inline bool first_seq_fits(const struct packet *p, const struct 
 }
 
 /*
- * Does what each side acknowledges fit what the other has sent? Of a flow that
- * was met midway: chance says yes once in a million.
+ * Does what each side acknowledges, selectively too, fit what the other has sent?
+ * Of a flow that was met midway: chance says yes once in a million.
  */
 static __always_inline bool sides_fit(const struct side *own, const struct side *other)
 {
 	return own->flags & other->flags & SIDE_ACK && other->seq_end - own->ack <= SETTLED_SPAN &&
-	       own->seq_end - other->ack <= SETTLED_SPAN;
+	       own->seq_end - other->ack <= SETTLED_SPAN &&
+	       !after(own->syn_again, other->seq_end) && !after(other->syn_again, own->seq_end);
 }
 
 /* The packet that an ICMP error quotes must be on its way still (RFC 5927 section 4.1). */

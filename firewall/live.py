@@ -32,6 +32,7 @@ _LIVE = (
     _CLOSING,
     _NEW_SYN_RECV,
 )
+_AGREED = (_ESTABLISHED, _FIN_WAIT1, _FIN_WAIT2, _CLOSE_WAIT, _LAST_ACK, _CLOSING)  # both SYNs have been seen
 
 # include/uapi/linux/netfilter/nf_conntrack_common.h, nf_conntrack_tcp.h
 _IPS_SEEN_REPLY = 1 << 1
@@ -132,15 +133,20 @@ def _sockets(proto: int, live: Sequence[int], waiting: int) -> list[Connection] 
         for family in (socket.AF_INET, socket.AF_INET6):
             request = _DIAG_REQUEST.pack(family, proto, 1 << _DIAG_INFO - 1, 0, states)
             answers = netlink.dump(_SOCK_DIAG_BY_FAMILY, request, "sockets", _NETLINK_SOCK_DIAG)
-            found += [(*_DIAG_ANSWER.unpack_from(answer), _socket_scales(answer)) for answer in answers]
+            found += [
+                (*(head := _DIAG_ANSWER.unpack_from(answer)), _socket_scales(head[1], answer))
+                for answer in answers
+            ]
     except (FwError, OSError):
         return None
     called = {sport for _, state, sport, *_ in found if state == waiting}
     return [_connection(proto, one[0], one[2:], one[2] in called) for one in found if one[1] != waiting]
 
 
-def _socket_scales(answer: bytes) -> Scales:
-    """Of our end and of the other, as a socket's struct tcp_info has them."""
+def _socket_scales(state: int, answer: bytes) -> Scales:
+    """Of our end and of the other, as a socket's struct tcp_info has them once the handshake is over."""
+    if state not in _AGREED:
+        return UNKNOWN_SCALES
     info = netlink.attributes(answer[_DIAG_ANSWER.size :]).get(_DIAG_INFO, b"")
     if len(info) < 7:
         return UNKNOWN_SCALES

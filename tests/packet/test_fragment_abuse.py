@@ -117,6 +117,16 @@ def test_the_first_comes_once(path: PacketPath, ends: Ends) -> None:
     )
 
 
+@FAMILIES
+def test_repetition_when_all_of_it_was_there(path: PacketPath, ends: Ends) -> None:
+    """It belongs to no packet, and must not lie in the way of the next one with that ID."""
+    path.policy(OPEN)
+    parts = [first(ends), piece(ends, 24, 16), piece(ends, 40, 8, more=False)]
+    assert see(path, *parts) == ["rule_allow", "fragment", "fragment"]
+    assert see(path, parts[1]) == ["fragment_overlap"]
+    assert see(path, *parts) == ["flow", "fragment", "fragment"]
+
+
 def test_ids_of_16_bits_return_soon(path: PacketPath) -> None:
     """RFC 4963: a packet of which a fragment was lost does not block its ID for long."""
     path.policy(DROP)

@@ -6,6 +6,7 @@ from __future__ import annotations
 from firewall import abi
 from tests.packet.ends import V4, Connection
 from tests.packet.path import PacketPath
+from tests.packets import sack
 
 SEQ, ACK = 1_000_000, 5_000_000
 
@@ -29,7 +30,7 @@ def test_numbers_count_when_both_sides_fit(path: PacketPath) -> None:
     assert talk.o("PA", SEQ + 10, ACK, b"y").reason == "flow"
     assert settled(path) == [True, True]
     assert talk.r("PA", ACK + 2**31, SEQ + 11, b"z").reason == "out_of_window"
-    assert talk.r("PA", ACK, SEQ + 12, b"z").reason == "out_of_window"
+    assert talk.r("PA", ACK, SEQ + 11 + (1 << 23), b"z").reason == "out_of_window"
     assert talk.r("PA", ACK, SEQ + 11, b"z").reason == "flow"
 
 
@@ -80,3 +81,40 @@ def test_reset_with_the_exact_number(path: PacketPath) -> None:
     assert talk.sides() == ("OPEN", "OPEN")
     assert talk.r("R", ACK).reason == "flow"
     assert talk.sides() == ("OPEN", "RST")
+
+
+def test_a_connection_in_loss_recovery_goes_on(path: PacketPath) -> None:
+    """What was sent before is acknowledged, selectively and then as a whole, though it was not seen."""
+    talk = meet(path)
+    hole = SEQ + 10
+    assert talk.r("A", ACK, hole, options=sack((SEQ + 2000, SEQ + 90_000))).reason == "flow"
+    assert talk.o("PA", hole, ACK, b"y" * 1000).reason == "flow"
+    assert talk.r("A", ACK, SEQ + 1010, options=sack((SEQ + 2000, SEQ + 200_000))).reason == "flow"
+    assert talk.o("PA", SEQ + 1010, ACK, b"y" * 990).reason == "flow"
+    assert talk.r("A", ACK, SEQ + 200_000).reason == "flow"
+    assert talk.o("PA", SEQ + 200_000, ACK, b"z").reason == "flow"
+    assert talk.r("A", ACK, SEQ + 200_001).reason == "flow"
+    assert settled(path) == [True, True]
+
+
+def test_late_arrivals_of_what_was_not_seen(path: PacketPath) -> None:
+    """Both sides fit, and then comes an acknowledgement of what was under way before."""
+    talk = meet(path)
+    talk.r("A", ACK, SEQ + 10)
+    talk.o("PA", SEQ + 10, ACK, b"y")
+    assert settled(path) == [True, True]
+    assert talk.r("A", ACK, SEQ + 11, options=sack((SEQ + 5000, SEQ + 60_000))).reason == "flow"
+    assert talk.r("A", ACK, SEQ + 60_000).reason == "flow"
+    assert talk.o("PA", SEQ + 60_000, ACK, b"y").reason == "flow"
+    assert talk.r("A", ACK, SEQ + 60_001).reason == "flow"
+    assert settled(path) == [True, True]
+
+
+def test_closed_by_its_first_segments(path: PacketPath) -> None:
+    path.policy("default out allow\noption tcp.pickup outbound\n")
+    talk = Connection(path, V4, we_open=True)
+    talk.o("FA", SEQ, ACK)
+    talk.r("FA", ACK, SEQ + 1)
+    talk.o("A", SEQ + 1, ACK + 1)
+    assert talk.sides() == ("FIN", "FIN")
+    assert talk.o("S", 5).reason == "default_allow"

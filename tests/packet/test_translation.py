@@ -285,3 +285,18 @@ def test_translation_that_ends_is_tracked_at_both_hooks(nat: Masquerade, ends: E
     back = eth(ip(ends.them, ends.inside, udp(53, 5000)))
     assert nat.path.ingress(back, on="wan").reason == "flow"
     assert nat.path.egress(back, on="lan", came_by="wan").passed
+
+
+@FAMILIES
+def test_another_insider_gets_the_port(nat: Masquerade, ends: Ends) -> None:
+    """The host has forgotten a translation that we have not: the new one takes its flow's place."""
+    path, other = nat.path, ends.inside[:-1] + "8"
+    nat.udp_out()
+    nat.udp_back()
+    nat.udp_out()
+    assert path.ingress(eth(ip(other, ends.them, udp(5000, 53))), on="lan").reason == "rule_allow"
+    leaving = eth(ip(ends.us, ends.them, udp(6000, 53)))
+    assert path.egress(leaving, came_by="lan").reason == "translated"
+    parents = [flow.parent.src for _, _, flow in path.flows() if flow.flags & abi.FlowFlags.FLOW_PARENT]
+    assert [bytes(parent)[-1] for parent in parents] == [8]
+    assert path.ingress(eth(ip(ends.them, ends.us, udp(53, 6000)))).reason == "flow"

@@ -348,3 +348,25 @@ def test_two_answers(talk: Connection) -> None:
         assert talk.r("SA", 99, SEQ).reason == "flow", "without effect"
         assert talk.r("PA", believed + 1, SEQ + 1, b"y").reason == "flow"
         assert talk.records()[1][:2] == (believed + 2, SEQ + 1)
+
+
+@pytest.mark.parametrize("word", ["log", "off"])
+def test_option_does_not_bring_back_what_the_rules_end(path: PacketPath, word: str) -> None:
+    path.policy(f"{BOTH_WAYS}option tcp.window {word}\n")
+    talk = connect(Connection(path, V4))
+    path.policy(f"default in drop\noption tcp.window {word}\n")
+    for seq in (SEQ, SEQ + 2**30, SEQ):
+        verdict = talk.o("PA", seq, ACK, b"x")
+        assert verdict.reason == "revoked" and not verdict.passed
+
+
+def test_off_believes_no_reset_but_the_exact_one(path: PacketPath) -> None:
+    path.policy(f"{BOTH_WAYS}option tcp.window off\n")
+    talk = connect(Connection(path, V4))
+    for seq in (SEQ + 5, SEQ + 2**30):
+        assert talk.o("R", seq).reason == "flow"
+        assert talk.sides() == ("OPEN", "OPEN")
+    assert talk.o("PA", SEQ + 2**30, ACK, b"x").reason == "flow"
+    assert talk.o("PA", SEQ, ACK, b"x").reason == "flow"
+    path.policy(BOTH_WAYS)
+    assert talk.o("PA", SEQ + 1, ACK, b"x").reason == "flow", "strict again"

@@ -138,6 +138,15 @@ def _misled(c: Conversation, at: int) -> bool:
     return lower or wrong
 
 
+def _another_syn(c: Conversation, at: int) -> bool:
+    """Of two SYNs with different numbers it acknowledges the one that was not answered."""
+    s = here(c, at)
+    if s is None or c.leaked(at) or _tampered(c, at) is None or s.side != SERVER:
+        return False
+    ends = {p.end for p in passed(c, at) if p.side == CLIENT and p.flags & (SYN | ACK) == SYN}
+    return len(ends) > 1 and s.ack % MOD in ends
+
+
 def _two_fins(c: Conversation, at: int) -> bool:
     """FIN has been sent twice, but it is not so that either side's was acknowledged."""
     if here(c, at) is None or not c.leaked(at):
@@ -175,8 +184,8 @@ def _in_place(c: Conversation, at: int) -> bool:
 
 
 def _behind_fin(c: Conversation, at: int) -> bool:
-    """Something came behind the FIN of its own side."""
-    if here(c, at) is None or _tampered(c, at) is None:
+    """Something came behind the FIN of its own side; it may be what an error quotes."""
+    if about(c, at) is None or _tampered(c, at) is None:
         return False
     fins: dict[int, int] = {}
     for s in passed(c, at):
@@ -275,7 +284,7 @@ TCP_DIFFERENCES: tuple[Allowed, ...] = (
         "RFC 9293 section 3.10.7.3: a segment that is not acceptable changes nothing; netfilter keeps its sequence"
         " number and drops the true handshake. RFC 7413 section 4.2: data on a SYN that the server does not take is"
         " sent again; netfilter counts it as sent",
-        lambda c, at: _misled(c, at) or _refused_data(c, at),
+        lambda c, at: _misled(c, at) or _refused_data(c, at) or _another_syn(c, at),
         lasting=True,
     ),
     Allowed(
