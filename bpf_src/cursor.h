@@ -86,9 +86,8 @@ static __always_inline bool read_env(struct __sk_buff *skb, struct env *env, enu
 	}
 	env->ifindex = CONTEXT_WORD(skb, ifindex);
 	env->mark = CONTEXT_WORD(skb, mark);
-	env->gso_segs = CONTEXT_WORD(skb, gso_segs);
 	env->gso_size = CONTEXT_WORD(skb, gso_size);
-	env->pkt_type = CONTEXT_WORD(skb, pkt_type);
+	env->gso_segs = env->gso_size ? CONTEXT_WORD(skb, gso_segs) : 0;
 	env->vlan_present = CONTEXT_WORD(skb, vlan_present);
 	if (env->vlan_present) {
 		env->vlan_tci = CONTEXT_WORD(skb, vlan_tci);

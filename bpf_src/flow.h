@@ -48,11 +48,11 @@ static __always_inline void delete_flow(struct packet *p)
 		bpf_map_delete_elem(&embryonic, &p->key);
 }
 
-static __always_inline __u32 role_of(const struct flow *f, bool from_hi)
+/* Without a branch: the verifier would follow everything behind it for either role. */
+static __always_inline __u32 role_of(const struct flow *f, const struct packet *p)
 {
-	bool opener_hi = f->flags & FLOW_OPENER_HI;
-
-	return from_hi == opener_hi ? ROLE_OPENER : ROLE_RESPONDER;
+	_Static_assert(FLOW_OPENER_HI == 1 && ROLE_OPENER == 0 && ROLE_RESPONDER == 1, "bits");
+	return (f->flags ^ p->from_hi) & FLOW_OPENER_HI;
 }
 
 static __always_inline bool seen(const struct side *side)
@@ -113,9 +113,12 @@ static __always_inline bool expired(const struct flow *f, const struct packet *p
 	__u64 opener_j = f->side[ROLE_OPENER].seen_j;
 	__u64 responder_j = f->side[ROLE_RESPONDER].seen_j;
 	__u64 last_j = opener_j > responder_j ? opener_j : responder_j;
-	__u32 timeout = timeout_of(f, p->key.proto, p->key.family);
+	__s64 idle_j = p->now_j - last_j;
 
-	return (__s64)(p->now_j - last_j) > (__s64)s->timeout_j[timeout & 15];
+	/* no timeout is shorter than a second */
+	if (idle_j < hz)
+		return false;
+	return idle_j > s->timeout_j[timeout_of(f, p->key.proto, p->key.family) & 15];
 }
 
 static __always_inline void count_side(struct side *side, const struct packet *p)
@@ -132,15 +135,25 @@ static __always_inline void count_side(struct side *side, const struct packet *p
  * of the other side that writes the old entry meanwhile loses that write,
  * which its next packet makes good.
  */
-static __always_inline void promote(struct cpu *cpu, struct packet *p, const struct flow *f)
+GLOBAL int promote(void)
 {
+	struct cpu *cpu = this_cpu();
+	struct packet *p;
+	struct flow *f;
+
+	if (!cpu)
+		return 0;
+	p = &cpu->packet;
+	f = bpf_map_lookup_elem(&embryonic, &p->key);
+	if (!f)
+		return 0;
 	cpu->fresh = *f;
-	if (cpu->fresh.tag != key_tag(&p->key))
-		return;
-	if (!bpf_map_update_elem(&flows, &p->key, &cpu->fresh, BPF_NOEXIST)) {
+	if (cpu->fresh.tag == key_tag(&p->key) &&
+	    !bpf_map_update_elem(&flows, &p->key, &cpu->fresh, BPF_NOEXIST)) {
 		bpf_map_delete_elem(&embryonic, &p->key);
 		p->confirmed = 1;
 	}
+	return 0;
 }
 
 #endif

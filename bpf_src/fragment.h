@@ -15,7 +15,6 @@
 #define FW_FRAGMENT_H
 
 #include "fragment_runs.h"
-#include "handoff.h"
 #include "limit.h"
 
 /* As long as ends wait: net.ipv4.ipfrag_time, and RFC 8200 section 4.5 for IDs that do not return. */
@@ -217,7 +216,7 @@ static __always_inline enum fw_reason fragment_later(struct cpu *cpu, struct pac
 	return REASON_FRAGMENT;
 }
 
-/* Apart, because the verifier then reads it once. */
+/* REASON_NONE: a first one, to be tracked like a whole packet. */
 GLOBAL int check_fragment(void)
 {
 	struct cpu *cpu = this_cpu();
@@ -231,16 +230,6 @@ GLOBAL int check_fragment(void)
 	if (!s)
 		return REASON_NO_POLICY;
 	return p->fragment == FRAGMENT_FIRST ? fragment_first(cpu, p) : fragment_later(cpu, p, s);
-}
-
-/* REASON_NONE: a first one, to be tracked like a whole packet. */
-static __always_inline enum fw_reason track_fragment(struct packet *p, enum fw_hook hook)
-{
-	enum fw_reason reason = REASON_NONE;
-
-	if (p->fragment == FRAGMENT_LATER && hook == HOOK_EGRESS && p->in_ifindex)
-		reason = take_over(p);
-	return reason ? reason : check_fragment();
 }
 
 #endif

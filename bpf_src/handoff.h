@@ -27,16 +27,12 @@ static __always_inline bool by_vrf_member(const struct packet *p)
 	return p->tuple.family && p->zone;
 }
 
-/* What tc_index shall say, for settle() to write. */
+/* A record of the packet for egress, and its index in the place of a slot. */
 static __always_inline void hand_on(struct cpu *cpu, struct packet *p)
 {
 	struct handoff *h;
 	__u32 index;
 
-	p->tc_index = p->out_slot;
-	/* egress must read the headers of a first fragment: later ones follow it there too */
-	if (!p->hand_tuple && p->fragment != FRAGMENT_FIRST && !by_vrf_member(p))
-		return;
 	index = bpf_get_smp_processor_id() % HANDOFF_CPUS * HANDOFFS_PER_CPU +
 		cpu->handoff_next++ % HANDOFFS_PER_CPU;
 	h = bpf_map_lookup_elem(&handoffs, &index);

@@ -21,21 +21,36 @@ static __always_inline bool in_range(const struct range *r, const __u64 *a)
 	return a[0] < r->hi[0] || (a[0] == r->hi[0] && a[1] <= r->hi[1]);
 }
 
-static __always_inline bool has_pattern(__u64 patterns, __u8 pattern)
+/*
+ * Arithmetic in the place of branches: the verifier would walk the rest of 32
+ * entries on each way that they can lead.
+ */
+static __always_inline __u64 has_pattern(__u64 patterns, __u8 pattern)
 {
-	return pattern == PATTERN_ANY || patterns >> (pattern & 63) & 1;
+	return (patterns >> (pattern & 63) | pattern >> 7) & 1; /* PATTERN_ANY has bit 7 */
+}
+
+/* Zero demands nothing. */
+static __always_inline __u32 differs(__u32 demanded, __u32 is)
+{
+	return demanded * (demanded ^ is);
+}
+
+static __always_inline bool port_in(__u32 port, __u32 lo, __u32 hi)
+{
+	return port - lo <= hi - lo;
 }
 
 static __always_inline bool entry_matches(const struct entry *e, const struct question *q)
 {
 	if (!(e->scopes >> (q->scope & 7) & 1))
 		return false;
-	if ((e->family && e->family != q->family) || (e->proto && e->proto != q->proto))
+	if (differs(e->family, q->family) | differs(e->proto, q->proto))
 		return false;
-	if (q->dport < e->dport_lo || q->dport > e->dport_hi || q->sport < e->sport_lo ||
-	    q->sport > e->sport_hi)
+	if (!port_in(q->dport, e->dport_lo, e->dport_hi) ||
+	    !port_in(q->sport, e->sport_lo, e->sport_hi))
 		return false;
-	if (!has_pattern(q->on, e->on) || !has_pattern(q->via, e->via))
+	if (!(has_pattern(q->on, e->on) & has_pattern(q->via, e->via)))
 		return false;
 	if (e->flags & ENTRY_SRC && !in_range(&e->src, q->src))
 		return false;
@@ -65,6 +80,8 @@ GLOBAL int match_chunk(__u32 index)
 	for (i = 0; i < ENTRIES_PER_CHUNK; i++) {
 		const struct entry *e = &chunk->entries[i];
 
+		/* one register holds it: else the verifier asks at each use where that came from */
+		barrier_var(e);
 		if (!e->scopes)
 			return SCAN_END;
 		if (!entry_matches(e, &p->question))

@@ -53,57 +53,46 @@ struct question {
 	__u8 reserved;
 };
 
+/* Small fields where much is zeroed, and what most packets use together: each costs stores and cache lines. */
 struct packet {
 	/* What a header may leave unset: a frame cut short must not show the last packet's. */
 	struct tuple tuple; /* as on the wire; for ICMP errors, of the quote */
-	enum fw_fragment_kind fragment;
-	enum fw_icmp_kind icmp_kind;
-	__u32 icmp; /* type << 8 | code */
+	__u8 fragment;      /* enum fw_fragment_kind */
+	__u8 icmp_kind;     /* enum fw_icmp_kind */
+	__u8 tcp_flags;
+	__u8 options; /* enum fw_options: those of its IP headers */
+	__u8 fragment_headers;
+	__u8 l4_header; /* bytes, of TCP and UDP: each segment has one */
+	__u16 icmp;     /* type << 8 | code */
 	__u32 seq;
-	__u32 tcp_flags;
-	__u32 l4_header; /* of TCP and UDP: each segment has one */
-	__u32 options;   /* enum fw_options: those of its IP headers */
-	__u32 fragment_headers;
-	__u32 cursor; /* where the option to be read is */
 
 	/* From here to `key`: zero for each packet too. */
-	enum fw_handed handed;
-	__u32 eth_proto; /* host order */
+	__u8 handed; /* enum fw_handed */
+	__u8 log;
+	__u16 eth_proto; /* host order */
 	__u32 rule;
-	__u32 log;
-	__u32 tc_index;   /* what ingress hands to egress */
-	__u32 hand_tuple; /* hand on the whole tuple, not only the slot */
-	__u32 out_slot;
-	__u32 pickup;    /* adopted mid-stream */
-	__u32 asks_many; /* our own question to a multicast or broadcast address */
-	__u32 expected;  /* answers such a question */
-	__u32 reopen;    /* a SYN in the place of a closed connection, whose entry still stands */
+	__u16 tc_index; /* what ingress hands to egress */
+	__u16 out_slot;
+	__u8 hand_tuple; /* hand on the whole tuple, not only the slot */
+	__u8 pickup;     /* adopted mid-stream */
+	__u8 segment;    /* TCP: enum fw_segment */
+	__u8 reopen;     /* a SYN in the place of a closed connection, whose entry still stands */
+	__u8 asks_many;  /* our own question to a multicast or broadcast address */
+	__u8 expected;   /* answers such a question */
+	__u16 reserved;
 
 	struct flow_key key __attribute__((aligned(8))); /* hashed by words */
+	__u64 now_j;
 	enum fw_hook hook;
 	enum fw_scope scope;
-	enum fw_action action; /* the rules' answer */
-	struct env env;
-	struct question question;
-	__u64 now_j;
 	__u32 generation; /* the ruleset that judges this packet */
 	__u32 mode;
 	__u32 from_hi; /* sent by the key's `hi` end */
 	__u32 l3_off;
 	__u32 l4_off;
 	__u32 l4_len; /* by the IP header's word */
-	__u32 llc;    /* first two bytes of an 802.3 frame's payload */
 	__u32 hop_limit;
-	__u32 fragment_id;
-	__u32 fragment_more;  /* others lie behind it */
-	__u32 fragment_proto; /* as the fragment's own header names it */
-	__u32 run_before;     /* see place_fragment() */
-	__u32 run_behind;
-	__u32 run_free;
-	__u32 fragment_at;    /* where its payload lies in the whole packet, in bytes */
-	__u32 fragment_bytes; /* of payload */
-	__u32 sender_asks;    /* ICMP: not an answer */
-	__u32 seq_end;        /* one past its last, SYN and FIN counted */
+	__u32 seq_end; /* one past its last, SYN and FIN counted */
 	__u32 ack;
 	__u32 sack;   /* highest that it acknowledges, selectively or not */
 	__u32 window; /* as on the wire, unscaled */
@@ -112,16 +101,31 @@ struct packet {
 	__u32 bytes;
 	__u32 ifindex; /* of the hook's interface, and what we know of it */
 	__u16 slot;
-	__u16 class_id;
 	__u16 zone;
 	__u16 iface_flags;
 	__u32 in_ifindex; /* way of this packet; 0 is this host */
 	__u32 out_ifindex;
 	__u32 counter;
+	__u32 flow_flags; /* of the flow that it belongs to or opens */
+	__u32 confirmed;  /* its flow is in `flows`, not `embryonic` */
+	__u32 role;       /* enum fw_role of its sender */
+	struct env env;
+
+	enum fw_action action; /* the rules' answer */
+	struct question question;
+	__u32 llc; /* first two bytes of an 802.3 frame's payload */
+	__u32 fragment_id;
+	__u32 fragment_more;  /* others lie behind it */
+	__u32 fragment_proto; /* as the fragment's own header names it */
+	__u32 fragment_at;    /* where its payload lies in the whole packet, in bytes */
+	__u32 fragment_bytes; /* of payload */
+	__u32 run_before;     /* see place_fragment() */
+	__u32 run_behind;
+	__u32 run_free;
+	__u32 chain_off; /* where the IPv6 header to be read is, and what is left from there */
+	__u32 chain_left;
+	__u32 sender_asks;   /* ICMP: not an answer */
 	__u32 handoff;       /* index of what ingress handed on */
-	__u32 flow_flags;    /* of the flow that it belongs to or opens */
-	__u32 confirmed;     /* its flow is in `flows`, not `embryonic` */
-	__u32 role;          /* enum fw_role of its sender */
 	__be32 outer_src[4]; /* of an ICMP error's own header */
 	__be32 outer_dst[4];
 };

@@ -158,7 +158,6 @@ static __always_inline bool know_interface(struct packet *p)
 	if (!iface)
 		return false;
 	p->slot = iface->slot;
-	p->class_id = iface->class_id;
 	p->zone = iface->zone;
 	p->iface_flags = iface->flags;
 	return true;

@@ -96,6 +96,65 @@ static __always_inline enum fw_reason read_fragment(struct packet *p, const stru
 			     off - p->l3_off - sizeof(struct ipv6hdr));
 }
 
+/* An IPv6 routing header: type 0 lets the sender choose the way (RFC 5095). */
+static __always_inline enum fw_reason read_routing(struct packet *p, const struct extension *ext)
+{
+	__u32 type = bpf_ntohs(ext->offset) >> 8, left = bpf_ntohs(ext->offset) & 0xff;
+
+	if (left)
+		p->options |= OPTIONS_OTHER;
+	return type ? REASON_NONE : REASON_ROUTING_HEADER;
+}
+
+/*
+ * One header of the chain at chain_off: what the next is, or a reason, negated. A
+ * function of its own, so that the verifier looks at it once, not on each path that
+ * EXTENSIONS_MAX of them can take.
+ */
+GLOBAL int parse_extension(struct __sk_buff *skb, __u32 kind, __u32 is_first)
+{
+	enum fw_reason reason = REASON_NONE;
+	struct cpu *cpu = this_cpu();
+	struct extension *ext;
+	__u32 bytes, off, left, next;
+	struct packet *p;
+
+	if (!cpu)
+		return -REASON_NO_POLICY;
+	p = &cpu->packet;
+	off = p->chain_off;
+	left = p->chain_left;
+	ext = at(skb, off, sizeof(*ext));
+	if (left < sizeof(*ext) && p->fragment)
+		return -REASON_FRAGMENT_HEADLESS;
+	if (!ext)
+		return -REASON_TRUNCATED;
+	bytes = extension_bytes(ext, kind);
+	if (!bytes)
+		return -REASON_BAD_HEADER_LENGTH;
+	if (bytes > left)
+		return p->fragment ? -REASON_FRAGMENT_HEADLESS : -REASON_DISHONEST_LENGTH;
+	next = ext->next;
+	if (kind == IPPROTO_ROUTING) {
+		reason = read_routing(p, ext);
+	} else if (kind == IPPROTO_FRAGMENT) {
+		reason = p->tuple.proto ? REASON_BAD_CHAIN : read_fragment(p, ext, off, left);
+	} else if (kind == IPPROTO_AH) {
+		if (!p->tuple.proto) {
+			p->tuple.proto = kind;
+			p->l4_off = off;
+			p->l4_len = left;
+		}
+	} else if (kind == IPPROTO_HOPOPTS && !is_first) {
+		reason = REASON_BAD_CHAIN;
+	} else {
+		reason = read_ipv6_options(skb, off + 2, bytes - 2, kind == IPPROTO_HOPOPTS);
+	}
+	p->chain_off = off + bytes;
+	p->chain_left = left - bytes;
+	return reason ? -reason : next;
+}
+
 /*
  * The chain of RFC 8200 section 4, with only one place for hop-by-hop options.
  * AH is the protocol that rules and flows speak of; the walk goes on behind it,
@@ -104,65 +163,27 @@ static __always_inline enum fw_reason read_fragment(struct packet *p, const stru
  * (RFC 6275 section 6.1, RFC 7401 section 5.1), so that each is a protocol too.
  */
 static __always_inline enum fw_reason parse_extensions(struct __sk_buff *skb, struct packet *p,
-						       __u32 next)
+						       int next)
 {
-	__u32 off = p->l4_off, left = p->l4_len;
 	int i;
 
-	for (i = 0; i < EXTENSIONS_MAX && is_extension(next); i++) {
-		struct extension *ext = at(skb, off, sizeof(*ext));
-		enum fw_reason reason = REASON_NONE;
-		__u32 bytes, kind = next;
-
-		if (left < sizeof(*ext) && p->fragment)
-			return REASON_FRAGMENT_HEADLESS;
-		if (!ext)
-			return REASON_TRUNCATED;
-		bytes = extension_bytes(ext, kind);
-		if (!bytes)
-			return REASON_BAD_HEADER_LENGTH;
-		if (bytes > left)
-			return p->fragment ? REASON_FRAGMENT_HEADLESS : REASON_DISHONEST_LENGTH;
-		next = ext->next;
-		if (kind == IPPROTO_ROUTING) {
-			__u32 type = bpf_ntohs(ext->offset) >> 8;
-
-			if (!type)
-				return REASON_ROUTING_HEADER;
-			if (bpf_ntohs(ext->offset) & 0xff)
-				p->options |= OPTIONS_OTHER;
-		} else if (kind == IPPROTO_FRAGMENT) {
-			if (p->tuple.proto)
-				return REASON_BAD_CHAIN;
-			reason = read_fragment(p, ext, off, left);
-		} else if (kind == IPPROTO_AH) {
-			if (!p->tuple.proto) {
-				p->tuple.proto = kind;
-				p->l4_off = off;
-				p->l4_len = left;
-			}
-		} else {
-			if (kind == IPPROTO_HOPOPTS && i)
-				return REASON_BAD_CHAIN;
-			reason =
-				read_ipv6_options(skb, off + 2, bytes - 2, kind == IPPROTO_HOPOPTS);
-		}
-		if (reason)
-			return reason;
-		off += bytes;
-		left -= bytes;
-		if (p->fragment == FRAGMENT_LATER)
-			break;
+	p->chain_off = p->l4_off;
+	p->chain_left = p->l4_len;
+	for (i = 0; i < EXTENSIONS_MAX && is_extension(next) && p->fragment != FRAGMENT_LATER;
+	     i++) {
+		next = parse_extension(skb, next, !i);
+		if (next < 0)
+			return -next;
 	}
 	if (is_extension(next) && p->fragment != FRAGMENT_LATER)
 		return REASON_LONG_CHAIN;
 	/* RFC 7112 section 5 */
-	if (p->fragment && !left)
+	if (p->fragment && !p->chain_left)
 		return REASON_FRAGMENT_HEADLESS;
 	if (!p->tuple.proto) {
 		p->tuple.proto = next;
-		p->l4_off = off;
-		p->l4_len = left;
+		p->l4_off = p->chain_off;
+		p->l4_len = p->chain_left;
 	}
 	return REASON_NONE;
 }

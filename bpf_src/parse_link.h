@@ -41,7 +41,8 @@ static __always_inline enum fw_reason parse_link(struct __sk_buff *skb, struct p
 	eth = at(skb, 0, sizeof(*eth));
 	if (!eth)
 		return REASON_TRUNCATED;
-	p->eth_proto = bpf_ntohs(eth->h_proto);
+	/* at once: the struct is packed, so that the compiler would load bytes */
+	p->eth_proto = bpf_ntohs(*(__be16 *)((void *)eth + offsetof(struct ethhdr, h_proto)));
 	if (p->env.vlan_present) {
 		__u32 tci = p->env.vlan_tci;
 

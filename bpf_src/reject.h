@@ -32,7 +32,7 @@ static __always_inline __u16 fold(__u64 sum)
 }
 
 /* RFC 1122 section 3.2.2 and RFC 4443 section 2.4 (e): what is never answered. */
-static __always_inline bool answerable(const struct packet *p)
+static __always_inline bool answerable(struct __sk_buff *skb, const struct packet *p)
 {
 	const struct tuple *t = &p->tuple;
 
@@ -41,7 +41,9 @@ static __always_inline bool answerable(const struct packet *p)
 	if (!t->family || p->fragment == FRAGMENT_LATER || p->icmp_kind == ICMP_ERROR ||
 	    p->tcp_flags & TCP_RST)
 		return false;
-	if (p->hook == HOOK_INGRESS && p->env.pkt_type) /* not to this host's own link address */
+	/* not to this host's own link address */
+	if (p->hook == HOOK_INGRESS &&
+	    (env_from_map ? p->env.pkt_type : CONTEXT_WORD(skb, pkt_type)))
 		return false;
 	if (t->family == 4) {
 		__u32 src = bpf_ntohl(t->src[3]), dst = bpf_ntohl(t->dst[3]);
@@ -154,7 +156,7 @@ GLOBAL int answer(struct __sk_buff *skb)
 		return -1;
 	p = &cpu->packet;
 	s = settings_of(p->generation);
-	if (!s || !answerable(p) || !take_token(&cpu->answers, p->now_j, s->answers_per_s))
+	if (!s || !answerable(skb, p) || !take_token(&cpu->answers, p->now_j, s->answers_per_s))
 		return -1;
 	__builtin_memset(cpu->frame, 0, sizeof(cpu->frame));
 	proto = p->tuple.proto;

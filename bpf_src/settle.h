@@ -50,11 +50,15 @@ static __always_inline bool rejected(const struct packet *p, __u32 reason)
 static __always_inline void mark(struct __sk_buff *skb, struct cpu *cpu, struct packet *p,
 				 __u32 reason)
 {
+	bool vrf = by_vrf_member(p);
+
+	p->tc_index = p->out_slot;
 	if (reason == REASON_ANSWER) {
 		skb->mark = 0;
 		p->tc_index = TC_INDEX_ANSWER;
-	} else if (p->hand_tuple || p->out_slot || by_vrf_member(p)) {
-		if (by_vrf_member(p) && !env_from_map)
+	} else if (p->hand_tuple || vrf || (p->fragment == FRAGMENT_FIRST && p->out_slot)) {
+		/* egress must read the headers of a first fragment: later ones follow it there too */
+		if (vrf && !env_from_map)
 			p->env.hash = bpf_get_hash_recalc(skb);
 		hand_on(cpu, p);
 	}

@@ -28,13 +28,28 @@ static __always_inline enum fw_reason judge_flow(struct packet *p, const struct 
 	return judge();
 }
 
-/* REASON_NONE: allowed, by p->rule. Else it is judged again at each packet, and expires. */
-static __always_inline enum fw_reason readmit(struct __sk_buff *skb, struct packet *p,
-					      struct flow *f, bool new_way, bool learn)
+/*
+ * The rules have changed since they allowed this way, or it is another way: REASON_NONE
+ * if they allow it, by p->rule. Else it is judged again at each packet, and expires.
+ */
+GLOBAL int readmit(struct __sk_buff *skb, __u32 new_way, __u32 learn)
 {
-	__u32 in, out, scope = f->scope;
+	struct cpu *cpu = this_cpu();
 	enum fw_reason reason;
+	__u32 in, out, scope;
+	struct side *own;
+	struct packet *p;
+	struct flow *f;
 
+	if (!cpu)
+		return REASON_NO_POLICY;
+	p = &cpu->packet;
+	f = find_flow(p);
+	if (!f)
+		return REASON_NO_FLOW;
+	own = &f->side[p->role & 1];
+	barrier_var(own);
+	scope = f->scope;
 	if (new_way) {
 		reason = p->hook == HOOK_INGRESS ? arrive(skb) : REASON_NONE;
 		if (reason)
@@ -43,7 +58,7 @@ static __always_inline enum fw_reason readmit(struct __sk_buff *skb, struct pack
 		out = p->out_ifindex;
 		scope = p->role == ROLE_OPENER ? scope_of(in, out) : scope_of(out, in);
 	} else {
-		expected_way(&f->side[p->role & 1], &f->side[!(p->role & 1)], &in, &out);
+		expected_way(own, &f->side[!(p->role & 1)], &in, &out);
 	}
 	if (p->role != ROLE_OPENER) {
 		__u32 swap = in;
@@ -61,20 +76,20 @@ static __always_inline enum fw_reason readmit(struct __sk_buff *skb, struct pack
 		/* stays while they try, so that no packet opens it anew from the other end */
 		if (p->mode == MODE_ENFORCE) {
 			f->flags |= FLOW_REVOKED;
-			f->side[p->role & 1].seen_j = p->now_j;
+			own->seen_j = p->now_j;
 		}
 		return REASON_REVOKED;
 	}
 	if (new_way) {
 		if (!learn)
 			return REASON_NONE;
-		learn_way(&f->side[p->role & 1], p->in_ifindex, p->out_ifindex);
+		learn_way(own, p->in_ifindex, p->out_ifindex);
 		f->scope = p->scope;
 	}
 	f->rule = p->rule;
 	f->counter = p->counter;
 	f->generation = p->generation;
-	f->side[p->role & 1].generation = p->generation;
+	own->generation = p->generation;
 	return REASON_NONE;
 }
 
@@ -113,7 +128,7 @@ GLOBAL int related(void)
 	for (i = 0; i < 4; i++)
 		if (p->outer_dst[i] != p->tuple.src[i])
 			return REASON_UNRELATED;
-	p->role = role_of(f, p->from_hi);
+	p->role = role_of(f, p);
 	own = &f->side[p->role & 1];
 	other = &f->side[!(p->role & 1)];
 	if (!seen(own))
@@ -156,17 +171,21 @@ static __always_inline enum fw_reason follow(struct __sk_buff *skb, struct cpu *
 	enum fw_reason reason;
 	bool new_way, moves, strange = false;
 
-	p->role = role_of(f, p->from_hi);
+	p->role = role_of(f, p);
 	own = &f->side[p->role & 1];
 	other = &f->side[!(p->role & 1)];
-	/* else the compiler computes it anew at each use */
+	/* else the compiler computes them anew at each use */
 	barrier_var(own);
+	barrier_var(other);
 	if (p->handed == HANDED_TRANSLATED && p->role == ROLE_OPENER && !same_parent(p, f)) {
 		p->reopen = 1;
 		return REASON_NONE;
 	}
 	if (p->tuple.proto == IPPROTO_TCP) {
-		segment = judge_segment(p, f, own, other);
+		/* by way of memory: the verifier would follow each of its values to the end */
+		p->segment = judge_segment(p, f, own, other);
+		barrier();
+		segment = p->segment;
 		if (segment == SEGMENT_REFUSE)
 			return REASON_BAD_HANDSHAKE;
 		if (segment == SEGMENT_OUTSIDE) {
@@ -185,7 +204,7 @@ static __always_inline enum fw_reason follow(struct __sk_buff *skb, struct cpu *
 	expected_way(own, other, &in, &out);
 	new_way = !on_its_way(p, f, in, out, hook);
 	if (new_way || own->generation != p->generation) {
-		reason = readmit(skb, p, f, new_way, moves);
+		reason = readmit(skb, new_way, moves);
 		if (reason)
 			return reason;
 	}
@@ -197,7 +216,7 @@ static __always_inline enum fw_reason follow(struct __sk_buff *skb, struct cpu *
 	p->counter = f->counter;
 	p->scope = f->scope;
 	if (moves && !new_way && !seen(own))
-		learn_way(own, in, hook == HOOK_EGRESS ? p->out_ifindex : out);
+		learn_first_way(in, hook == HOOK_EGRESS ? p->out_ifindex : out);
 	p->out_slot = own->out_slot;
 	if (moves) {
 		if (p->tuple.proto == IPPROTO_TCP)
@@ -213,7 +232,7 @@ static __always_inline enum fw_reason follow(struct __sk_buff *skb, struct cpu *
 		else
 			two_way = two_way && p->role == ROLE_OPENER;
 		if (two_way)
-			promote(cpu, p, f);
+			promote();
 	}
 	p->flow_flags = f->flags;
 	p->hand_tuple = !p->confirmed || f->flags & FLOW_TRANSLATED;
@@ -227,22 +246,23 @@ static __always_inline enum fw_reason track(struct __sk_buff *skb, struct cpu *c
 {
 	struct packet *p = &cpu->packet;
 	struct settings *s = settings_of(p->generation);
+	enum fw_reason reason;
 	struct flow *f;
 
 	if (!s)
 		return REASON_NO_POLICY;
-	if (p->fragment) {
-		enum fw_reason reason = track_fragment(p, hook);
-
+	if (p->fragment == FRAGMENT_FIRST) {
+		reason = check_fragment();
 		if (reason)
 			return reason;
 	}
 	if (hook == HOOK_EGRESS && p->in_ifindex) {
-		enum fw_reason reason = take_over(p);
-
+		reason = take_over(p);
 		if (reason)
 			return reason;
 	}
+	if (p->fragment == FRAGMENT_LATER)
+		return check_fragment();
 	if (p->icmp_kind == ICMP_ERROR)
 		return related();
 	f = find_flow(p);

@@ -55,4 +55,20 @@ static __always_inline void learn_way(struct side *side, __u32 in, __u32 out)
 	side->out_slot = iface ? iface->slot : 0;
 }
 
+/* The first packet of a side: the way that its packets take is known from here on. */
+GLOBAL int learn_first_way(__u32 in, __u32 out)
+{
+	struct cpu *cpu = this_cpu();
+	struct packet *p;
+	struct flow *f;
+
+	if (!cpu)
+		return 0;
+	p = &cpu->packet;
+	f = find_flow(p);
+	if (f)
+		learn_way(&f->side[p->role & 1], in, out);
+	return 0;
+}
+
 #endif
