@@ -10,6 +10,8 @@ from tests.lab.device import MUST
 from tests.vm import kernels, machine
 
 TIMEOUT_S = 1800
+VERIFIED = "verified instructions: "
+"""What a test of the suite prints before the counts of both programs, where the kernel tells them."""
 
 
 class Suite(NamedTuple):
@@ -48,6 +50,8 @@ def check(series: str, suite: Suite) -> Report:
     outcome = machine.run(kernel, f"{MUST}=1 python3 -m pytest {words}", TIMEOUT_S)
     summary = re.findall(r"^\d+ (?:passed|failed|errors?).*", outcome.output, re.MULTILINE)
     said = summary[-1] if summary else "no test ran"
+    if told := re.search(rf"^{VERIFIED}.*", outcome.output, re.MULTILINE):
+        said += f"; {told[0].strip()}"
     if outcome.status is None:
         said = f"did not end within {TIMEOUT_S} s, or crashed"
     return Report(outcome.status == 0, f"Linux {kernel.release}: {suite.name}: {said}", outcome.output)
