@@ -248,7 +248,8 @@ def number(text: str) -> int | None:
 def _scan(source: Source, text: str, offset: int) -> list[Token]:
     tokens = []
     printable = text.isprintable()
-    for match in _TOKEN.finditer(text):
+    # blanks with nothing behind them would be tried from each of them on
+    for match in _TOKEN.finditer(text.rstrip(" \t")):
         kind = match.lastindex
         if kind == _WORD:
             word, column = match[_WORD], offset + match.start(_WORD)

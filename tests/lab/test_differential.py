@@ -22,7 +22,7 @@ from tests.lab.differential.compare import Allowed, Comparison, Outcome, complai
 from tests.lab.differential.kinds import KINDS
 from tests.lab.differential.routers import NoConntrack, Routers
 
-PACKETS = int(os.environ.get("PACKETS") or 30_000)
+PACKETS = int(os.environ.get("PACKETS") or 10_000)
 SEED = os.environ.get("SEED")
 A_LAB = 2_000_000  # packets through one pair of routers: conntrack's table has room for more
 PATIENCE_S = 120 + PACKETS // 2000

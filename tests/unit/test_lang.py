@@ -104,3 +104,10 @@ def test_every_problem_is_reported_at_once() -> None:
 def test_closest() -> None:
     assert closest("FORWRAD", ["forward", "from"]) == "forward"
     assert closest("zzz", ["forward", "from"]) is None
+
+
+@pytest.mark.parametrize("blanks", [" " * 65_000, "\t " * 32_000], ids=["spaces", "tabs"])
+def test_blanks_at_the_end_cost_nothing(blanks: str) -> None:
+    """Looked at once: in quadratic time this would take minutes."""
+    tokens = lex_line(Source("", 1, "allow in" + blanks))
+    assert [token.text for token in tokens.tokens][:2] == ["allow", "in"]

@@ -147,6 +147,14 @@ def _another_syn(c: Conversation, at: int) -> bool:
     return len(ends) > 1 and s.ack % MOD in ends
 
 
+def _after_forged_data(c: Conversation, at: int) -> bool:
+    """A forger knew the numbers of the side that sends now."""
+    s = here(c, at)
+    if s is None or c.leaked(at):
+        return False
+    return any(p.forged and p.side == s.side and (p.size or p.flags & FIN) for p in passed(c, at))
+
+
 def _two_fins(c: Conversation, at: int) -> bool:
     """FIN has been sent twice, but it is not so that either side's was acknowledged."""
     if here(c, at) is None or not c.leaked(at):
@@ -294,10 +302,10 @@ TCP_DIFFERENCES: tuple[Allowed, ...] = (
         lasting=True,
     ),
     Allowed(
-        "after data behind a FIN",
-        "RFC 9293 section 3.10.7.4: nothing comes behind a FIN, not even behind one that somebody has forged; to"
-        " netfilter the highest number counts",
-        _behind_fin,
+        "after forged segments with numbers that fit",
+        "RFC 9293 section 3.10.7.4, RFC 5961 section 5.1: they cannot be told from the true ones, of which some are"
+        " then too old, or behind a FIN, where nothing comes; to netfilter the highest number counts",
+        lambda c, at: _behind_fin(c, at) or _after_forged_data(c, at),
         lasting=True,
     ),
     Allowed(
