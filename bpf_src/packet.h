@@ -79,7 +79,8 @@ struct packet {
 	__u8 reopen;     /* a SYN in the place of a closed connection, whose entry still stands */
 	__u8 asks_many;  /* our own question to a multicast or broadcast address */
 	__u8 expected;   /* answers such a question */
-	__u16 reserved;
+	__u8 strange;    /* outside its connection's window, and passes nevertheless */
+	__u8 reserved;
 
 	struct flow_key key __attribute__((aligned(8))); /* hashed by words */
 	__u64 now_j;

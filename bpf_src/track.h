@@ -169,7 +169,7 @@ static __always_inline enum fw_reason follow(struct __sk_buff *skb, struct cpu *
 	enum fw_segment segment = SEGMENT_ACCEPT;
 	struct side *own, *other;
 	enum fw_reason reason;
-	bool new_way, moves, strange = false;
+	bool new_way, moves;
 
 	p->role = role_of(f, p);
 	own = &f->side[p->role & 1];
@@ -182,10 +182,7 @@ static __always_inline enum fw_reason follow(struct __sk_buff *skb, struct cpu *
 		return REASON_NONE;
 	}
 	if (p->tuple.proto == IPPROTO_TCP) {
-		/* by way of memory: the verifier would follow each of its values to the end */
-		p->segment = judge_segment(p, f, own, other);
-		barrier();
-		segment = p->segment;
+		segment = judge_segment(p, f, own, other);
 		if (segment == SEGMENT_REFUSE)
 			return REASON_BAD_HANDSHAKE;
 		if (segment == SEGMENT_OUTSIDE) {
@@ -193,12 +190,16 @@ static __always_inline enum fw_reason follow(struct __sk_buff *skb, struct cpu *
 				return REASON_OUT_OF_WINDOW;
 			/* it will pass: what follows is measured by it */
 			segment = p->tcp_flags & (TCP_SYN | TCP_RST) ? SEGMENT_PASS : SEGMENT_LEARN;
-			strange = true;
+			p->strange = 1;
 		}
 		if (segment == SEGMENT_REOPEN) {
 			p->reopen = 1;
 			return REASON_NONE;
 		}
+		/* by way of memory: the verifier would follow each of its values to the end */
+		p->segment = segment;
+		barrier();
+		segment = p->segment;
 	}
 	moves = segment != SEGMENT_PASS;
 	expected_way(own, other, &in, &out);
@@ -237,7 +238,7 @@ static __always_inline enum fw_reason follow(struct __sk_buff *skb, struct cpu *
 	p->flow_flags = f->flags;
 	p->hand_tuple = !p->confirmed || f->flags & FLOW_TRANSLATED;
 	reason = p->handed == HANDED_TRANSLATED ? REASON_TRANSLATED : REASON_FLOW;
-	return strange ? outside(p, s, REASON_OUT_OF_WINDOW, reason) : reason;
+	return p->strange ? outside(p, s, REASON_OUT_OF_WINDOW, reason) : reason;
 }
 
 /* track: REASON_NONE means that the packet belongs to no flow and the rules decide. */
