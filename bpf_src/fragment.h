@@ -110,7 +110,8 @@ static __always_inline enum fw_reason fragment_first(struct cpu *cpu, struct pac
 
 	fragment_key(&key, p);
 	f = bpf_map_lookup_elem(&fragments, &key);
-	if (f && fragment_lives(f, p) &&
+	/* what ingress has passed on is no repetition: later ones may leave without being read here */
+	if (p->handed != HANDED_SAME && f && fragment_lives(f, p) &&
 	    (p->tuple.family == 6 || p->now_j - f->when_j <= REUSE_V4_S * hz))
 		return REASON_FRAGMENT_OVERLAP;
 	f = bpf_map_lookup_elem(&early_fragments, &key);

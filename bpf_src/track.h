@@ -247,21 +247,22 @@ static __always_inline enum fw_reason track(struct __sk_buff *skb, struct cpu *c
 {
 	struct packet *p = &cpu->packet;
 	struct settings *s = settings_of(p->generation);
-	enum fw_reason reason;
+	enum fw_reason reason = REASON_NONE;
 	struct flow *f;
 
 	if (!s)
 		return REASON_NO_POLICY;
-	if (p->fragment == FRAGMENT_FIRST) {
-		reason = check_fragment();
-		if (reason)
-			return reason;
-	}
-	if (hook == HOOK_EGRESS && p->in_ifindex) {
+	if (hook == HOOK_EGRESS && p->in_ifindex)
 		reason = take_over(p);
-		if (reason)
-			return reason;
+	/* it begins an entry of this hook, whatever ingress said */
+	if (p->fragment == FRAGMENT_FIRST) {
+		enum fw_reason refused = check_fragment();
+
+		if (refused)
+			return refused;
 	}
+	if (reason)
+		return reason;
 	if (p->fragment == FRAGMENT_LATER)
 		return check_fragment();
 	if (p->icmp_kind == ICMP_ERROR)

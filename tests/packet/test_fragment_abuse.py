@@ -393,6 +393,17 @@ def test_they_leave_as_their_first_was_judged_to(path: PacketPath, ends: Ends) -
 
 
 @FAMILIES
+def test_an_id_returns_at_once_through_a_router(path: PacketPath, ends: Ends) -> None:
+    """Later ones leave unread, so that the packet is never known to be whole where it leaves."""
+    path.policy("default forward drop\nallow forward on lan via wan\noption fragments.early drop\n")
+    whole = ip(ends.inside, ends.them, udp(5000, 53, bytes(64)))
+    for _ in range(3):
+        for part in fragments(whole, 24):
+            assert path.ingress(eth(part), on="lan").passed
+            assert path.egress(eth(part), on="wan", came_by="lan").reason == "handed_on"
+
+
+@FAMILIES
 def test_they_come_as_their_first_did(path: PacketPath, ends: Ends) -> None:
     path.policy("default out allow\ndefault forward allow\ndefault in allow\noption fragments.early drop\n")
     whole = ip(ends.us, ends.them, udp(5000, 53, bytes(64)))
