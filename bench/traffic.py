@@ -139,7 +139,7 @@ class Harness:
             flags=_BPF_F_TEST_XDP_LIVE_FRAMES,
             batch_size=_BATCH,
         )
-        result = libbpf.library().bpf_prog_test_run_opts(self._inject.fd, byref(options))
+        result = libbpf.functions().bpf_prog_test_run_opts(self._inject.fd, byref(options))
         try:
             libbpf.done(result, "inject frames")
         except FwError as error:

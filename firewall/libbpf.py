@@ -176,7 +176,7 @@ _free.restype = None
 
 
 @functools.cache
-def library() -> ctypes.CDLL:
+def functions() -> ctypes.CDLL:
     """The opened libbpf.so.1, with the types of all its calls set. KernelLacks when it is not installed."""
     try:
         lib = ctypes.CDLL("libbpf.so.1", use_errno=True)
@@ -193,7 +193,7 @@ def _fault(err: int, what: str) -> FwError:
     if err < _LIBBPF_ERRORS:
         return fault(err, what)
     text = ctypes.create_string_buffer(128)
-    library().libbpf_strerror(-err, text, len(text))
+    functions().libbpf_strerror(-err, text, len(text))
     return KernelRefused(f"cannot {what}: {text.value.decode()}")
 
 
@@ -213,31 +213,31 @@ def made(handle: int | None, what: str) -> Handle:
 
 def version() -> str:
     """libbpf's own version, like "v1.1"; for people to read."""
-    text: bytes = library().libbpf_version_string()
+    text: bytes = functions().libbpf_version_string()
     return text.decode()
 
 
 @functools.cache
 def possible_cpus() -> int:
     """How many values an entry of a per-CPU map has."""
-    return done(library().libbpf_num_possible_cpus(), "count the CPUs")
+    return done(functions().libbpf_num_possible_cpus(), "count the CPUs")
 
 
 def object_info(fd: int, size: int) -> bytes:
     """The first `size` bytes of struct bpf_{map,prog,link}_info; zero where the kernel has none."""
     info, length = ctypes.create_string_buffer(size), c_uint32(size)
-    done(library().bpf_obj_get_info_by_fd(fd, info, byref(length)), "ask for a BPF object's facts")
+    done(functions().bpf_obj_get_info_by_fd(fd, info, byref(length)), "ask for a BPF object's facts")
     return info.raw
 
 
 def pin(fd: int, path: str) -> None:
     """Give a map, program or link a name in a bpffs, which keeps it alive."""
-    done(library().bpf_obj_pin(fd, os.fsencode(path)), f"pin {path}")
+    done(functions().bpf_obj_pin(fd, os.fsencode(path)), f"pin {path}")
 
 
 def open_pin(path: str) -> int:
     """A new fd for what is pinned at `path`. NotLoaded when nothing is."""
-    result: int = library().bpf_obj_get(os.fsencode(path))
+    result: int = functions().bpf_obj_get(os.fsencode(path))
     if result == -errno.ENOENT:
         missing = NotLoaded(f"nothing is pinned at {path}")
         missing.errno = errno.ENOENT
@@ -247,13 +247,13 @@ def open_pin(path: str) -> int:
 
 def program_by_id(number: int) -> int:
     """fd of the program with this id."""
-    return done(library().bpf_prog_get_fd_by_id(number), f"open program id {number}")
+    return done(functions().bpf_prog_get_fd_by_id(number), f"open program id {number}")
 
 
 def program_load(kind: int, name: str, instructions: bytes) -> int:
     """fd of a program of raw instructions, 8 bytes each."""
     count = len(instructions) // 8
-    result = library().bpf_prog_load(kind, name.encode(), b"GPL", instructions, count, None)
+    result = functions().bpf_prog_load(kind, name.encode(), b"GPL", instructions, count, None)
     return done(result, f"load program {name}")
 
 
@@ -263,7 +263,7 @@ def program_map_ids(fd: int, most: int) -> tuple[int, ...]:
     info, ids = ctypes.create_string_buffer(64), (c_uint32 * most)()
     c_uint32.from_buffer(info, 52).value = most
     c_uint64.from_buffer(info, 56).value = ctypes.addressof(ids)
-    done(library().bpf_obj_get_info_by_fd(fd, info, byref(c_uint32(len(info)))), "ask for a program's maps")
+    done(functions().bpf_obj_get_info_by_fd(fd, info, byref(c_uint32(len(info)))), "ask for a program's maps")
     return tuple(ids[: c_uint32.from_buffer(info, 52).value])
 
 
@@ -283,7 +283,7 @@ def program_test_run(
         ctx_size_out=ctx_out_size,
         repeat=repeat,
     )
-    done(library().bpf_prog_test_run_opts(fd, byref(options)), f"run a program on {len(data)} bytes")
+    done(functions().bpf_prog_test_run_opts(fd, byref(options)), f"run a program on {len(data)} bytes")
     after, ctx_after = data_out.raw[: options.data_size_out], ctx_out.raw[: options.ctx_size_out]
     return options.retval, after, options.duration, ctx_after
 
@@ -293,7 +293,7 @@ def program_query(ifindex: int, attach_type: int) -> tuple[int, ...]:
     room = 16
     while True:
         ids, count = (c_uint32 * room)(), c_uint32(room)
-        result = library().bpf_prog_query(ifindex, attach_type, 0, None, ids, byref(count))
+        result = functions().bpf_prog_query(ifindex, attach_type, 0, None, ids, byref(count))
         if result != -errno.ENOSPC:
             done(result, f"list the programs on interface {ifindex}")
             return tuple(ids[: count.value])
@@ -303,15 +303,15 @@ def program_query(ifindex: int, attach_type: int) -> tuple[int, ...]:
 def link_create(program_fd: int, ifindex: int, attach_type: int, first: bool) -> int:
     """fd of a link that runs the program there: before all others, or after them."""
     options = LinkCreateOptions(flags=BPF_F_BEFORE if first else 0)
-    result = library().bpf_link_create(program_fd, ifindex, attach_type, byref(options))
+    result = functions().bpf_link_create(program_fd, ifindex, attach_type, byref(options))
     return done(result, f"attach to interface {ifindex}")
 
 
 def link_update(fd: int, program_fd: int) -> None:
     """Put another program in a link's place, between two packets."""
-    done(library().bpf_link_update(fd, program_fd, None), "replace an attached program")
+    done(functions().bpf_link_update(fd, program_fd, None), "replace an attached program")
 
 
 def link_detach(fd: int) -> None:
     """End a link, whoever else holds it."""
-    done(library().bpf_link_detach(fd), "detach a program")
+    done(functions().bpf_link_detach(fd), "detach a program")

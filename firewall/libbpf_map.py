@@ -7,25 +7,25 @@ from collections.abc import Callable, Iterator
 from ctypes import byref, c_uint32
 
 from firewall.errors import fault
-from firewall.libbpf import BatchOptions, Handle, MapCreateOptions, SampleCallback, done, library, made
+from firewall.libbpf import BatchOptions, Handle, MapCreateOptions, SampleCallback, done, functions, made
 
 
 def create(kind: int, name: str, key: int, value: int, entries: int, flags: int, inner_fd: int) -> int:
     """fd of a new map; `key` and `value` are sizes in bytes, `inner_fd` a map of maps' template or 0."""
     options = MapCreateOptions(map_flags=flags, inner_map_fd=inner_fd)
-    result = library().bpf_map_create(kind, name.encode(), key, value, entries, byref(options))
+    result = functions().bpf_map_create(kind, name.encode(), key, value, entries, byref(options))
     return done(result, f"create map {name}")
 
 
 def by_id(number: int) -> int:
     """fd of the map with this id."""
-    return done(library().bpf_map_get_fd_by_id(number), f"open map id {number}")
+    return done(functions().bpf_map_get_fd_by_id(number), f"open map id {number}")
 
 
 def lookup(fd: int, key: bytes | None, size: int, take: bool = False) -> bytes | None:
     """The `size` bytes stored under `key`, None when it is absent; `take` removes them (queues: no key)."""
     value = ctypes.create_string_buffer(size)
-    call = library().bpf_map_lookup_and_delete_elem if take else library().bpf_map_lookup_elem
+    call = functions().bpf_map_lookup_and_delete_elem if take else functions().bpf_map_lookup_elem
     result = call(fd, key, value)
     if result == -errno.ENOENT:
         return None
@@ -40,12 +40,12 @@ def _written(result: int, name: str) -> None:
 
 def update(fd: int, name: str, key: bytes | None, value: bytes, flags: int) -> None:
     """Write one entry; `name` is for the error message."""
-    _written(library().bpf_map_update_elem(fd, key, value, flags), name)
+    _written(functions().bpf_map_update_elem(fd, key, value, flags), name)
 
 
 def delete(fd: int, key: bytes) -> bool:
     """Remove one entry; False when it was not there."""
-    result = library().bpf_map_delete_elem(fd, key)
+    result = functions().bpf_map_delete_elem(fd, key)
     if result == -errno.ENOENT:
         return False
     done(result, "delete a map entry")
@@ -55,7 +55,7 @@ def delete(fd: int, key: bytes) -> bool:
 def next_key(fd: int, key: bytes | None, size: int) -> bytes | None:
     """The key after `key` (the first for None, and, in hash maps, for one that has gone); None at the end."""
     following = ctypes.create_string_buffer(size)
-    result = library().bpf_map_get_next_key(fd, key, following)
+    result = functions().bpf_map_get_next_key(fd, key, following)
     if result == -errno.ENOENT:
         return None
     done(result, "read a map's keys")
@@ -67,7 +67,7 @@ def read_batches(fd: int, key_size: int, value_size: int, chunk: int) -> Iterato
 
     A hash map hands out whole buckets; one with more entries than `chunk` is ENOSPC, which asks for room.
     """
-    call, options = library().bpf_map_lookup_batch, BatchOptions()
+    call, options = functions().bpf_map_lookup_batch, BatchOptions()
     place = [ctypes.create_string_buffer(max(key_size, 4)) for _ in range(2)]
     room, started = chunk, False
     keys, values = (ctypes.create_string_buffer(room * size) for size in (key_size, value_size))
@@ -95,13 +95,13 @@ def read_batches(fd: int, key_size: int, value_size: int, chunk: int) -> Iterato
 def update_batch(fd: int, name: str, count: int, keys: bytes, values: bytes, flags: int) -> None:
     """Write `count` entries, laid end to end, in one call."""
     options = BatchOptions(elem_flags=flags)
-    _written(library().bpf_map_update_batch(fd, keys, values, byref(c_uint32(count)), byref(options)), name)
+    _written(functions().bpf_map_update_batch(fd, keys, values, byref(c_uint32(count)), byref(options)), name)
 
 
 def delete_batch(fd: int, count: int, keys: bytes) -> tuple[int, bool]:
     """Remove entries in order; (how many went, False when the next key was absent and stopped it)."""
     gone = c_uint32(count)
-    result = library().bpf_map_delete_batch(fd, keys, byref(gone), byref(BatchOptions()))
+    result = functions().bpf_map_delete_batch(fd, keys, byref(gone), byref(BatchOptions()))
     if result != -errno.ENOENT:
         done(result, "delete map entries")
     return gone.value, result == 0
@@ -109,7 +109,7 @@ def delete_batch(fd: int, count: int, keys: bytes) -> tuple[int, bool]:
 
 def freeze(fd: int) -> None:
     """Forbid further writes from user space."""
-    done(library().bpf_map_freeze(fd), "freeze a map")
+    done(functions().bpf_map_freeze(fd), "freeze a map")
 
 
 def ring_open(fd: int, callback: Callable[[bytes], bool]) -> tuple[Handle, object]:
@@ -119,17 +119,17 @@ def ring_open(fd: int, callback: Callable[[bytes], bool]) -> tuple[Handle, objec
         return 0 if callback(ctypes.string_at(data, size)) else -errno.ECANCELED
 
     kept = SampleCallback(sample)
-    return made(library().ring_buffer__new(fd, kept, None, None), "read a ring buffer"), kept
+    return made(functions().ring_buffer__new(fd, kept, None, None), "read a ring buffer"), kept
 
 
 def ring_poll(ring: Handle, timeout_ms: int) -> int:
     """Wait for records and hand them out; how many. 0 when time, a signal or the callback ended it."""
-    return _ring_done(library().ring_buffer__poll(ring, timeout_ms))
+    return _ring_done(functions().ring_buffer__poll(ring, timeout_ms))
 
 
 def ring_consume(ring: Handle) -> int:
     """Hand out what is there, without waiting, even if the kernel was not asked to wake us; how many."""
-    return _ring_done(library().ring_buffer__consume(ring))
+    return _ring_done(functions().ring_buffer__consume(ring))
 
 
 def _ring_done(result: int) -> int:
@@ -138,9 +138,9 @@ def _ring_done(result: int) -> int:
 
 def ring_epoll_fd(ring: Handle) -> int:
     """Readable when `ring_poll` would not wait."""
-    return done(library().ring_buffer__epoll_fd(ring), "watch a ring buffer")
+    return done(functions().ring_buffer__epoll_fd(ring), "watch a ring buffer")
 
 
 def ring_close(ring: Handle) -> None:
     """Stop reading."""
-    library().ring_buffer__free(ring)
+    functions().ring_buffer__free(ring)

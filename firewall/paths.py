@@ -94,15 +94,20 @@ def _mount_keeper() -> str:
     `ip netns exec`, service managers and the like give us a mount namespace of our own: a bpffs mounted there
     would end with us, and with it all that is pinned.
     """
-    if os.access("/proc/1/root/.", os.X_OK):
+    if _shows_mounts("/proc/1"):
         return "/proc/1"
     reachable, pid = "/proc/self", os.getpid()
     while pid > 0:
-        if os.access(f"/proc/{pid}/root/.", os.X_OK):
+        if _shows_mounts(f"/proc/{pid}"):
             reachable = f"/proc/{pid}"
         with open(f"/proc/{pid}/stat") as file:
             pid = int(file.read().rpartition(")")[2].split()[1])
     return reachable
+
+
+def _shows_mounts(process: str) -> bool:
+    """Whether we may look through another process's root directory; `process` is its place in /proc."""
+    return os.access(os.path.join(process, "root", "."), os.X_OK)
 
 
 def _views() -> Iterator[str]:

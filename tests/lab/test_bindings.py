@@ -561,9 +561,9 @@ def test_a_missing_feature_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     def lacks(*_: object) -> int:
         return -errno.EINVAL
 
-    monkeypatch.setattr(libbpf.library(), "bpf_prog_query", lacks)
-    monkeypatch.setattr(libbpf.library(), "bpf_map_create", lacks)
-    monkeypatch.setattr(libbpf.library(), "bpf_map_lookup_batch", lambda *_: -524)
+    monkeypatch.setattr(libbpf.functions(), "bpf_prog_query", lacks)
+    monkeypatch.setattr(libbpf.functions(), "bpf_map_create", lacks)
+    monkeypatch.setattr(libbpf.functions(), "bpf_map_lookup_batch", lambda *_: -524)
     assert not any((features.tcx(), features.ringbuf(), features.lru(), features.inner_maps()))
     assert bpf.tcx_programs(1, ingress=True) == ()
 
@@ -571,7 +571,7 @@ def test_a_missing_feature_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_without_batches_all_is_done_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
     with bpf.create_map(MapType.HASH, "t_single", 4, 8, 100) as each:
         for name in ("lookup", "update", "delete"):
-            monkeypatch.setattr(libbpf.library(), f"bpf_map_{name}_batch", lambda *_: -524)
+            monkeypatch.setattr(libbpf.functions(), f"bpf_map_{name}_batch", lambda *_: -524)
         assert not each.reads_batches()
         wanted = {U32.pack(i): U64.pack(i) for i in range(50)}
         assert each.update_batch(wanted.items()) == 50
