@@ -195,6 +195,18 @@ static __always_inline void mark_translated(struct flow *fresh, struct packet *p
 		before->flags |= FLOW_TRANSLATED;
 }
 
+/* Adopted, or its entry had been displaced. Nobody can tell which scale its SYNs agreed on: the largest. */
+static __always_inline void begin_midway(struct flow *f, struct side *own, struct side *other,
+					 const struct packet *p)
+{
+	f->flags |= FLOW_LIBERAL;
+	other->state = SIDE_OPEN;
+	own->scale = other->scale = WSCALE_MAX;
+	own->flags |= SIDE_WSCALE;
+	other->flags |= SIDE_WSCALE;
+	own->syn_again = p->sack;
+}
+
 /* open: make the entry. Two CPUs may open the same flow at once: one wins, both pass. */
 GLOBAL int open_flow(void)
 {
@@ -225,6 +237,8 @@ GLOBAL int open_flow(void)
 	other->generation = p->generation;
 	learn_way(own, p->in_ifindex, p->out_ifindex);
 	count_side(own, p);
+	if (p->tuple.proto == IPPROTO_TCP && !(p->tcp_flags & TCP_SYN))
+		begin_midway(f, own, other, p);
 	if (p->tuple.proto == IPPROTO_TCP)
 		update_side(own, other, p, SEGMENT_ACCEPT);
 	if (p->handed == HANDED_TRANSLATED)
@@ -232,15 +246,6 @@ GLOBAL int open_flow(void)
 	if (p->expected) {
 		f->flags |= FLOW_PARENT;
 		f->parent = cpu->expectation.asked;
-	}
-	/* in the middle of a connection: adopted, or its entry had been displaced */
-	if (p->tuple.proto == IPPROTO_TCP && !(p->tcp_flags & TCP_SYN)) {
-		f->flags |= FLOW_LIBERAL;
-		other->state = SIDE_OPEN;
-		/* nobody can tell which scale its SYNs agreed on: the largest */
-		own->scale = other->scale = WSCALE_MAX;
-		own->flags |= SIDE_WSCALE;
-		other->flags |= SIDE_WSCALE;
 	}
 	if (p->reopen)
 		delete_flow(p);

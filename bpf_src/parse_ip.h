@@ -19,7 +19,7 @@ static __always_inline enum fw_reason note_fragment(struct packet *p, __u32 id, 
 	return around + offset + p->l4_len > PACKET_MAX ? REASON_FRAGMENT_BEYOND : REASON_NONE;
 }
 
-/* Sets addresses, protocol, l4_off and l4_len; 576 bytes of checks in RFC 791's words. */
+/* RFC 791 section 3.1: sets addresses, protocol, l4_off and l4_len. */
 static __always_inline enum fw_reason parse_ipv4(struct __sk_buff *skb, struct packet *p)
 {
 	struct iphdr *ip = at(skb, p->l3_off, sizeof(*ip));

@@ -107,13 +107,13 @@ static __always_inline enum fw_segment judge_segment(const struct packet *p, con
 		return plain ? SEGMENT_LEARN : SEGMENT_PASS;
 	/* the usual segment of a connection */
 	if (plain && own->state > SIDE_SYN && other->state > SIDE_SYN) {
+		if (!seq_fits(p, own, other))
+			return SEGMENT_OUTSIDE;
 		/* met midway: what is acknowledged now may have been sent before */
 		if (!ack_fits(p, own, other))
 			return f->flags & FLOW_LIBERAL && near(p->sack, other->seq_end) ?
 				       SEGMENT_LEARN :
 				       SEGMENT_OUTSIDE;
-		if (!seq_fits(p, own, other))
-			return SEGMENT_OUTSIDE;
 		return beyond_fin(p, own) ? SEGMENT_PASS : SEGMENT_ACCEPT;
 	}
 	if (p->tcp_flags & TCP_RST)

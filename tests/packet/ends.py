@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict, Unpack
 
 import pytest
 
@@ -70,6 +70,13 @@ class Talk:
         return self.path.ingress(self.ends.arriving(segment))
 
 
+class More(TypedDict, total=False):
+    """What few segments have."""
+
+    options: bytes
+    window: int
+
+
 class Connection(Talk):
     """A TCP connection from port 4000 to port 22; segments are told by their flags and numbers.
 
@@ -77,28 +84,16 @@ class Connection(Talk):
     """
 
     def o(
-        self,
-        flags: str,
-        seq: int = 0,
-        ack: int = 0,
-        payload: bytes = b"",
-        options: bytes = b"",
-        window: int = 65535,
+        self, flags: str, seq: int = 0, ack: int = 0, payload: bytes = b"", **more: Unpack[More]
     ) -> Verdict:
         """The opener sends."""
-        return self.opener(tcp(4000, 22, flags, payload, seq=seq, ack=ack, options=options, window=window))
+        return self.opener(tcp(4000, 22, flags, payload, seq=seq, ack=ack, **more))
 
     def r(
-        self,
-        flags: str,
-        seq: int = 0,
-        ack: int = 0,
-        payload: bytes = b"",
-        options: bytes = b"",
-        window: int = 65535,
+        self, flags: str, seq: int = 0, ack: int = 0, payload: bytes = b"", **more: Unpack[More]
     ) -> Verdict:
         """The responder sends."""
-        return self.responder(tcp(22, 4000, flags, payload, seq=seq, ack=ack, options=options, window=window))
+        return self.responder(tcp(22, 4000, flags, payload, seq=seq, ack=ack, **more))
 
     def establish(self, o_isn: int = 100, r_isn: int = 900) -> None:
         self.o("S", o_isn)

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from firewall import abi
 from tests.packet.ends import V4, Connection
 from tests.packet.path import PacketPath
@@ -40,6 +42,28 @@ def test_unknown_scale_is_taken_for_the_largest(path: PacketPath) -> None:
     talk.o("PA", SEQ + 10, ACK, b"y")
     assert talk.o("PA", SEQ + 11 + (1000 << 14), ACK, b"y").reason == "out_of_window"
     assert talk.o("PA", SEQ + 10 + (999 << 14), ACK, b"y").reason == "flow"
+
+
+@pytest.mark.parametrize("ours", [5, 2**31 - 3, 2**31 + 5, 2**32 - 3])
+@pytest.mark.parametrize("theirs", [5, 2**31 - 3, 2**31 + 5, 2**32 - 3])
+def test_any_numbers_settle(path: PacketPath, ours: int, theirs: int) -> None:
+    path.policy("default out allow\noption tcp.pickup outbound\n")
+    talk = Connection(path, V4, we_open=True)
+    assert talk.o("PA", ours, theirs, b"x" * 10).reason == "pickup"
+    assert talk.r("PA", theirs, ours + 10, b"y" * 10).reason == "flow"
+    assert talk.o("A", ours + 10, theirs + 10).reason == "flow"
+    assert settled(path) == [True, True]
+    assert talk.r("PA", theirs + 2**31, ours + 10, b"z").reason == "out_of_window"
+
+
+def test_far_sequence_number_with_a_near_acknowledgement(path: PacketPath) -> None:
+    """It does not make both sides begin anew."""
+    talk = meet(path)
+    talk.r("A", ACK, SEQ + 10)
+    talk.o("A", SEQ + 10, ACK)
+    before = path.the_flow()
+    assert talk.r("PA", ACK + 2**31, SEQ + 5000, b"forged").reason == "out_of_window"
+    assert path.the_flow() == before
 
 
 def test_forged_segments_do_not_spoil_it(path: PacketPath) -> None:

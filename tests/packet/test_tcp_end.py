@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: MIT
 """How TCP connections end and begin anew: FIN, reset, silence, and the SYN that comes after."""
 
-from collections.abc import Callable
-
 import pytest
 
+from tests.packet import stories
 from tests.packet.ends import FAMILIES, V4, Connection, Ends
 from tests.packet.path import PacketPath
 
@@ -148,52 +147,16 @@ def test_reset_by_what_was_acknowledged(talk: Connection) -> None:
     assert talk.sides() == ("OPEN", "RST")
 
 
-def syn_sent(talk: Connection) -> None:
-    talk.o("S", 100)
-
-
-def syn_recv(talk: Connection) -> None:
-    talk.o("S", 100)
-    talk.r("SA", 900, 101)
-
-
-def fin_wait(talk: Connection) -> None:
-    talk.establish()
-    talk.o("FA", 101, 901)
-
-
-def last_ack(talk: Connection) -> None:
-    """Both have sent their FIN, and neither has acknowledged the other's."""
-    fin_wait(talk)
-    talk.r("FA", 901, 101)
-
-
-def last_ack_of_opener(talk: Connection) -> None:
-    """The opener alone has still to acknowledge."""
-    fin_wait(talk)
-    talk.r("FA", 901, 102)
-
-
-def last_ack_of_responder(talk: Connection) -> None:
-    last_ack(talk)
-    talk.o("A", 102, 902)
-
-
-def closed(talk: Connection) -> None:
-    talk.establish()
-    talk.o("R", 101, 901)
-
-
-STATES: dict[str, tuple[Callable[[Connection], None], int]] = {
-    "syn_sent": (syn_sent, 20),
-    "syn_recv": (syn_recv, 20),
-    "established": (Connection.establish, 7500),
-    "fin_wait": (fin_wait, 40),
-    "last_ack": (last_ack, 40),
-    "last_ack of the opener": (last_ack_of_opener, 40),
-    "last_ack of the responder": (last_ack_of_responder, 40),
-    "time_wait": (Connection.close, 10),
-    "closed": (closed, 10),
+STATES: dict[str, tuple[stories.Story, int]] = {
+    "syn_sent": (stories.syn_sent, 20),
+    "syn_recv": (stories.syn_recv, 20),
+    "established": (stories.established, 7500),
+    "fin_wait": (stories.fin_wait, 40),
+    "last_ack": (stories.last_ack, 40),
+    "last_ack of the opener": (stories.last_ack_of_opener, 40),
+    "last_ack of the responder": (stories.last_ack_of_responder, 40),
+    "time_wait": (stories.time_wait, 10),
+    "closed": (stories.closed, 10),
 }
 
 

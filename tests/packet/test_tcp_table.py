@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.packet import stories
 from tests.packet.ends import V4, Connection
 from tests.packet.path import PacketPath
 
@@ -19,53 +19,19 @@ COLUMNS = ("SYN", "SYN again", "SYN-ACK", "ACK", "data", "FIN", "RST", "RST in w
 SENDERS = ("opener", "responder")
 
 
-def syn_sent(talk: Connection) -> None:
-    talk.o("S", 100)
-
-
-def syn_recv(talk: Connection) -> None:
-    syn_sent(talk)
-    talk.r("SA", 900, 101)
-
-
-def established(talk: Connection) -> None:
-    talk.establish()
-    talk.r("A", 901, 101)
-
-
-def fin_wait(talk: Connection) -> None:
-    established(talk)
-    talk.o("FA", 101, 901)
-
-
-def last_ack(talk: Connection) -> None:
-    fin_wait(talk)
-    talk.r("FA", 901, 102)
-
-
-def time_wait(talk: Connection) -> None:
-    last_ack(talk)
-    talk.o("A", 102, 902)
-
-
-def closed(talk: Connection) -> None:
-    established(talk)
-    talk.o("R", 101)
-
-
 def midway(talk: Connection) -> None:
     talk.path.policy("default out allow\noption tcp.pickup outbound\n")
     talk.o("A", 101, 901)
 
 
-STATES: dict[str, Callable[[Connection], None]] = {
-    "syn_sent": syn_sent,
-    "syn_recv": syn_recv,
-    "established": established,
-    "fin_wait": fin_wait,
-    "last_ack": last_ack,
-    "time_wait": time_wait,
-    "closed": closed,
+STATES: dict[str, stories.Story] = {
+    "syn_sent": stories.syn_sent,
+    "syn_recv": stories.syn_recv,
+    "established": stories.established,
+    "fin_wait": stories.fin_wait,
+    "last_ack": stories.last_ack_of_opener,
+    "time_wait": stories.time_wait,
+    "closed": stories.closed,
     "met midway": midway,
 }
 
