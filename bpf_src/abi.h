@@ -11,11 +11,12 @@
 #ifndef FW_ABI_H
 #define FW_ABI_H
 
+#include <linux/bpf.h>
 #include <linux/types.h>
 
 /* Raised whenever a pinned map's layout or meaning changes. */
 enum fw_layout {
-	LAYOUT_VERSION = 3,
+	LAYOUT_VERSION = 4,
 };
 
 enum fw_limits {
@@ -41,6 +42,9 @@ enum fw_limits {
 	EARLY_DESTINATIONS = 1024,
 	EXPECTATIONS_MAX = 4096,
 	EVENT_BYTES = 1 << 20, /* ring buffer for followers */
+	REQUESTS_MAX = 64,     /* that user space may make at one time */
+	/* What each CPU keeps of an LRU table's free entries, and takes at a time, before it displaces others. */
+	LRU_BATCH = 128,
 };
 
 enum fw_hook {
@@ -134,6 +138,7 @@ enum fw_reason {
 	REASON_SPOOFED,           /* no answer would go where it came from */
 	REASON_NO_ROUTE,          /* the routing table refuses the destination */
 	REASON_TABLE_FULL,        /* no flow entry could be made */
+	REASON_SOURCE_LIMIT,      /* its source has as many confirmed flows as it may */
 	REASON_NO_POLICY,         /* no ruleset in force, or an unknown interface */
 	REASON_COUNT,
 
@@ -172,6 +177,12 @@ enum fw_antispoof {
 enum fw_early {
 	EARLY_PASS,
 	EARLY_DROP,
+};
+
+/* `option flows.full`, in the order of its words: what becomes of one more flow. */
+enum fw_full {
+	FULL_REFUSE,
+	FULL_EVICT, /* it takes the place of one that has long been idle */
 };
 
 /* What one side of a TCP connection has sent so far. */
@@ -308,7 +319,12 @@ struct settings {
 	__u8 ip_options;      /* enum fw_ip_options */
 	__u8 antispoof;       /* enum fw_antispoof */
 	__u8 fragments_early; /* enum fw_early */
-	__u8 reserved[3];
+	__u8 flows_full;      /* enum fw_full */
+	__u8 reserved[2];
+	__u32 per_source;     /* confirmed flows that one source may have */
+	__u32 adaptive_start; /* confirmed flows from which on timeouts shrink */
+	__u32 adaptive_end;   /* with so many they would be 0 */
+	__u32 reserved2;
 	__u32 timeout_j[16]; /* jiffies, by enum fw_timeout */
 	__u64 patterns[256]; /* by interface class: patterns that it matches */
 };
@@ -438,9 +454,75 @@ struct flow {
 	__u8 scope;
 	__u8 flags; /* enum fw_flow_flags */
 	__u32 icmp; /* opener's type << 8 | code */
+	__u32 slot; /* confirmed: its place in `slots` */
+	__u32 reserved;
 	__u64 created_j;
 	struct side side[2]; /* by enum fw_role */
 	struct tuple parent; /* opener's orientation */
+};
+
+/* ------------------------------------------------ places of the flow table */
+
+/* What a flow is counted under: of IPv6 the network of 64 bits alone. */
+struct source_key {
+	__be32 address[4];
+	__u32 zone;
+};
+
+/* sources: an entry whose count has come to 0 is about to go, and counts nobody. */
+struct source {
+	struct bpf_spin_lock lock;
+	__u32 flows; /* confirmed ones that it opened */
+};
+
+/* slots[i]: a confirmed flow has one, which nobody else has. */
+struct slot {
+	struct bpf_spin_lock lock;
+	__u32 incarnation; /* of the flow; 0: nobody's */
+	__u32 counted;     /* in `sources`, under this */
+	struct source_key source;
+	struct flow_key key;
+};
+
+/* table[0]: the places of confirmed flows. Those that were given back are in the queue `vacant`. */
+struct table {
+	struct bpf_spin_lock lock;
+	__u32 size;
+	__u32 used;
+	__u32 fresh; /* from here on no slot has ever been used */
+	__u32 hand;  /* which slot is to be looked at next, for a flow whose time is up */
+	__u32 reserved;
+};
+
+/* totals[cpu]: what became of entries, since loading. */
+struct totals {
+	__u64 embryonic_made;
+	__u64 embryonic_gone; /* confirmed or ended: what else was made and is not there was displaced */
+	__u64 confirmed;
+	__u64 collected; /* confirmed flows that were removed since their time was up */
+	__u64 evicted;   /* removed for others: `option flows.full evict` */
+	__u64 lost; /* gone from the table without us: 0, or the table was too small for its slots */
+};
+
+enum fw_request_op {
+	REQUEST_NONE, /* nor is there one behind it */
+	REQUEST_ADD,  /* a confirmed flow */
+	REQUEST_ADD_EMBRYONIC,
+	REQUEST_DELETE,
+};
+
+enum fw_answer {
+	ANSWER_REFUSED, /* no place; nothing to delete */
+	ANSWER_DONE,
+	ANSWER_KNOWN, /* such a flow is there already */
+};
+
+/* requests[i]: what user space asks of the flow tables. */
+struct request {
+	__u32 op;     /* enum fw_request_op */
+	__u32 answer; /* enum fw_answer */
+	struct flow_key key;
+	struct flow flow;
 };
 
 /* ---------------------------------------------------------- expectations */

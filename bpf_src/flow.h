@@ -40,14 +40,6 @@ static __always_inline struct flow *find_flow(struct packet *p)
 	return f && f->tag == key_tag(&p->key) ? f : NULL;
 }
 
-static __always_inline void delete_flow(struct packet *p)
-{
-	if (p->confirmed)
-		bpf_map_delete_elem(&flows, &p->key);
-	else
-		bpf_map_delete_elem(&embryonic, &p->key);
-}
-
 /* Without a branch: the verifier would follow everything behind it for either role. */
 static __always_inline __u32 role_of(const struct flow *f, const struct packet *p)
 {
@@ -106,14 +98,19 @@ static __always_inline enum fw_timeout timeout_of(const struct flow *f, __u32 pr
 	return TIMEOUT_OTHER;
 }
 
+static __always_inline __s64 idle_of(const struct flow *f, __u64 now_j)
+{
+	__u64 opener_j = f->side[ROLE_OPENER].seen_j;
+	__u64 responder_j = f->side[ROLE_RESPONDER].seen_j;
+
+	return now_j - (opener_j > responder_j ? opener_j : responder_j);
+}
+
 /* Past its state's timeout a flow is absent, whoever collects it. */
 static __always_inline bool expired(const struct flow *f, const struct packet *p,
 				    const struct settings *s)
 {
-	__u64 opener_j = f->side[ROLE_OPENER].seen_j;
-	__u64 responder_j = f->side[ROLE_RESPONDER].seen_j;
-	__u64 last_j = opener_j > responder_j ? opener_j : responder_j;
-	__s64 idle_j = p->now_j - last_j;
+	__s64 idle_j = idle_of(f, p->now_j);
 
 	/* no timeout is shorter than a second */
 	if (idle_j < hz)
@@ -127,33 +124,6 @@ static __always_inline void count_side(struct side *side, const struct packet *p
 	side->packets += p->segments;
 	side->bytes += p->bytes;
 	side->flags |= SIDE_SEEN;
-}
-
-/*
- * Move a flow that has shown itself two-way to the confirmed table. Both
- * entries exist for a moment; the confirmed one is looked up first. A packet
- * of the other side that writes the old entry meanwhile loses that write,
- * which its next packet makes good.
- */
-GLOBAL int promote(void)
-{
-	struct cpu *cpu = this_cpu();
-	struct packet *p;
-	struct flow *f;
-
-	if (!cpu)
-		return 0;
-	p = &cpu->packet;
-	f = bpf_map_lookup_elem(&embryonic, &p->key);
-	if (!f)
-		return 0;
-	cpu->fresh = *f;
-	if (cpu->fresh.tag == key_tag(&p->key) &&
-	    !bpf_map_update_elem(&flows, &p->key, &cpu->fresh, BPF_NOEXIST)) {
-		bpf_map_delete_elem(&embryonic, &p->key);
-		p->confirmed = 1;
-	}
-	return 0;
 }
 
 #endif

@@ -10,6 +10,7 @@
 #include "track.h"
 #include "open.h"
 #include "settle.h"
+#include "request.h"
 
 char LICENSE[] SEC("license") = "GPL";
 
@@ -40,4 +41,16 @@ SEC("tc")
 int fw_egress(struct __sk_buff *skb)
 {
 	return fw(skb, HOOK_EGRESS);
+}
+
+/* Not a packet's: answers the requests of user space, which runs it. */
+SEC("tc")
+int fw_request(struct __sk_buff *skb)
+{
+	int i;
+
+	for (i = 0; i < REQUESTS_MAX; i++)
+		if (!fulfil(i))
+			break;
+	return i;
 }

@@ -6,36 +6,11 @@
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 #include "packet.h"
+#include "types.h"
 
 const volatile __u32 hz = 250;        /* jiffies per second */
 const volatile __u32 answer_mark = 0; /* marks our own answers; random */
 const volatile __u8 env_from_map = 0; /* a scratch copy: read env_map, not the skb */
-
-/* Never read: it brings into the object's BTF the types that no map has. */
-const volatile struct {
-	enum fw_layout layout;
-	enum fw_limits limits;
-	enum fw_reason reason;
-	enum fw_mode mode;
-	enum fw_builtin builtin;
-	enum fw_ip_options ip_options;
-	enum fw_antispoof antispoof;
-	enum fw_early early;
-	enum fw_side_state side_state;
-	enum fw_state state;
-	enum fw_timeout timeout;
-	enum fw_pickup pickup;
-	enum fw_window window;
-	enum fw_iface_flags iface_flags;
-	enum fw_entry_flags entry_flags;
-	enum fw_key_port key_port;
-	enum fw_side_flags side_flags;
-	enum fw_flow_flags flow_flags;
-	enum fw_tc_index tc_index;
-	enum fw_role role;
-	enum fw_event_flags event_flags;
-	struct entry entry;
-} abi_types = {};
 
 struct bucket {
 	__u64 last_j;
@@ -154,10 +129,53 @@ struct {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 65536); /* option flows.max */
+	__uint(max_entries, 65536); /* option flows.max, and what the CPUs keep of it */
 	__type(key, struct flow_key);
 	__type(value, struct flow);
 } flows SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 65536); /* option flows.max */
+	__type(key, __u32);
+	__type(value, struct slot);
+} slots SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_QUEUE);
+	__uint(max_entries, 65536); /* option flows.max */
+	__type(value, __u32);
+} vacant SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct table);
+} table SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 65536); /* as `flows` */
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct source_key);
+	__type(value, struct source);
+} sources SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct totals);
+} totals SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, REQUESTS_MAX);
+	__type(key, __u32);
+	__type(value, struct request);
+} requests SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);

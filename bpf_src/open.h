@@ -212,17 +212,20 @@ GLOBAL int open_flow(void)
 {
 	struct cpu *cpu = this_cpu();
 	struct side *own, *other;
+	enum fw_reason reason;
 	struct packet *p;
 	struct flow *f;
-	long err;
 
 	if (!cpu)
 		return REASON_NO_POLICY;
+	reason = has_room();
+	if (reason)
+		return reason;
 	p = &cpu->packet;
 	f = &cpu->fresh;
 	__builtin_memset(f, 0, sizeof(*f));
 	f->tag = key_tag(&p->key);
-	f->incarnation = bpf_get_prandom_u32();
+	f->incarnation = bpf_get_prandom_u32() | 1;
 	f->generation = p->generation;
 	f->rule = p->rule;
 	f->counter = p->counter;
@@ -248,10 +251,10 @@ GLOBAL int open_flow(void)
 		f->parent = cpu->expectation.asked;
 	}
 	if (p->reopen)
-		delete_flow(p);
-	err = bpf_map_update_elem(&embryonic, &p->key, f, BPF_NOEXIST);
-	if (err && err != -EEXIST)
-		return REASON_TABLE_FULL;
+		end_flow();
+	reason = add_embryonic(&p->key, f);
+	if (reason && reason != REASON_FLOW)
+		return reason;
 	p->flow_flags = f->flags;
 	p->out_slot = own->out_slot;
 	p->hand_tuple = 1;

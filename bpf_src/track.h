@@ -7,6 +7,7 @@
 #define FW_TRACK_H
 
 #include "tcp.h"
+#include "table.h"
 #include "way.h"
 #include "match.h"
 #include "handoff.h"
@@ -232,8 +233,9 @@ static __always_inline enum fw_reason follow(struct __sk_buff *skb, struct cpu *
 								&f->side[ROLE_RESPONDER]);
 		else
 			two_way = two_way && p->role == ROLE_OPENER;
-		if (two_way)
-			promote();
+		reason = two_way ? promote() : REASON_NONE;
+		if (reason)
+			return reason;
 	}
 	p->flow_flags = f->flags;
 	p->hand_tuple = !p->confirmed || f->flags & FLOW_TRANSLATED;
@@ -271,7 +273,7 @@ static __always_inline enum fw_reason track(struct __sk_buff *skb, struct cpu *c
 	if (!f)
 		return REASON_NONE;
 	if (expired(f, p, s)) {
-		delete_flow(p);
+		end_flow();
 		return REASON_NONE;
 	}
 	return follow(skb, cpu, p, f, s, hook);

@@ -10,7 +10,7 @@ Raw = bytes
 
 
 class Layout(IntEnum):
-    LAYOUT_VERSION = 3
+    LAYOUT_VERSION = 4
 
 
 class Limits(IntEnum):
@@ -36,6 +36,8 @@ class Limits(IntEnum):
     EARLY_DESTINATIONS = 1024
     EXPECTATIONS_MAX = 4096
     EVENT_BYTES = 1048576
+    REQUESTS_MAX = 64
+    LRU_BATCH = 128
 
 
 class Hook(IntEnum):
@@ -123,8 +125,9 @@ class Reason(IntEnum):
     SPOOFED = 58
     NO_ROUTE = 59
     TABLE_FULL = 60
-    NO_POLICY = 61
-    COUNT = 62
+    SOURCE_LIMIT = 61
+    NO_POLICY = 62
+    COUNT = 63
     FIRST_DROP = 23
 
 
@@ -140,6 +143,11 @@ class Builtin(IntEnum):
     BUILTIN_DHCP = 8
     BUILTIN_DHCP6 = 9
     BUILTIN_COUNT = 10
+
+
+class Full(IntEnum):
+    FULL_REFUSE = 0
+    FULL_EVICT = 1
 
 
 class SideState(IntEnum):
@@ -222,10 +230,30 @@ class Role(IntEnum):
     ROLE_RESPONDER = 1
 
 
+class RequestOp(IntEnum):
+    REQUEST_NONE = 0
+    REQUEST_ADD = 1
+    REQUEST_ADD_EMBRYONIC = 2
+    REQUEST_DELETE = 3
+
+
+class Answer(IntEnum):
+    ANSWER_REFUSED = 0
+    ANSWER_DONE = 1
+    ANSWER_KNOWN = 2
+
+
 class EventFlags(IntEnum):
     EVENT_DROP = 1
     EVENT_OBSERVED = 2
     EVENT_LOG = 4
+
+
+class BpfSpinLock(CStruct):
+    __slots__ = ("val",)
+    SIZE = 4
+    FIELDS = (("val", 0, "I", 0),)
+    val: int
 
 
 class Counter(CStruct):
@@ -369,11 +397,16 @@ class Settings(CStruct):
         "ip_options",
         "antispoof",
         "fragments_early",
+        "flows_full",
         "reserved",
+        "per_source",
+        "adaptive_start",
+        "adaptive_end",
+        "reserved2",
         "timeout_j",
         "patterns",
     )
-    SIZE = 2144
+    SIZE = 2160
     FIELDS = (
         ("generation", 0, "I", 0),
         ("chunks", 4, "I", 0),
@@ -387,9 +420,14 @@ class Settings(CStruct):
         ("ip_options", 26, "B", 0),
         ("antispoof", 27, "B", 0),
         ("fragments_early", 28, "B", 0),
-        ("reserved", 29, "bytes", 3),
-        ("timeout_j", 32, "I", 16),
-        ("patterns", 96, "Q", 256),
+        ("flows_full", 29, "B", 0),
+        ("reserved", 30, "bytes", 2),
+        ("per_source", 32, "I", 0),
+        ("adaptive_start", 36, "I", 0),
+        ("adaptive_end", 40, "I", 0),
+        ("reserved2", 44, "I", 0),
+        ("timeout_j", 48, "I", 16),
+        ("patterns", 112, "Q", 256),
     )
     generation: int
     chunks: int
@@ -403,7 +441,12 @@ class Settings(CStruct):
     ip_options: int
     antispoof: int
     fragments_early: int
+    flows_full: int
     reserved: Raw
+    per_source: int
+    adaptive_start: int
+    adaptive_end: int
+    reserved2: int
     timeout_j: list[int]
     patterns: list[int]
 
@@ -599,11 +642,13 @@ class Flow(CStruct):
         "scope",
         "flags",
         "icmp",
+        "slot",
+        "reserved",
         "created_j",
         "side",
         "parent",
     )
-    SIZE = 200
+    SIZE = 208
     FIELDS = (
         ("tag", 0, "I", 0),
         ("incarnation", 4, "I", 0),
@@ -613,9 +658,11 @@ class Flow(CStruct):
         ("scope", 18, "B", 0),
         ("flags", 19, "B", 0),
         ("icmp", 20, "I", 0),
-        ("created_j", 24, "Q", 0),
-        ("side", 32, Side, 2),
-        ("parent", 160, Tuple, 0),
+        ("slot", 24, "I", 0),
+        ("reserved", 28, "I", 0),
+        ("created_j", 32, "Q", 0),
+        ("side", 40, Side, 2),
+        ("parent", 168, Tuple, 0),
     )
     tag: int
     incarnation: int
@@ -625,9 +672,134 @@ class Flow(CStruct):
     scope: int
     flags: int
     icmp: int
+    slot: int
+    reserved: int
     created_j: int
     side: list[Side]
     parent: Tuple
+
+
+class SourceKey(CStruct):
+    __slots__ = (
+        "address",
+        "zone",
+    )
+    SIZE = 20
+    FIELDS = (
+        ("address", 0, "bytes", 16),
+        ("zone", 16, "I", 0),
+    )
+    address: Raw
+    zone: int
+
+
+class Source(CStruct):
+    __slots__ = (
+        "lock",
+        "flows",
+    )
+    SIZE = 8
+    FIELDS = (
+        ("lock", 0, BpfSpinLock, 0),
+        ("flows", 4, "I", 0),
+    )
+    lock: BpfSpinLock
+    flows: int
+
+
+class Slot(CStruct):
+    __slots__ = (
+        "lock",
+        "incarnation",
+        "counted",
+        "source",
+        "key",
+    )
+    SIZE = 72
+    FIELDS = (
+        ("lock", 0, BpfSpinLock, 0),
+        ("incarnation", 4, "I", 0),
+        ("counted", 8, "I", 0),
+        ("source", 12, SourceKey, 0),
+        ("key", 32, FlowKey, 0),
+    )
+    lock: BpfSpinLock
+    incarnation: int
+    counted: int
+    source: SourceKey
+    key: FlowKey
+
+
+class Table(CStruct):
+    __slots__ = (
+        "lock",
+        "size",
+        "used",
+        "fresh",
+        "hand",
+        "reserved",
+    )
+    SIZE = 24
+    FIELDS = (
+        ("lock", 0, BpfSpinLock, 0),
+        ("size", 4, "I", 0),
+        ("used", 8, "I", 0),
+        ("fresh", 12, "I", 0),
+        ("hand", 16, "I", 0),
+        ("reserved", 20, "I", 0),
+    )
+    lock: BpfSpinLock
+    size: int
+    used: int
+    fresh: int
+    hand: int
+    reserved: int
+
+
+class Totals(CStruct):
+    __slots__ = (
+        "embryonic_made",
+        "embryonic_gone",
+        "confirmed",
+        "collected",
+        "evicted",
+        "lost",
+    )
+    SIZE = 48
+    FIELDS = (
+        ("embryonic_made", 0, "Q", 0),
+        ("embryonic_gone", 8, "Q", 0),
+        ("confirmed", 16, "Q", 0),
+        ("collected", 24, "Q", 0),
+        ("evicted", 32, "Q", 0),
+        ("lost", 40, "Q", 0),
+    )
+    embryonic_made: int
+    embryonic_gone: int
+    confirmed: int
+    collected: int
+    evicted: int
+    lost: int
+
+
+class Request(CStruct):
+    __slots__ = (
+        "op",
+        "answer",
+        "key",
+        "flow",
+    )
+    SIZE = 256
+    FIELDS = (
+        ("op", 0, "I", 0),
+        ("answer", 4, "I", 0),
+        ("key", 8, FlowKey, 0),
+        ("flow", 48, Flow, 0),
+    )
+    op: int
+    answer: int
+    key: FlowKey
+    flow: Flow
 
 
 class FragmentKey(CStruct):

@@ -91,8 +91,8 @@ class Object:
             pass
 
     @contextmanager
-    def loading(self) -> Iterator[None]:
-        """Create the maps, then load the programs beside the block; `programs` has them after it.
+    def loading(self, first: str | None = None) -> Iterator[None]:
+        """Create the maps, then load the programs beside the block; `programs` has them after it, `first` in it too.
 
         The kernel verifies a program in the call that loads it, which takes longer than all the rest of a command:
         so each is loaded by a thread of its own, from a copy of the object that has the same maps.
@@ -107,8 +107,11 @@ class Object:
         loaded: dict[str, Program] = {}
         with ExitStack() as beside:
             for name in self._programs:
-                if name not in self._left_out:
+                if name not in self._left_out and name != first:
                     beside.enter_context(Beside(partial(self._load_one, name, loaded)))
+            if first is not None:
+                self._load_one(first, loaded)
+                self.programs = {first: loaded[first]}
             yield
         self.programs = {name: loaded[name] for name in self._programs if name in loaded}
 

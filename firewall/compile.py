@@ -172,6 +172,8 @@ def _settings(policy: Policy, rows: list[int], generation: int, chunks: int, tic
     timeouts_j = abi.Settings().timeout_j
     for name, timeout in _TIMEOUTS.items():
         timeouts_j[timeout] = values[name] * ticks_per_s
+    # pf's defaults are 60 % and 120 %
+    start = values["flows.max"] * values["flows.adaptive"] // 100
     return abi.Settings(
         generation=generation,
         chunks=chunks,
@@ -184,6 +186,10 @@ def _settings(policy: Policy, rows: list[int], generation: int, chunks: int, tic
         ip_options=values["ip.options"],
         antispoof=values["antispoof"],
         fragments_early=values["fragments.early"],
+        flows_full=values["flows.full"],
+        per_source=values["flows.per-source"],
+        adaptive_start=start,
+        adaptive_end=start + (values["flows.max"] - start) * 3 // 2,
         timeout_j=timeouts_j,
         patterns=rows,
     ).pack()

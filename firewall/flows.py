@@ -18,6 +18,7 @@ from firewall.clock import hz, now_j
 from firewall.fields import picker
 from firewall.pins import Pins, offset_of
 from firewall.ranges import Range
+from firewall.requests import requests_of
 from firewall.services import ICMP, ICMP6, TCP, UDP
 
 # In the order of enum fw_state.
@@ -136,10 +137,19 @@ class Filter(NamedTuple):
         return any(low <= end <= high for end in (flow.src, flow.dst) for low, high in ranges)
 
 
+class Counts(NamedTuple):
+    """How many flows are live; of embryonic ones also how many have an entry."""
+
+    confirmed: int
+    embryonic: int
+    embryonic_entries: int
+
+
 class Table:
     """The flow tables of what is loaded. What is live is decided by the time of its making."""
 
     def __init__(self, pins: Pins) -> None:
+        self._pins = pins
         self._maps = (pins.map("flows"), pins.map("embryonic"))
         self._timeouts_j = _timeouts(pins)
         self._hz = hz()
@@ -156,27 +166,27 @@ class Table:
                     seen.add(key)
                     yield flow
 
-    def counts(self) -> tuple[int, int]:
-        """How many flows are live: (confirmed, embryonic)."""
+    def counts(self) -> Counts:
+        """How many there are."""
         confirmed, embryonic = (self._count(table) for table in self._maps)
-        return confirmed, embryonic
+        return Counts(confirmed[0], *embryonic)
 
     def delete(self, flows: Iterable[Flow]) -> int:
         """Takes flows away; how many were still there. Their next packet is that of a stranger."""
-        keys = [flow.key for flow in flows]
-        in_each = [table.delete_batch(keys) for table in self._maps]
-        return min(len(keys), sum(in_each))
+        with requests_of(self._pins) as requests:
+            return requests.delete(flow.key for flow in flows)
 
-    def _count(self, table: Map) -> int:
-        """Most flows are told live by their idleness alone: so a full table is quick to count."""
-        now_j, unpack, live = self._now_j, _SEEN.unpack, 0
+    def _count(self, table: Map) -> tuple[int, int]:
+        """Live flows, and all entries. Most are told live by their idleness alone: a full table is quick to count."""
+        now_j, unpack, live, entries = self._now_j, _SEEN.unpack, 0, 0
         surely_live_j, surely_dead_j = min(self._timeouts_j), max(self._timeouts_j)
         for key, value in table.items():
             opener_j, responder_j = unpack(value)
+            entries += 1
             idle_j = now_j - (opener_j if opener_j > responder_j else responder_j)
             if idle_j <= surely_live_j or (idle_j <= surely_dead_j and self._is_live(key, value, idle_j)):
                 live += 1
-        return live
+        return live, entries
 
     def _is_live(self, key: bytes, value: bytes, idle_j: int) -> bool:
         proto, family = _KEY.unpack(key)[4:]

@@ -60,6 +60,28 @@ _TABLE = (
         1 << 24,
         "flows not yet confirmed; auto: a quarter of flows.max",
     ),
+    Option(
+        "flows.per-source",
+        COUNT,
+        AUTO,
+        1,
+        1 << 24,
+        "confirmed flows that one source may have opened; auto: a quarter of flows.max",
+    ),
+    _choice(
+        "flows.full",
+        ("refuse", "evict"),
+        "refuse",
+        "one flow more than flows.max: refuse it, or evict one that has long been idle",
+    ),
+    Option(
+        "flows.adaptive",
+        COUNT,
+        "60",
+        1,
+        100,
+        "percent of flows.max from which on timeouts shrink, to a third when it is full; 100: never",
+    ),
     _timeout("tcp-syn", "120s", 1, "TCP connection whose handshake is not complete"),
     # RFC 5382, REQ-5: not less than 2 hours and 4 minutes.
     _timeout("tcp-established", "86400s", 7440, "established TCP connection that is idle"),
@@ -153,8 +175,11 @@ def effective(settings: Mapping[str, str]) -> dict[str, int]:
     """Each option's value, in the order of the table; `settings` has checked values of those that are set."""
     values = {name: settings.get(name, option.default) for name, option in OPTIONS.items()}
     amounts = {name: _amount(OPTIONS[name], value) for name, value in values.items()}
+    quarter = amounts["flows.max"] // 4
     if values["flows.embryonic"] == AUTO:
-        amounts["flows.embryonic"] = max(FLOWS_FLOOR, amounts["flows.max"] // 4)
+        amounts["flows.embryonic"] = max(FLOWS_FLOOR, quarter)
+    if values["flows.per-source"] == AUTO:
+        amounts["flows.per-source"] = quarter
     return amounts
 
 

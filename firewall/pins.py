@@ -2,7 +2,7 @@
 """The pins of one network namespace: a directory of our bpffs that is the whole database of what is loaded.
 
     control settings classifiers policies ...   the object's maps, by name
-    fw_ingress fw_egress                        its programs
+    fw_ingress fw_egress fw_request             its programs
     layout -> 1                                 a symbolic link to the number of the maps' layout
     links/ qdiscs/                              see `firewall.attach`
     next/                                       what an upgrade that has begun will put in their place
@@ -22,7 +22,7 @@ from firewall.errors import FwError, NotLoaded
 from firewall.layout import CStruct
 from firewall.paths import find_pin_dir
 
-INGRESS, EGRESS = "fw_ingress", "fw_egress"
+INGRESS, EGRESS, REQUEST = "fw_ingress", "fw_egress", "fw_request"
 LAYOUT = "layout"
 NEXT = "next"
 # bpffs allows no dots in names.

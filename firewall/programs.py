@@ -12,27 +12,29 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from firewall import abi, attach
-from firewall.bpfmap import Map, open_pinned
+from firewall.bpfmap import Map, open_pinned, possible_cpus
 from firewall.bpfobject import Object, VerifierRefused
 from firewall.bpfprog import Program, open_pinned_program
 from firewall.clock import hz
 from firewall.errors import FwError
-from firewall.pins import EGRESS, INGRESS, LAYOUT, NEXT, Pins, offset_of, remove_tree
+from firewall.pins import EGRESS, INGRESS, LAYOUT, NEXT, REQUEST, Pins, offset_of, remove_tree
+from firewall.requests import Requests
 from firewall.state import FlowLimits
 
-_TABLES = ("flows", "embryonic")
+_TABLES = {"flows": True, "embryonic": False}  # whether its flows are confirmed
+_PLACES_OF_FLOWS = frozenset(("flows", "slots", "vacant", "sources", "table"))
 # What these hold can be done without; a build may give them another shape.
 _SCRATCH = frozenset(("cpu", "handoffs", "env_map"))
 _INCARNATION = slice(offset_of(abi.Flow, "incarnation"), offset_of(abi.Flow, "incarnation") + 4)
 _SIDES = offset_of(abi.Flow, "side")
 _SIDE_PACKETS = offset_of(abi.Side, "packets")
-_PLACES = ("fw.bpf.o", "../build/fw.bpf.o")
+_OBJECTS = ("fw.bpf.o", "../build/fw.bpf.o")
 
 
 def object_path() -> Path:
     """The object file: beside the package when installed, in the build directory of a source tree."""
     here = Path(__file__).resolve().parent
-    for place in _PLACES:
+    for place in _OBJECTS:
         path = here / place
         if path.exists():
             return path.resolve()
@@ -43,13 +45,16 @@ def object_path() -> Path:
 def making_pins(directory: Path, limits: FlowLimits) -> Iterator[None]:
     """Loads the object and pins all of it in a new directory: no ruleset in force, nothing attached.
 
-    In the block the maps are there. The programs, which the kernel verifies meanwhile, are after it.
+    In the block the maps are there, and requests are answered. The programs that are to be attached, which the
+    kernel verifies meanwhile, are after it.
     """
     with _opened(limits) as ours:
-        with ours.loading():
+        with ours.loading(first=REQUEST):
+            _lay_out(ours, limits)
             directory.mkdir(0o700)
             for name in _shared_maps(ours):
                 ours.maps[name].pin(directory / name)
+            ours.programs[REQUEST].pin(directory / REQUEST)
             yield
         _pin_programs(ours, directory)
     os.symlink(str(int(abi.Layout.LAYOUT_VERSION)), directory / LAYOUT)
@@ -89,10 +94,11 @@ def finish_next(pins: Pins) -> None:
         for ifindex in attach.attached(pins.directory):
             if not attach.status(ifindex, pins.directory).gone:
                 attach.replace(ifindex, ingress, egress, pins.directory)
-    for name in _TABLES:
-        if (prepared / name).exists():
-            with open_pinned(prepared / name) as table:
-                _bring_up_to_date(table, pins.map(name))
+    with _newest(pins, REQUEST) as program, Requests(pins.map("requests"), program) as requests:
+        for name, confirmed in _TABLES.items():
+            if (prepared / name).exists():
+                with open_pinned(prepared / name) as table:
+                    _bring_up_to_date(table, pins.map(name), requests, confirmed)
     for entry in os.listdir(prepared):
         os.rename(prepared / entry, pins.directory / entry)
         pins.forget(entry)
@@ -103,12 +109,32 @@ def _opened(limits: FlowLimits) -> Object:
     ours = Object.open(object_path())
     try:
         ours.set_rodata({"hz": hz(), "answer_mark": int.from_bytes(os.urandom(4), "little") | 1})
-        ours.resize("flows", limits.max)
-        ours.resize("embryonic", limits.embryonic_max)
+        for name, size in _sizes(limits).items():
+            ours.resize(name, size)
     except BaseException:
         ours.close()
         raise
     return ours
+
+
+def _sizes(limits: FlowLimits) -> dict[str, int]:
+    """Of the maps whose sizes are chosen. An LRU table with fewer entries than this may displace some.
+
+    Whoever is to be evicted for another gives way after the other's source has been counted.
+    """
+    more = limits.max + abi.Limits.LRU_BATCH * (possible_cpus() + 1)
+    return {
+        "flows": more,
+        "embryonic": limits.embryonic_max,
+        "slots": limits.max,
+        "vacant": limits.max,
+        "sources": more,
+    }
+
+
+def _lay_out(ours: Object, limits: FlowLimits) -> None:
+    """Says how many slots a new table has."""
+    ours.maps["table"].update(bytes(4), abi.Table(size=limits.max).pack())
 
 
 def _shared_maps(ours: Object) -> list[str]:
@@ -122,21 +148,29 @@ def _pin_programs(ours: Object, directory: Path) -> None:
 
 
 def _load_beside(pins: Pins, limits: FlowLimits, building: Path, discard: frozenset[str]) -> None:
-    """Loads with the maps that are pinned, but for those in `discard` and flow tables of another size."""
-    sizes = {"flows": limits.max, "embryonic": limits.embryonic_max}
+    """Loads with the maps that are pinned, but for those in `discard` and tables that are to have another size."""
+    present = FlowLimits(pins.map("slots").max_entries, pins.map("embryonic").max_entries)
+    if limits.max != present.max:
+        discard |= _PLACES_OF_FLOWS
+    if limits.embryonic_max != present.embryonic_max:
+        discard |= {"embryonic"}
     with _opened(limits) as ours:
         renewed = []
         for name in _shared_maps(ours):
-            present = name not in discard and (pins.directory / name).exists()
-            if present and pins.map(name).max_entries == sizes.get(name, pins.map(name).max_entries):
+            if name not in discard and (pins.directory / name).exists():
                 ours.reuse(name, pins.map(name))
             else:
                 renewed.append(name)
-        with ours.loading():
+        with ours.loading(first=REQUEST):
+            if "table" in renewed:
+                _lay_out(ours, limits)
             for name in renewed:
                 ours.maps[name].pin(building / name)
-                if name in _TABLES:
-                    ours.maps[name].update_batch(pins.map(name).items())
+            ours.programs[REQUEST].pin(building / REQUEST)
+            with Requests(ours.maps["requests"], ours.programs[REQUEST]) as requests:
+                for name, confirmed in _TABLES.items():
+                    if name in renewed:
+                        requests.add(pins.map(name).items(), confirmed)
         _pin_programs(ours, building)
 
 
@@ -145,19 +179,20 @@ def _newest(pins: Pins, name: str) -> Program:
     return open_pinned_program(prepared) if prepared.exists() else pins.program(name)
 
 
-def _bring_up_to_date(table: Map, old: Map) -> None:
+def _bring_up_to_date(table: Map, old: Map, requests: Requests, confirmed: bool) -> None:
     """Adds to a copied flow table what happened in the old one since it was copied.
 
     Some packets have gone through the new table meanwhile: of each side's two records the one with more
     packets is the later, since only that side's packets write it. A flow opened anew there stays as it is.
     """
-    copied = dict(table.items())
+    copied, missing = dict(table.items()), []
     for key, value in old.items():
         known = copied.get(key)
         if known is None:
-            table.update(key, value)
+            missing.append((key, value))
         elif known != value:
             table.update(key, _merged(known, value))
+    requests.add(missing, confirmed)
 
 
 def _merged(known: bytes, other: bytes) -> bytes:

@@ -82,10 +82,12 @@ def begin_grace(pins: Pins, policy: Policy) -> None:
 
 def adopt_connections(pins: Pins) -> int:
     """Makes flows of the connections that the kernel knows and the table does not; how many."""
+    from firewall.requests import requests_of
     from firewall.seed import seed  # brings sockets, routes and addresses
 
     known = interfaces.read(pins.map("interfaces"))
-    result = seed(pins.map("flows"), pins.map("embryonic"), known)
+    with requests_of(pins) as requests:
+        result = seed(requests, known)
     # Nor does conntrack tell in which VRF a connection is.
     told = result.conntrack and not any(one.is_vrf for one in known.values())
     pins.control.store_u32(offset_of(abi.Control, "grace_forward"), int(not told))

@@ -66,6 +66,7 @@ REASONS: dict[str, str] = {
     "spoofed": "no route leads back to its source, by 'option antispoof'",
     "no_route": "the routing table refuses its destination",
     "table_full": "no room for another connection",
+    "source_limit": "its source has 'option flows.per-source' connections already",
     "no_policy": "no policy in force, or an interface that fw does not know",
 }
 

@@ -8,14 +8,11 @@ do not allow ends there. Its sequence numbers are not known, which FLOW_LIBERAL 
 import os
 import struct
 from collections.abc import Iterable, Iterator, Mapping
-from errno import EEXIST
 from ipaddress import IPv4Network, IPv6Network
 from typing import NamedTuple
 
 from firewall import abi
-from firewall.bpfmap import NOEXIST, Map
 from firewall.clock import now_j
-from firewall.errors import FwError
 from firewall.interfaces import Known
 from firewall.live import (
     TCP,
@@ -27,6 +24,7 @@ from firewall.live import (
     connections,
     tracked,
 )
+from firewall.requests import Requests
 from firewall.routes import Routes
 from firewall.sockets import Address
 
@@ -67,20 +65,20 @@ class Seeded(NamedTuple):
     conntrack: bool
 
 
-def seed(flows: Map, embryonic: Map, known: Mapping[int, Known]) -> Seeded:
+def seed(requests: Requests, known: Mapping[int, Known]) -> Seeded:
     """Adds what the kernel knows and the tables do not. `known` are the interfaces as the packet path knows them."""
     own, forwarded = connections(), tracked()
     with Routes() as routes:
         finder = Finder(routes, known)
         seeds = list(finder.of_sockets(own or ()))
         seeds += finder.of_conntrack(forwarded or (), sockets_known=own is not None)
-    count = 0
     when_j = now_j()
-    for one in seeds:
-        table = flows if one.ends.proto == TCP or one.replied else embryonic
-        key, value = entry(one, known, when_j)
-        if _add(table, key, value) and one.parent is None:
-            count += 1
+    count = 0
+    # What was translated is the same connection once more.
+    for confirmed in (True, False):
+        mine = [one for one in seeds if confirmed == (one.ends.proto == TCP or one.replied)]
+        count += requests.add((entry(one, known, when_j) for one in mine if one.parent is None), confirmed)
+        requests.add((entry(one, known, when_j) for one in mine if one.parent is not None), confirmed)
     return Seeded(count, forwarded is not None)
 
 
@@ -200,7 +198,7 @@ def entry(one: Seed, known: Mapping[int, Known], when_j: int) -> tuple[bytes, by
             responder.flags |= abi.SideFlags.SIDE_SEEN
     flow = abi.Flow(
         tag=_tag(key),
-        incarnation=int.from_bytes(os.urandom(4), "little"),
+        incarnation=int.from_bytes(os.urandom(4), "little") | 1,
         scope=way.scope,
         counter=way.scope,
         flags=flags,
@@ -256,13 +254,3 @@ def _tag(key: bytes) -> int:
     for (word,) in struct.iter_unpack("=I", key):
         tag ^= word
     return tag
-
-
-def _add(table: Map, key: bytes, value: bytes) -> bool:
-    try:
-        table.update(key, value, NOEXIST)
-    except FwError as error:
-        if error.errno == EEXIST:
-            return False
-        raise
-    return True

@@ -132,7 +132,7 @@ class Running:
 
     def flow_limits(self) -> FlowLimits:
         """The sizes of the tables as they are, whatever the policy's options say."""
-        return FlowLimits(self.pins.map("flows").max_entries, self.pins.map("embryonic").max_entries)
+        return FlowLimits(self.pins.map("slots").max_entries, self.pins.map("embryonic").max_entries)
 
     def differs(self) -> bool:
         """Whether the saved policy is not the one in force, byte for byte."""

@@ -24,14 +24,15 @@ def status(ctx: typer.Context) -> None:
     """Show mode, interfaces, flows, and why packets were dropped."""
     from firewall import links, state
     from firewall.flows import Table
+    from firewall.occupancy import occupancy
 
     session = session_of(ctx)
     with state.read() as running:
         interfaces = running.interfaces()
         present = links.list_links()
         protected = {interface.name for interface in interfaces}
-        confirmed, embryonic = Table(running.pins).counts()
-        limits = running.flow_limits()
+        counts = Table(running.pins).counts()
+        table = occupancy(running.pins, running.generation, counts.embryonic_entries)
         facts: dict[str, Any] = {
             "mode": running.mode,
             "generation": running.generation,
@@ -43,7 +44,12 @@ def status(ctx: typer.Context) -> None:
                 for link in present
                 if link.up and link.name not in protected and not links.why_not_loadable(link, present)
             ],
-            "flows": {"confirmed": confirmed, "embryonic": embryonic, "max": limits.max},
+            "flows": {
+                "confirmed": counts.confirmed,
+                "embryonic": counts.embryonic,
+                **table._asdict(),
+                "busiest": [{"source": source, "flows": flows} for source, flows in table.busiest],
+            },
             "reasons": {name: counter.packets for name, counter in running.reasons().items()},
         }
     if session.json:
@@ -66,16 +72,29 @@ def _show(session: Session, facts: dict[str, Any]) -> None:
         rows.append(("protected", "no interface"))
     if facts["unprotected"]:
         rows.append(("unprotected", ", ".join(facts["unprotected"])))
-    flows = facts["flows"]
-    rows.append(
-        (
-            "flows",
-            f"{render.count(flows['confirmed'])} confirmed of {render.count(flows['max'])},"
-            f" {render.count(flows['embryonic'])} embryonic",
-        )
-    )
+    rows += [("" if i else "flows", text) for i, text in enumerate(_flows(facts["flows"]))]
     session.print(*(f"{name:{_WIDTH}}{text}" for name, text in rows))
     _show_reasons(session, facts["reasons"], "would be dropped" if observing else "dropped")
+
+
+def _flows(flows: dict[str, Any]) -> list[str]:
+    """How full the tables are; what is out of the ordinary on lines of its own."""
+    number = {name: render.count(value) for name, value in flows.items() if isinstance(value, int)}
+    full = f"{number['used']} of {number['max']} places used"
+    lines = [f"{number['confirmed']} confirmed, {number['embryonic']} embryonic; {full}"]
+    if flows["timeout_percent"] < 100:
+        lines.append(f"the table fills: idle flows are given {flows['timeout_percent']} % of their timeouts")
+    gone = [("displaced", "embryonic"), ("evicted", "confirmed"), ("lost", "confirmed")]
+    said = [f"{number[what]} {kind} {what}" for what, kind in gone if flows[what]]
+    if said:
+        lines.append(f"{', '.join(said)} since loading")
+    busiest = flows["busiest"]
+    if busiest and busiest[0]["flows"] * 2 > flows["per_source"]:
+        first, limit = busiest[0], number["per_source"]
+        lines.append(
+            f"{first['source']} has opened {render.count(first['flows'])} of the {limit} that it may"
+        )
+    return lines
 
 
 def _interface(interface: dict[str, Any], every: list[dict[str, Any]]) -> str:

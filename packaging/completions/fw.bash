@@ -75,7 +75,7 @@ _fw() {
     mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
 }
 
-_fw_options="flows.max flows.embryonic timeout.tcp-syn timeout.tcp-established timeout.tcp-fin timeout.tcp-closed
+_fw_options="flows.max flows.embryonic flows.per-source flows.full flows.adaptive timeout.tcp-syn timeout.tcp-established timeout.tcp-fin timeout.tcp-closed
     timeout.udp-one-way timeout.udp timeout.icmp timeout.expectation timeout.other antispoof fragments.early ip.options load.grace tcp.pickup tcp.window reject.rate log.rate builtin.arp
     builtin.pppoe builtin.eapol builtin.lldp builtin.stp builtin.nd builtin.mld builtin.igmp builtin.dhcp
     builtin.dhcp6"

@@ -52,7 +52,7 @@ complete -c fw -n "$with apply check" -F
 complete -c fw -n "$with mode" -a 'observe enforce'
 complete -c fw -n "$with default" -a 'in out forward allow drop reject'
 complete -c fw -n "$with option" -l unset -d 'The default'
-complete -c fw -n "$with option" -a 'flows.max flows.embryonic timeout.tcp-syn timeout.tcp-established timeout.tcp-fin \
+complete -c fw -n "$with option" -a 'flows.max flows.embryonic flows.per-source flows.full flows.adaptive timeout.tcp-syn timeout.tcp-established timeout.tcp-fin \
     timeout.tcp-closed timeout.udp-one-way timeout.udp timeout.icmp timeout.expectation timeout.other antispoof fragments.early ip.options load.grace tcp.pickup tcp.window reject.rate log.rate \
     builtin.arp builtin.pppoe builtin.eapol builtin.lldp builtin.stp builtin.nd builtin.mld builtin.igmp builtin.dhcp \
     builtin.dhcp6'

@@ -17,9 +17,10 @@ from firewall.document import Document, PlacedRule, place
 from firewall.engine import Source
 from firewall.errors import NotLoaded
 from firewall.events import Event
-from firewall.flows import Flow, Side
+from firewall.flows import Counts, Flow, Side
 from firewall.lang import decode_policy
 from firewall.links import Link
+from firewall.occupancy import Occupancy
 from firewall.policy import Policy, parse_policy
 from firewall.reasons import REASONS
 from firewall.reports import ApplyReport, LoadReport, UnloadReport, UpgradeReport
@@ -167,6 +168,18 @@ class Machine:
         self.document: Document = place(parse_policy(POLICY), POLICY, True, None, abi.Limits.RULE_COUNTERS)
         self.flows = list(FLOWS)
         self.events = list(EVENTS)
+        self.occupancy = Occupancy(
+            used=4,
+            max=65536,
+            embryonic_max=16384,
+            displaced=0,
+            evicted=0,
+            collected=17,
+            lost=0,
+            timeout_percent=100,
+            per_source=16384,
+            busiest=(("192.0.2.9", 3), ("2001:db8::/64", 1)),
+        )
         self.done: list[str] = []
 
     def __enter__(self) -> Machine:
@@ -270,9 +283,10 @@ class Table:
     def __iter__(self) -> Any:
         return iter(self.machine.flows)
 
-    def counts(self) -> tuple[int, int]:
+    def counts(self) -> Counts:
         confirmed = sum(flow.confirmed for flow in self.machine.flows)
-        return confirmed, len(self.machine.flows) - confirmed
+        embryonic = len(self.machine.flows) - confirmed
+        return Counts(confirmed, embryonic, embryonic)
 
     def delete(self, flows: list[Flow]) -> int:
         self.machine.flows = [flow for flow in self.machine.flows if flow not in flows]
@@ -320,5 +334,6 @@ def install(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("firewall.paths.Lock", NoLock)
     monkeypatch.setattr("firewall.links.list_links", lambda: LINKS)
     monkeypatch.setattr("firewall.flows.Table", Table)
+    monkeypatch.setattr("firewall.occupancy.occupancy", lambda *_: machine.occupancy)
     monkeypatch.setattr("firewall.events.Journal", Journal)
     monkeypatch.setattr("firewall.sshguard.caller_connections", list)

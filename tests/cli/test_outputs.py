@@ -51,9 +51,38 @@ def test_status_json(fw: Fw, machine: Machine) -> None:
             {"name": "wg0", "ifindex": 3, "attach": "tcx"},
         ],
         "unprotected": ["docker0"],
-        "flows": {"confirmed": 3, "embryonic": 1, "max": 65536},
+        "flows": {
+            "confirmed": 3,
+            "embryonic": 1,
+            "used": 4,
+            "max": 65536,
+            "embryonic_max": 16384,
+            "displaced": 0,
+            "evicted": 0,
+            "collected": 17,
+            "lost": 0,
+            "timeout_percent": 100,
+            "per_source": 16384,
+            "busiest": [{"source": "192.0.2.9", "flows": 3}, {"source": "2001:db8::/64", "flows": 1}],
+        },
     }
     assert list(reasons) == list(REASONS) and reasons["flow"] == 1_234_567
+
+
+def test_status_of_a_table_under_attack(fw: Fw, machine: Machine) -> None:
+    machine.occupancy = machine.occupancy._replace(
+        used=60_000,
+        displaced=1_000_000,
+        evicted=12,
+        timeout_percent=47,
+        busiest=(("2001:db8::/64", 16_000), ("192.0.2.9", 1)),
+    )
+    assert fw("status").out.splitlines()[5:9] == [
+        "flows        3 confirmed, 1 embryonic; 60,000 of 65,536 places used",
+        "             the table fills: idle flows are given 47 % of their timeouts",
+        "             1,000,000 embryonic displaced, 12 confirmed evicted since loading",
+        "             2001:db8::/64 has opened 16,000 of the 16,384 that it may",
+    ]
 
 
 @pytest.mark.parametrize(

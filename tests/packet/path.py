@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import NamedTuple, Self
 
 from firewall import abi, clock
-from firewall.bpfmap import F_INNER_MAP, Map, MapType, create_map
+from firewall.bpfmap import F_INNER_MAP, Map, MapType, create_map, possible_cpus
 from firewall.bpfobject import Object
 from firewall.compile import compile_policy
 from firewall.document import Document, place
@@ -29,6 +29,7 @@ from firewall.policy import parse_policy
 
 OBJECT = Path(__file__).resolve().parents[2] / "build" / "fw.bpf.o"
 ANSWER_MARK = 0x5EED1234
+FLOWS_MAX = 1024
 PASS, SHOT, REDIRECT = 0xFFFFFFFF, 2, 7
 # struct cpu begins with a counter for each reason
 _REASONS = struct.Struct(f"={2 * abi.Reason.COUNT}Q")
@@ -137,9 +138,16 @@ class PacketPath:
         self.control(generation=0, previous=0, deadline_ns=0, grace_until_j=0, mode=0, grace_forward=0)
 
     def reset_flows(self) -> None:
-        """Forget every flow."""
-        for name in ("flows", "embryonic"):
+        """Forget every flow, and all that was counted of them."""
+        for name in ("flows", "embryonic", "sources"):
             self._empty(name)
+        slots, vacant = self.maps["slots"], self.maps["vacant"]
+        slots.update_batch([(struct.pack("=I", i), bytes(abi.Slot.SIZE)) for i in range(self.table().fresh)])
+        while vacant.pop() is not None:
+            pass
+        self.maps["table"].update(struct.pack("=I", 0), abi.Table(size=FLOWS_MAX).pack())
+        per_cpu = bytes(self.maps["totals"].raw_value_size)
+        self.maps["totals"].update(struct.pack("=I", 0), per_cpu)
 
     def _empty(self, name: str) -> None:
         self.maps[name].delete_batch(list(self.maps[name].keys()))
@@ -159,8 +167,10 @@ class PacketPath:
         self._object.set_rodata(
             {"hz": clock.hz(), "answer_mark": ANSWER_MARK, "env_from_map": int(self._env_from_map)}
         )
-        self._object.resize("flows", 1024)
-        self._object.resize("embryonic", 1024)
+        for name in ("slots", "vacant", "embryonic"):
+            self._object.resize(name, FLOWS_MAX)
+        for name in ("flows", "sources"):
+            self._object.resize(name, FLOWS_MAX + abi.Limits.LRU_BATCH * (possible_cpus() + 1))
         for name, map_ in reuse.items():
             self._object.reuse(name, map_)
         self._object.load()
@@ -175,6 +185,17 @@ class PacketPath:
         full.update(b"\xff" * old.key_size, bytes(old.value_size))
         shared = {name: map_ for name, map_ in self.maps.items() if not name.startswith(".")}
         self._load({**shared, "embryonic": full})
+
+    def table(self) -> abi.Table:
+        """How the places of confirmed flows are used."""
+        return abi.Table.unpack(self.maps["table"].lookup(struct.pack("=I", 0)) or b"")
+
+    def totals(self) -> abi.Totals:
+        """What became of entries, all CPUs together."""
+        per_cpu = map(abi.Totals.unpack, self.maps["totals"].lookup_percpu(struct.pack("=I", 0)))
+        counts = [[getattr(one, field) for field, *_ in abi.Totals.FIELDS] for one in per_cpu]
+        names = (field for field, *_ in abi.Totals.FIELDS)
+        return abi.Totals(**dict(zip(names, map(sum, zip(*counts, strict=True)), strict=True)))
 
     def interface(self, name: str, ifindex: int | None = None, **fields: int) -> None:
         """Write an entry of `interfaces`."""

@@ -8,6 +8,7 @@ import pytest
 
 from firewall import abi, clock
 from tests.packet.path import ANSWER_MARK, PacketPath, Verdict
+from tests.packet.places import add, confirmed_flow
 from tests.packets import (
     DEST_OPTIONS,
     HOP_BY_HOP,
@@ -164,6 +165,12 @@ def table_full(path: PacketPath) -> Verdict:
     return path.ingress(syn(22))
 
 
+def source_limit(path: PacketPath) -> Verdict:
+    path.policy("allow in tcp\noption flows.per-source 2\n")
+    assert add(path, [confirmed_flow(THEM, port) for port in range(1, 3)]) == 2
+    return path.ingress(syn(22))
+
+
 def chain(*headers: Layer) -> Layer:
     return eth(ipv6(THEM6, US6, tcp(1, 22), ext=headers))
 
@@ -244,6 +251,7 @@ STORIES: dict[str, Story] = {
     "spoofed": arriving(eth(ipv4("10.0.0.1", US, tcp(1, 22)))),
     "no_route": arriving(eth(ipv4(THEM, "203.0.113.7", tcp(1, 22)))),
     "table_full": table_full,
+    "source_limit": source_limit,
     "no_policy": no_policy,
 }
 

@@ -27,5 +27,5 @@ def test_few_instructions_are_walked(scratch: int, capsys: pytest.CaptureFixture
     if not scratch:
         with capsys.disabled():
             print(f"\n{VERIFIED}{', '.join(f'{name} {count:,}' for name, count in counts.items())}")
-    assert set(counts) == {"fw_ingress", "fw_egress"}
+    assert set(counts) == {"fw_ingress", "fw_egress", "fw_request"}
     assert all(0 < count < BOUND for count in counts.values()), counts

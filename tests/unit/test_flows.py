@@ -150,10 +150,10 @@ def test_a_flow_past_its_timeout_is_absent(proto: int, sides: Any, timeout_s: in
     live = table(entry(proto, sides=sides, idle_s=timeout_s - 5))
     (flow,) = live
     assert 3 <= flow.expires_s <= 5
-    assert live.counts() == (1, 0)
+    assert live.counts()[:2] == (1, 0)
     dead = table(entry(proto, sides=sides, idle_s=timeout_s + 1))
     assert list(dead) == []
-    assert dead.counts() == (0, 0)
+    assert dead.counts()[:2] == (0, 0)
 
 
 def test_a_revoked_flow_is_remembered_for_a_minute() -> None:
@@ -161,7 +161,7 @@ def test_a_revoked_flow_is_remembered_for_a_minute() -> None:
     assert only(entry(flags=flags, idle_s=50)).state == "revoked"
     assert only(entry(UDP, flags=flags)).expires_s <= 60
     dead = table(entry(flags=flags, idle_s=62))
-    assert (list(dead), dead.counts()) == ([], (0, 0))
+    assert (list(dead), dead.counts()[:2]) == ([], (0, 0))
 
 
 def test_either_side_keeps_it_alive() -> None:
@@ -182,16 +182,8 @@ def test_counts_are_of_what_is_listed() -> None:
     mixed = table(
         entry(), dead, entry(UDP), embryonic=(entry(ports=(80, 1)), entry(UDP, ports=(53, 9), idle_s=999))
     )
-    assert mixed.counts() == (2, 1)
+    assert mixed.counts() == (2, 1, 2)
     assert [flow.confirmed for flow in mixed] == [True, True, False]
-
-
-def test_deleting() -> None:
-    both = table(entry(), entry(UDP), embryonic=(entry(ports=(80, 1)),))
-    chosen = [flow for flow in both if flow.proto == TCP]
-    assert both.delete(chosen) == 2
-    assert [flow.proto for flow in both] == [UDP]
-    assert both.delete(chosen) == 0
 
 
 FLOW = entry(

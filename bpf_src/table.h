@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* How flows enter the tables, move from one to the other, and leave. */
+#ifndef FW_TABLE_H
+#define FW_TABLE_H
+
+#include "slots.h"
+
+/*
+ * A flow enters the table of confirmed ones. `f` is a copy that nobody else
+ * writes. REASON_FLOW: it is there already.
+ */
+static __always_inline enum fw_reason enter(const struct flow_key *key, struct flow *f,
+					    __u32 generation, __u32 per_source)
+{
+	struct totals *count = this_cpus_totals();
+	struct source_key source = {};
+	enum fw_reason reason;
+	struct slot *slot;
+	__u32 counted;
+	int index;
+
+	counted = has_source(f->scope, f->flags);
+	source_of(&source, key, f->flags & FLOW_OPENER_HI);
+	if (counted) {
+		reason = count_source(&source, per_source);
+		if (reason)
+			return reason;
+	}
+	index = seize(generation);
+	f->slot = index;
+	slot = bpf_map_lookup_elem(&slots, &f->slot);
+	reason = REASON_TABLE_FULL;
+	if (index < 0 || !slot || !count)
+		goto refused;
+	reason = REASON_FLOW;
+	if (bpf_map_update_elem(&flows, key, f, BPF_NOEXIST)) {
+		put_back(index);
+		goto refused;
+	}
+	bpf_spin_lock(&slot->lock);
+	slot->incarnation = f->incarnation;
+	slot->counted = counted;
+	slot->source = source;
+	slot->key = *key;
+	bpf_spin_unlock(&slot->lock);
+	count->confirmed++;
+	return REASON_NONE;
+refused:
+	if (counted)
+		uncount_source(&source);
+	return reason;
+}
+
+/* A flow is not confirmed yet. REASON_FLOW: it is there already. */
+static __always_inline enum fw_reason add_embryonic(const struct flow_key *key,
+						    const struct flow *f)
+{
+	struct totals *count = this_cpus_totals();
+	long err = bpf_map_update_elem(&embryonic, key, f, BPF_NOEXIST);
+
+	if (err || !count)
+		return err == -EEXIST ? REASON_FLOW : REASON_TABLE_FULL;
+	count->embryonic_made++;
+	return REASON_NONE;
+}
+
+static __always_inline void leave_embryonic(const struct flow_key *key)
+{
+	struct totals *count = this_cpus_totals();
+
+	if (!bpf_map_delete_elem(&embryonic, key) && count)
+		count->embryonic_gone++;
+}
+
+/* Takes a flow away; 1 if there was one. */
+static __always_inline int remove_flow(const struct flow_key *key)
+{
+	struct flow *f = bpf_map_lookup_elem(&flows, key);
+
+	if (f) {
+		__u32 index = f->slot, incarnation = f->incarnation;
+
+		if (f->tag == key_tag(key))
+			vacate(index, incarnation);
+		return !bpf_map_delete_elem(&flows, key);
+	}
+	if (!bpf_map_lookup_elem(&embryonic, key))
+		return 0;
+	leave_embryonic(key);
+	return 1;
+}
+
+/* The packet's flow has ended. */
+GLOBAL int end_flow(void)
+{
+	struct cpu *cpu = this_cpu();
+
+	return cpu ? remove_flow(&cpu->packet.key) : 0;
+}
+
+/*
+ * Move a flow that has shown itself two-way to the confirmed table. Both
+ * entries exist for a moment; the confirmed one is looked up first. A packet
+ * of the other side that writes the old entry meanwhile loses that write,
+ * which its next packet makes good. One that finds no place ends here.
+ */
+GLOBAL int promote(void)
+{
+	struct cpu *cpu = this_cpu();
+	enum fw_reason reason;
+	struct settings *s;
+	struct packet *p;
+	struct flow *f;
+
+	if (!cpu)
+		return REASON_NO_POLICY;
+	p = &cpu->packet;
+	s = settings_of(p->generation);
+	if (!s)
+		return REASON_NO_POLICY;
+	f = bpf_map_lookup_elem(&embryonic, &p->key);
+	if (!f)
+		return REASON_NONE;
+	cpu->fresh = *f;
+	if (cpu->fresh.tag != key_tag(&p->key))
+		return REASON_NONE;
+	reason = enter(&p->key, &cpu->fresh, p->generation, s->per_source);
+	if (reason == REASON_FLOW)
+		return REASON_NONE;
+	leave_embryonic(&p->key);
+	p->confirmed = !reason;
+	return reason;
+}
+
+/* May one more flow be opened? Only who has confirmed ones is counted: senders may be forged before. */
+GLOBAL int has_room(void)
+{
+	struct cpu *cpu = this_cpu();
+	struct source_key key = {};
+	struct source *source;
+	struct settings *s;
+	struct packet *p;
+	struct table *t;
+
+	if (!cpu)
+		return REASON_NO_POLICY;
+	p = &cpu->packet;
+	s = settings_of(p->generation);
+	t = the_table();
+	if (!s || !t)
+		return REASON_NO_POLICY;
+	if (p->scope != SCOPE_OUT && p->handed != HANDED_TRANSLATED) {
+		source_of(&key, &p->key, (p->role == ROLE_OPENER) == !!p->from_hi);
+		source = bpf_map_lookup_elem(&sources, &key);
+		if (source && source->flows >= s->per_source)
+			return REASON_SOURCE_LIMIT;
+	}
+	if (t->used < t->size || s->flows_full == FULL_EVICT || p->reopen)
+		return REASON_NONE;
+	collect(p->generation);
+	return t->used < t->size ? REASON_NONE : REASON_TABLE_FULL;
+}
+
+#endif

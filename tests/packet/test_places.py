@@ -1,0 +1,283 @@
+# SPDX-License-Identifier: MIT
+"""The places of confirmed flows: that the books are true, and what becomes of one flow too many."""
+
+from __future__ import annotations
+
+import pytest
+
+from firewall import abi
+from firewall.clock import hz, now_j
+from firewall.seed import Way
+from tests.packet.ends import FAMILIES, V4, Connection, Ends, Talk
+from tests.packet.path import FLOWS_MAX, PacketPath
+from tests.packet.places import TCP, add, books, confirmed_flow, delete, sources
+from tests.packets import eth, icmp, ip, tcp, udp
+
+OPEN = "option flows.max 1024\ndefault in drop\ndefault out allow\nallow in tcp, udp to port 22\nallow in icmp, icmp6\n"
+LIMITED = OPEN + "option flows.per-source 3\n"
+OUT = Way(abi.Scope.SCOPE_OUT, 0, 0)
+
+
+def fill(path: PacketPath, count: int, *, idle_s: float = 0, start: int = 0) -> list[bytes]:
+    """So many confirmed flows of as many sources; their keys."""
+    flows = [
+        confirmed_flow(f"172.{20 + (i >> 8)}.{i & 255}.1", 4000, idle_s=idle_s)
+        for i in range(start, start + count)
+    ]
+    assert add(path, flows) == count
+    return [key for key, _ in flows]
+
+
+def knock(path: PacketPath, source: str = V4.them, sport: int = 4000) -> str:
+    """A SYN; why it passed or not."""
+    return path.ingress(eth(ip(source, V4.us, tcp(sport, 22, "S", seq=100)))).reason
+
+
+def come_in(path: PacketPath, source: str, sport: int) -> list[str]:
+    """A whole handshake; the reason of each segment."""
+    there = [("S", 100, 0), ("A", 101, 901)]
+    found = [path.ingress(eth(ip(source, V4.us, tcp(sport, 22, "S", seq=100)))).reason]
+    found.append(path.egress(eth(ip(V4.us, source, tcp(22, sport, "SA", seq=900, ack=101)))).reason)
+    flags, seq, ack = there[1]
+    found.append(path.ingress(eth(ip(source, V4.us, tcp(sport, 22, flags, seq=seq, ack=ack)))).reason)
+    return found
+
+
+@FAMILIES
+def test_one_flow_comes_and_goes(path: PacketPath, ends: Ends) -> None:
+    path.policy(OPEN)
+    talk = Connection(path, ends)
+    talk.o("S", 100)
+    assert (path.table().used, path.totals().embryonic_made) == (0, 1)
+    assert sources(path) == {}, "whoever has not completed a handshake may be forged"
+    talk.r("SA", 900, 101)
+    talk.o("A", 101, 901)
+    assert books(path) == 1
+    assert path.totals().confirmed == path.totals().embryonic_gone == 1
+    (count,) = sources(path).values()
+    assert count == 1
+    path.age(100_000)
+    assert talk.o("PA", 101, 901, b"x").reason == "no_flow"
+    assert books(path) == 0
+    assert sources(path) == {}
+    talk.o("S", 5000)
+    talk.r("SA", 900, 5001)
+    talk.o("A", 5001, 901)
+    assert books(path) == 1
+    assert path.table().fresh == 1, "the place that was given back is used again"
+
+
+@FAMILIES
+def test_reopening_takes_one_place(path: PacketPath, ends: Ends) -> None:
+    path.policy(OPEN)
+    talk = Connection(path, ends)
+    talk.close()
+    assert books(path) == 1
+    assert talk.o("S", 90_000).reason == "rule_allow"
+    assert books(path) == 0
+    talk.r("SA", 900, 90_001)
+    talk.o("A", 90_001, 901)
+    assert books(path) == 1
+
+
+def test_what_user_space_deletes_gives_its_place_back(path: PacketPath) -> None:
+    path.policy(OPEN)
+    keys = fill(path, 100)
+    assert add(path, [confirmed_flow("172.20.0.1", 4000)]) == 0, "it is there already"
+    assert books(path) == 100
+    assert delete(path, [*keys[:70], b"\xff" * len(keys[0])]) == 70
+    assert books(path) == 30
+    fill(path, 20, start=2000)
+    assert books(path) == 50
+    assert path.table().fresh == 101, "places that were given back are used again"
+    knock(path)
+    ((_, key, _),) = [one for one in path.flows() if one[0] == "embryonic"]
+    assert delete(path, [key.pack()]) == 1
+    assert path.totals().embryonic_gone == 1
+
+
+def test_full_table_refuses(path: PacketPath) -> None:
+    """By default: who is connected stays so."""
+    path.policy(OPEN)
+    keys = fill(path, FLOWS_MAX)
+    assert knock(path) == "table_full"
+    assert path.egress(eth(ip(V4.us, V4.them, udp(4000, 53)))).reason == "table_full"
+    assert add(path, [confirmed_flow("198.51.100.9", 1)]) == 0
+    assert books(path) == FLOWS_MAX
+    assert delete(path, keys[:1]) == 1
+    assert come_in(path, V4.them, 4000) == ["rule_allow", "flow", "flow"]
+    assert books(path) == FLOWS_MAX
+    assert path.totals().evicted == 0
+
+
+def test_handshakes_that_end_when_the_table_is_full(path: PacketPath) -> None:
+    """All began while there was one place: the first gets it, of the others nothing is left."""
+    path.policy(OPEN)
+    fill(path, FLOWS_MAX - 1)
+    talks = [Connection(path, V4._replace(them=f"198.51.100.{i + 1}")) for i in range(3)]
+    for talk in talks:
+        assert talk.o("S", 100).reason == "rule_allow"
+        talk.r("SA", 900, 101)
+    assert [talk.o("A", 101, 901).reason for talk in talks] == ["flow", "table_full", "table_full"]
+    assert [talk.o("PA", 101, 901, b"x").reason for talk in talks] == ["flow", "no_flow", "no_flow"]
+    assert books(path) == FLOWS_MAX
+    assert list(path.maps["embryonic"].keys()) == []
+
+
+def test_full_table_makes_room_by_time(path: PacketPath) -> None:
+    """Flows whose time is up are collected as new ones knock, however they lie in the table."""
+    path.policy(OPEN)
+    fill(path, FLOWS_MAX - 40)
+    fill(path, 40, start=FLOWS_MAX, idle_s=1000)
+    for i in range(FLOWS_MAX):
+        if knock(path, sport=5000 + i) == "rule_allow":
+            break
+    assert path.totals().collected > 0
+    assert books(path) < FLOWS_MAX
+
+
+def test_full_table_evicts(path: PacketPath) -> None:
+    """The one of some that has been idle for longest; the table itself displaces none."""
+    path.policy(OPEN + "option flows.full evict\n")
+    fill(path, FLOWS_MAX // 2, idle_s=20)
+    fill(path, FLOWS_MAX // 2, start=FLOWS_MAX)
+    for i in range(50):
+        assert come_in(path, f"198.51.100.{i + 1}", 4000) == ["rule_allow", "flow", "flow"]
+    assert books(path) == FLOWS_MAX
+    assert path.totals().evicted == 50
+    long_idle = sum(now_j() - one.side[0].seen_j > 15 * hz() for _, _, one in path.flows())
+    assert long_idle <= FLOWS_MAX // 2 - 45, "one of eight has been idle: but for 1 time in 256"
+
+
+@FAMILIES
+def test_source_has_a_limit(path: PacketPath, ends: Ends) -> None:
+    path.policy(LIMITED)
+
+    def handshake(sport: int, them: str = ends.them) -> list[str]:
+        reasons = []
+        for ours, flags, seq, ack in ((False, "S", 100, 0), (True, "SA", 900, 101), (False, "A", 101, 901)):
+            body = (
+                tcp(22, sport, flags, seq=seq, ack=ack) if ours else tcp(sport, 22, flags, seq=seq, ack=ack)
+            )
+            frame = eth(ip(ends.us, them, body) if ours else ip(them, ends.us, body))
+            reasons.append((path.egress if ours else path.ingress)(frame).reason)
+        return reasons
+
+    for sport in (4000, 4001, 4002):
+        assert handshake(sport) == ["rule_allow", "flow", "flow"]
+    assert handshake(4003)[0] == "source_limit"
+    assert path.ingress(ends.arriving(udp(4000, 22))).reason == "source_limit"
+    neighbour = "2001:db8:9::ffff" if ends.is_v6 else "198.51.100.8"
+    assert handshake(4000, neighbour)[0] == ("source_limit" if ends.is_v6 else "rule_allow")
+    stranger = "2001:db8:9:1::7" if ends.is_v6 else "198.51.100.9"
+    assert handshake(4000, stranger) == ["rule_allow", "flow", "flow"]
+    assert path.egress(ends.leaving(tcp(4444, 80, "S", seq=1))).reason == "default_allow"
+    reset = ends.arriving(tcp(4000, 22, "R", seq=101))
+    assert path.ingress(reset).reason == "flow"
+    path.age(70)
+    assert handshake(4000)[0] == "rule_allow"
+    books(path)
+
+
+def test_forged_senders_use_up_nobodys_limit(path: PacketPath) -> None:
+    path.policy(LIMITED)
+    for sport in range(4000, 4020):
+        assert knock(path, sport=sport) == "rule_allow"
+        path.egress(eth(ip(V4.us, V4.them, tcp(22, sport, "SA", seq=900, ack=101))))
+    query = Talk(path, V4)
+    for sport in range(4000, 4020):
+        query.opener(udp(sport, 22))
+        query.responder(udp(22, sport))
+    assert books(path) == 0
+    assert come_in(path, V4.them, 5000) == ["rule_allow", "flow", "flow"]
+
+
+def test_handshakes_that_end_past_the_limit(path: PacketPath) -> None:
+    """A source that opens many at once before it completes any."""
+    path.policy(LIMITED)
+    for sport in range(4000, 4006):
+        knock(path, sport=sport)
+        path.egress(eth(ip(V4.us, V4.them, tcp(22, sport, "SA", seq=900, ack=101))))
+    done = [
+        path.ingress(eth(ip(V4.them, V4.us, tcp(sport, 22, "A", seq=101, ack=901)))).reason
+        for sport in range(4000, 4006)
+    ]
+    assert done == ["flow"] * 3 + ["source_limit"] * 3
+    assert books(path) == 3
+
+
+def test_who_is_counted(path: PacketPath) -> None:
+    """What this host opens is nobody's; what it translates is counted before, not again after."""
+    path.policy(OPEN)
+    translated = abi.FlowFlags.FLOW_TRANSLATED
+    key, value = confirmed_flow("172.20.0.1", 1)
+    before = abi.Flow.unpack(value)
+    before.flags |= translated
+    key_after, value = confirmed_flow("172.20.0.2", 1)
+    after = abi.Flow.unpack(value)
+    after.flags |= translated | abi.FlowFlags.FLOW_PARENT
+    ours = confirmed_flow("172.20.0.3", 1, way=OUT)
+    assert add(path, [(key, before.pack()), (key_after, after.pack()), ours]) == 3
+    assert sources(path) == {"172.20.0.1": 1}
+    assert books(path) == 3
+
+
+@pytest.mark.parametrize(
+    ("fill_percent", "idle_s", "lives"),
+    [(50, 170, True), (70, 100, True), (70, 160, False), (95, 60, True), (95, 100, False), (95, 1.5, True)],
+)
+def test_timeouts_shrink_as_the_table_fills(
+    path: PacketPath, fill_percent: int, idle_s: float, lives: bool
+) -> None:
+    """UDP has 180 s: all of it up to 60 %, three quarters at 75 %, a third when full."""
+    path.policy(OPEN)
+    (key,) = fill(path, 1, idle_s=idle_s)
+    fill(path, FLOWS_MAX * fill_percent // 100 - 1, start=1)
+    # the hand goes once round
+    for i in range(FLOWS_MAX // 4):
+        add(path, [confirmed_flow("198.51.100.7", 7000 + i)])
+        delete(path, [confirmed_flow("198.51.100.7", 7000 + i)[0]])
+    assert (path.maps["flows"].lookup(key) is not None) == lives
+    assert path.totals().collected == (not lives)
+    books(path)
+
+
+def test_timeouts_stay_where_they_shall(path: PacketPath) -> None:
+    path.policy(OPEN + "option flows.adaptive 100\n")
+    (key,) = fill(path, 1, idle_s=170)
+    fill(path, FLOWS_MAX - 2, start=1)
+    for i in range(FLOWS_MAX // 4):
+        add(path, [confirmed_flow("198.51.100.7", 7000 + i)])
+        delete(path, [confirmed_flow("198.51.100.7", 7000 + i)[0]])
+    assert path.maps["flows"].lookup(key)
+
+
+def test_established_connection_outlives_a_flood_that_completes(path: PacketPath) -> None:
+    """Ten times the table's size, from as many sources as it takes, and each handshake is complete."""
+    path.policy(OPEN)
+    talk = Connection(path, V4)
+    talk.establish()
+    fill(path, FLOWS_MAX - 1)
+    for i in range(10 * FLOWS_MAX):
+        assert knock(path, f"172.{28 + (i >> 12)}.{i >> 6 & 63}.{i & 63}") == "table_full"
+    assert talk.o("PA", 101, 901, b"x").reason == "flow"
+    assert talk.r("PA", 901, 102, b"x").reason == "flow"
+    books(path)
+
+
+def test_observed_flow_too_many_passes(path: PacketPath) -> None:
+    path.policy(OPEN)
+    fill(path, FLOWS_MAX)
+    path.control(mode=abi.Mode.MODE_OBSERVE)
+    verdict = path.ingress(eth(ip(V4.them, V4.us, icmp(8))))
+    assert (verdict.reason, verdict.passed) == ("table_full", True)
+
+
+def test_table_larger_than_its_places_displaces_none(path: PacketPath) -> None:
+    """However full, and whichever CPU adds: an LRU table takes free entries for a CPU by the 128."""
+    path.policy(OPEN + "option flows.full evict\n")
+    fill(path, FLOWS_MAX)
+    for i in range(4 * FLOWS_MAX):
+        add(path, [confirmed_flow("198.51.100.7", 7000 + i % 60_000, proto=TCP)])
+    assert books(path) == FLOWS_MAX
+    assert path.totals().evicted == 4 * FLOWS_MAX
