@@ -67,6 +67,17 @@ static __always_inline enum fw_state tcp_state(const struct side *o, const struc
 	return r->state == SIDE_NONE ? STATE_SYN_SENT : STATE_SYN_RECV;
 }
 
+/* Nothing more is to come of it, but for what is sent again. */
+static __always_inline bool is_over(const struct flow *f, __u32 proto)
+{
+	enum fw_state state;
+
+	if (proto != IPPROTO_TCP)
+		return false;
+	state = tcp_state(&f->side[ROLE_OPENER], &f->side[ROLE_RESPONDER]);
+	return state == STATE_TIME_WAIT || state == STATE_CLOSED;
+}
+
 static __always_inline enum fw_timeout tcp_timeout(enum fw_state state)
 {
 	switch (state) {

@@ -67,6 +67,26 @@ GLOBAL int vacate(__u32 index, __u32 incarnation)
 	return 1;
 }
 
+/* A flow keeps its slot, and counts no more as its source's. */
+static __always_inline void discount(__u32 index, __u32 incarnation)
+{
+	struct slot *slot = bpf_map_lookup_elem(&slots, &index);
+	struct source_key source = {};
+	__u32 counted = 0;
+
+	if (!slot)
+		return;
+	bpf_spin_lock(&slot->lock);
+	if (slot->incarnation == incarnation) {
+		counted = slot->counted;
+		slot->counted = 0;
+		source = slot->source;
+	}
+	bpf_spin_unlock(&slot->lock);
+	if (counted)
+		uncount_source(&source);
+}
+
 /* What is left of a timeout, in 1/1024: it shrinks as the table fills, as pf's adaptive.start and adaptive.end do. */
 static __always_inline __u32 timeout_share(const struct table *t, const struct settings *s)
 {
@@ -109,6 +129,9 @@ GLOBAL int inspect(__u32 index, __u32 generation, __u32 share, __u32 must_go)
 	}
 	idle_j = idle_of(f, now_j);
 	timeout_j = s->timeout_j[timeout_of(f, key.proto, key.family) & 15];
+	/* what is over has no claim to its place where places are scarce */
+	if (share < 1024 && is_over(f, key.proto))
+		timeout_j = 0;
 	/* no timeout is shorter than a second */
 	if (idle_j > hz && idle_j > timeout_j * share >> 10) {
 		count->collected += vacate(index, incarnation);

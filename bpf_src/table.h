@@ -132,6 +132,20 @@ GLOBAL int promote(void)
 	return reason;
 }
 
+/* The packet's flow is over: connections that follow each other quickly do not add up. */
+GLOBAL int relieve_source(void)
+{
+	struct cpu *cpu = this_cpu();
+	struct flow *f;
+
+	if (!cpu)
+		return 0;
+	f = bpf_map_lookup_elem(&flows, &cpu->packet.key);
+	if (f && f->tag == key_tag(&cpu->packet.key))
+		discount(f->slot, f->incarnation);
+	return 0;
+}
+
 /* May one more flow be opened? Only who has confirmed ones is counted: senders may be forged before. */
 GLOBAL int has_room(void)
 {

@@ -224,6 +224,8 @@ static __always_inline enum fw_reason follow(struct __sk_buff *skb, struct cpu *
 		if (p->tuple.proto == IPPROTO_TCP)
 			update_side(own, other, p, segment);
 		count_side(own, p);
+		if (p->confirmed && own->state >= SIDE_FIN && is_over(f, p->tuple.proto))
+			relieve_source();
 	}
 	if (!p->confirmed) {
 		bool two_way = seen(own) && seen(other);

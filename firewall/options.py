@@ -66,7 +66,7 @@ _TABLE = (
         AUTO,
         1,
         1 << 24,
-        "confirmed flows that one source may have opened; auto: a quarter of flows.max",
+        "confirmed flows of one source that may be open at a time; auto: a quarter of flows.max",
     ),
     _choice(
         "flows.full",

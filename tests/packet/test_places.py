@@ -174,9 +174,11 @@ def test_source_has_a_limit(path: PacketPath, ends: Ends) -> None:
     assert path.egress(ends.leaving(tcp(4444, 80, "S", seq=1))).reason == "default_allow"
     reset = ends.arriving(tcp(4000, 22, "R", seq=101))
     assert path.ingress(reset).reason == "flow"
-    path.age(70)
-    assert handshake(4000)[0] == "rule_allow"
-    books(path)
+    assert handshake(4005) == ["rule_allow", "flow", "flow"], "what is over counts no more"
+    assert handshake(4006)[0] == "source_limit"
+    others = [1] if ends.is_v6 else [1, 1]
+    assert sorted(sources(path).values()) == [*others, 3]
+    assert books(path) == 4 + len(others)
 
 
 def test_forged_senders_use_up_nobodys_limit(path: PacketPath) -> None:
@@ -240,6 +242,18 @@ def test_timeouts_shrink_as_the_table_fills(
     assert (path.maps["flows"].lookup(key) is not None) == lives
     assert path.totals().collected == (not lives)
     books(path)
+
+
+def test_what_is_over_gives_way_first(path: PacketPath) -> None:
+    """Connections that follow each other quickly fill the table to where timeouts shrink, and no further."""
+    path.policy(OPEN + "option flows.per-source 900\n")
+    for i in range(2 * FLOWS_MAX):
+        assert come_in(path, V4.them, 2000 + i) == ["rule_allow", "flow", "flow"]
+        assert path.ingress(eth(ip(V4.them, V4.us, tcp(2000 + i, 22, "R", seq=101)))).reason == "flow"
+        if i % 100 == 99:
+            path.age(2)
+    assert books(path) < FLOWS_MAX * 3 // 4
+    assert sources(path) == {}
 
 
 def test_timeouts_stay_where_they_shall(path: PacketPath) -> None:
