@@ -14,7 +14,10 @@
 #include <linux/bpf.h>
 #include <linux/types.h>
 
-/* Raised whenever a pinned map's layout or meaning changes. */
+/*
+ * Raised whenever a pinned map's layout or meaning changes. An upgrade copies flows
+ * by the names of their fields: states and flags of a flow keep their numbers.
+ */
 enum fw_layout {
 	LAYOUT_VERSION = 4,
 };

@@ -181,8 +181,8 @@ def set_mode(mode: str, *, yes: bool = False) -> bool:
 def upgrade(*, yes: bool = False) -> UpgradeReport:
     """Replaces the programs by those of this version, each at once; every flow lives on.
 
-    Where what is loaded has another layout, flows cannot be read: the saved policy takes its place, and live
-    connections are taken over as at a first load. Nothing is open in between.
+    Where what is loaded has another layout the saved policy comes into force, for the flows too, which are copied.
+    Nothing is open in between.
     """
     from firewall.upgrade import replace_layout, replace_programs
 

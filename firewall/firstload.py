@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from firewall import abi
+from firewall import abi, interfaces
 from firewall.change import limits_of
 from firewall.document import place
 from firewall.errors import FwError, UsageError
+from firewall.heritage import Heritage
 from firewall.links import Link
 from firewall.paths import pin_dir, policy_path
 from firewall.pins import Pins, offset_of, remove_predecessors, remove_tree, unfinished
@@ -98,16 +99,22 @@ def build(
     chosen: Sequence[Link],
     links: Sequence[Link],
     mode: abi.Mode,
+    heritage: Heritage | None = None,
 ) -> int:
     """Makes whole new pins, with a verified policy in force and live connections in the flow table.
 
-    `chosen` are the links to be protected; nothing is attached yet. Returns how many connections were taken over.
+    `chosen` are the links to be protected; nothing is attached yet. Returns how many connections were taken over, from
+    the kernel or from a heritage.
     """
     with making_pins(building, limits_of(policy)), Pins(building) as pins:
+        inherited = heritage.interfaces() if heritage else None
+        if inherited:
+            interfaces.write(pins.map("interfaces"), pins.map("hooks"), {}, inherited)
         known = describe(pins, policy, links, {link.ifindex for link in chosen})
         classes = {one.name: one.class_id for one in known.values()}
         document = place(policy, text, True, None, abi.Limits.RULE_COUNTERS)
         publish(pins, policy, document, classes, _FIRST_GENERATION)
         pins.control.store_u32(offset_of(abi.Control, "mode"), mode)
         begin_grace(pins, policy)
-        return adopt_connections(pins)
+        given = heritage.give_flows(pins) if heritage and inherited else None
+        return (given or 0) + adopt_connections(pins)

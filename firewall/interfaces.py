@@ -39,8 +39,13 @@ class Known(NamedTuple):
 
 def read(interfaces: Map) -> dict[int, Known]:
     """What the map holds, by interface index."""
+    return decode(interfaces.items())
+
+
+def decode(entries: Iterable[tuple[bytes, bytes]]) -> dict[int, Known]:
+    """Entries of the map `interfaces`, by interface index."""
     found = {}
-    for key, value in interfaces.items():
+    for key, value in entries:
         iface = abi.Iface.unpack(value)
         name = iface.name.split(b"\0")[0].decode()
         found[_index(key)] = Known(name, iface.slot, iface.class_id, iface.zone, iface.flags)

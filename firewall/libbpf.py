@@ -103,6 +103,7 @@ _PROTOTYPES: dict[str, tuple[Any, ...]] = {  # name: (result, arguments...)
     "bpf_map_freeze": (c_int, c_int),
     "bpf_map_get_fd_by_id": (c_int, c_uint32),
     "bpf_prog_get_fd_by_id": (c_int, c_uint32),
+    "bpf_btf_get_fd_by_id": (c_int, c_uint32),
     "bpf_obj_pin": (c_int, c_int, c_char_p),
     "bpf_obj_get": (c_int, c_char_p),
     "bpf_obj_get_info_by_fd": (c_int, c_int, c_void_p, POINTER(c_uint32)),
@@ -228,6 +229,21 @@ def object_info(fd: int, size: int) -> bytes:
     info, length = ctypes.create_string_buffer(size), c_uint32(size)
     done(functions().bpf_obj_get_info_by_fd(fd, info, byref(length)), "ask for a BPF object's facts")
     return info.raw
+
+
+def btf_data(number: int) -> bytes:
+    """The BTF with this id."""
+    fd = done(functions().bpf_btf_get_fd_by_id(number), f"open BTF id {number}")
+    try:
+        # struct bpf_btf_info: the data's address, and how much there is room for
+        size = int.from_bytes(object_info(fd, 16)[8:12], sys.byteorder)
+        info, data = ctypes.create_string_buffer(16), ctypes.create_string_buffer(size)
+        c_uint64.from_buffer(info, 0).value = ctypes.addressof(data)
+        c_uint32.from_buffer(info, 8).value = size
+        done(functions().bpf_obj_get_info_by_fd(fd, info, byref(c_uint32(16))), "read BTF")
+    finally:
+        os.close(fd)
+    return data.raw
 
 
 def pin(fd: int, path: str) -> None:

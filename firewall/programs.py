@@ -6,18 +6,18 @@ whoever comes next if that was interrupted, so it ends in the new programs, with
 """
 
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from firewall import abi, attach
-from firewall.bpfmap import Map, open_pinned, possible_cpus
+from firewall.bpfmap import open_pinned, possible_cpus
 from firewall.bpfobject import Object, VerifierRefused
 from firewall.bpfprog import Program, open_pinned_program
+from firewall.carry import bring_up_to_date
 from firewall.clock import hz
 from firewall.errors import FwError
-from firewall.pins import EGRESS, INGRESS, LAYOUT, NEXT, REQUEST, Pins, offset_of, remove_tree
+from firewall.pins import EGRESS, INGRESS, LAYOUT, NEXT, REQUEST, Pins, remove_tree
 from firewall.requests import Requests
 from firewall.state import FlowLimits
 
@@ -25,9 +25,6 @@ _TABLES = {"flows": True, "embryonic": False}  # whether its flows are confirmed
 _PLACES_OF_FLOWS = frozenset(("flows", "slots", "vacant", "sources", "table"))
 # What these hold can be done without; a build may give them another shape.
 _SCRATCH = frozenset(("cpu", "handoffs", "env_map"))
-_INCARNATION = slice(offset_of(abi.Flow, "incarnation"), offset_of(abi.Flow, "incarnation") + 4)
-_SIDES = offset_of(abi.Flow, "side")
-_SIDE_PACKETS = offset_of(abi.Side, "packets")
 _OBJECTS = ("fw.bpf.o", "../build/fw.bpf.o")
 
 
@@ -98,7 +95,7 @@ def finish_next(pins: Pins) -> None:
         for name, confirmed in _TABLES.items():
             if (prepared / name).exists():
                 with open_pinned(prepared / name) as table:
-                    _bring_up_to_date(table, pins.map(name), requests, confirmed)
+                    bring_up_to_date(table, pins.map(name).items(), requests, confirmed)
     for entry in os.listdir(prepared):
         os.rename(prepared / entry, pins.directory / entry)
         pins.forget(entry)
@@ -177,35 +174,3 @@ def _load_beside(pins: Pins, limits: FlowLimits, building: Path, discard: frozen
 def _newest(pins: Pins, name: str) -> Program:
     prepared = pins.directory / NEXT / name
     return open_pinned_program(prepared) if prepared.exists() else pins.program(name)
-
-
-def _bring_up_to_date(table: Map, old: Map, requests: Requests, confirmed: bool) -> None:
-    """Adds to a copied flow table what happened in the old one since it was copied.
-
-    Some packets have gone through the new table meanwhile: of each side's two records the one with more
-    packets is the later, since only that side's packets write it. A flow opened anew there stays as it is.
-    """
-    copied, missing = dict(table.items()), []
-    for key, value in old.items():
-        known = copied.get(key)
-        if known is None:
-            missing.append((key, value))
-        elif known != value:
-            table.update(key, _merged(known, value))
-    requests.add(missing, confirmed)
-
-
-def _merged(known: bytes, other: bytes) -> bytes:
-    merged = bytearray(known)
-    if known[_INCARNATION] != other[_INCARNATION]:
-        return known
-    for start in range(_SIDES, _SIDES + 2 * abi.Side.SIZE, abi.Side.SIZE):
-        end = start + abi.Side.SIZE
-        if _packets(other, start) > _packets(known, start):
-            merged[start:end] = other[start:end]
-    return bytes(merged)
-
-
-def _packets(flow: bytes, side: int) -> int:
-    at = side + _SIDE_PACKETS
-    return int.from_bytes(flow[at : at + 8], sys.byteorder)

@@ -52,6 +52,10 @@ def finish_succession(directory: Path) -> None:
         for ifindex in attach.attached(directory):
             if not attach.status(ifindex, directory).gone:
                 attach.replace(ifindex, ingress, egress, directory)
+    if layout_of(successor) == abi.Layout.LAYOUT_VERSION:
+        from firewall.heritage import leave_flows
+
+        leave_flows(directory, successor)
     for name in _ATTACHMENTS:
         if (directory / name).exists():
             os.rename(directory / name, successor / name)

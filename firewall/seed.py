@@ -197,7 +197,7 @@ def entry(one: Seed, known: Mapping[int, Known], when_j: int) -> tuple[bytes, by
             responder.out_slot = _slot(known, way.in_ifindex)
             responder.flags |= abi.SideFlags.SIDE_SEEN
     flow = abi.Flow(
-        tag=_tag(key),
+        tag=key_tag(key),
         incarnation=int.from_bytes(os.urandom(4), "little") | 1,
         scope=way.scope,
         counter=way.scope,
@@ -248,7 +248,7 @@ def _words(address: Address) -> bytes:
     return address.packed.rjust(16, b"\0")
 
 
-def _tag(key: bytes) -> int:
+def key_tag(key: bytes) -> int:
     """All words of a key, xored: key_tag() in bpf_src/flow.h."""
     tag = 0
     for (word,) in struct.iter_unpack("=I", key):

@@ -6,6 +6,7 @@ from pathlib import Path
 from firewall import abi, attach
 from firewall.errors import FwError
 from firewall.firstload import build
+from firewall.heritage import Heritage
 from firewall.links import list_links
 from firewall.paths import policy_path
 from firewall.pins import remove_tree, unfinished
@@ -29,9 +30,10 @@ def replace_programs(running: Running) -> UpgradeReport:
 
 
 def replace_layout(directory: Path, yes: bool) -> UpgradeReport:
-    """Loads this version beside pins whose maps it cannot read, and then lets it take their place.
+    """Loads this version beside pins of another layout, and then lets it take their place.
 
-    The saved policy comes into force, and live connections are taken over as at a first load.
+    The saved policy comes into force. Flows are copied, and judged by it at their next packet; what the kernel alone
+    knows of is taken over as at a first load.
     """
     text = read_saved()
     if text is None:
@@ -45,14 +47,17 @@ def replace_layout(directory: Path, yes: bool) -> UpgradeReport:
     if not yes:
         guard(policy, {link.name for link in chosen}, links)
     building = unfinished(directory)
+    heritage = Heritage(directory)
+    mode = heritage.mode()
     try:
-        build(building, policy, text, chosen, links, abi.Mode.MODE_ENFORCE)
+        build(building, policy, text, chosen, links, mode or abi.Mode.MODE_ENFORCE, heritage)
     except BaseException:
         remove_tree(building)
         raise
     succeed(building, directory)
     with read() as running:
-        return _report(running, ("another layout: flows, counters and the mode began anew",))
+        said = "flows, counters and the mode began anew" if mode is None else "the counters began anew"
+        return _report(running, (f"another layout: {said}",))
 
 
 def _report(running: Running, warnings: tuple[str, ...]) -> UpgradeReport:

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: MIT
+"""Another version of fw, with other layouts of its maps, takes the place of this one and keeps the connections.
+
+It is this version, built once more with fields that have moved, grown and been added.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.lab.attachment import flows, protect
+from tests.lab.host import ROOT, Host
+from tests.lab.lab import PairLab
+from tests.lab.traffic import Stream, no_tcp
+
+WEB = """
+    default in drop
+    default out allow
+    allow in tcp to port 80
+    allow in udp to port 53
+    option load.grace 0s
+"""
+CHANGES = (
+    ("LAYOUT_VERSION = ", "LAYOUT_VERSION = 9"),
+    ("struct flow {\n", "struct flow {\n\t__u64 novelty[3];\n"),
+    ("struct side {\n", "struct side {\n\t__u64 invention;\n"),
+    ("struct control {\n", "struct control {\n\t__u64 addition;\n"),
+    ("struct iface {\n\t__u32 ifindex;\n\t__u16 slot; ", "struct iface {\n\t__u32 ifindex;\n\t__u32 slot; "),
+    ("\tchar name[16];\n\t__u32 reserved;\n", "\tchar name[16];\n"),
+)
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The other version's tree."""
+    tree = tmp_path_factory.mktemp("other")
+    for name in ("bpf_src", "firewall", "scripts"):
+        shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "Makefile", tree)
+    header = tree / "bpf_src" / "abi.h"
+    text = header.read_text()
+    for old, new in CHANGES:
+        assert text.count(old) == 1, old
+        text = text.replace(old, new)
+    header.write_text(text)
+    subprocess.run(["make", "-C", tree, "build/fw.bpf.o"], check=True, capture_output=True)
+    written = subprocess.run(
+        [sys.executable, "scripts/gen-abi", "build/fw.bpf.o"], cwd=tree, check=True, capture_output=True
+    )
+    (tree / "firewall" / "abi.py").write_bytes(written.stdout)
+    return tree
+
+
+def other_fw(tree: Path, host: Host, *words: str) -> str:
+    """What the other version's command prints."""
+    start = "import sys; sys.argv[0] = 'fw'; from firewall.__main__ import main; sys.exit(main())"
+    return host.run(["env", f"--chdir={tree}", sys.executable, "-c", start, *words], timeout_s=300).stdout
+
+
+def packets(listed: list[dict[str, int]]) -> dict[int, tuple[int, int]]:
+    return {one["sport"]: (one["packets"], one["reply_packets"]) for one in listed}
+
+
+@pytest.mark.parametrize("mode", ["enforce", "observe"])
+def test_connections_outlive_it(pair: PairLab, other: Path, attach: str, mode: str) -> None:
+    """There and back again; the kernel's sockets would tell of TCP alone, and of no numbers."""
+    server, client = pair.server, pair.client
+    protect(server, WEB, "eth0", attach=attach)
+    server.listen(80)
+    server.udp(53, echo=True)
+    question = client.udp()
+    for _ in range(3):
+        question.ask(server.v4, 53)
+    streams: list[Stream] = [client.connect(server.v4, 80) for _ in range(30)]
+    for stream in streams:
+        stream.echo()
+    before = packets(flows(server, confirmed=True))
+    assert len(before) == 31
+    server.fw(f"mode {mode}", check=False)
+
+    other_fw(other, server, "upgrade")
+    status = json.loads(other_fw(other, server, "status", "--json"))
+    assert (status["mode"], status["flows"]["used"]) == (mode, 31)
+    listed = json.loads(other_fw(other, server, "flows", "--json"))["flows"]
+    assert packets([one for one in listed if one["confirmed"]]) == before
+    for stream in streams:
+        stream.echo()
+    server.fw("upgrade")
+    assert server.fw_json("status")["mode"] == mode
+    after = packets(flows(server, confirmed=True))
+    assert after.keys() == before.keys()
+    assert all(after[sport] > before[sport] for sport in after if sport != question.local[1])
+    for stream in streams:
+        stream.echo()
+    assert question.ask(server.v4, 53)
+    server.fw("mode enforce", check=False)
+    assert no_tcp(client, server.v4, 81)
+    assert server.fw_json("status")["flows"]["lost"] == 0
+
+
+def test_rules_of_the_saved_policy_hold_for_what_was_copied(pair: PairLab, other: Path) -> None:
+    server, client = pair.server, pair.client
+    protect(server, WEB, "eth0")
+    server.listen(80)
+    stream = client.connect(server.v4, 80)
+    stream.echo()
+    server.save_policy("protect eth0\ndefault in drop\ndefault out allow\noption load.grace 0s\n")
+    other_fw(other, server, "upgrade", "--yes")
+    with pytest.raises(TimeoutError):
+        stream.echo(timeout_s=1)
