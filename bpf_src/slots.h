@@ -32,6 +32,12 @@ static __always_inline struct totals *this_cpus_totals(void)
 	return bpf_map_lookup_elem(&totals, &zero);
 }
 
+/* User space's requests run on a CPU between its packets: one may come in the middle of an addition. */
+static __always_inline void tally(__u64 *count, __u64 more)
+{
+	__sync_fetch_and_add(count, more);
+}
+
 static __always_inline void put_back(__u32 index)
 {
 	struct table *t = the_table();
@@ -124,7 +130,7 @@ GLOBAL int inspect(__u32 index, __u32 generation, __u32 share, __u32 must_go)
 		return 0;
 	f = bpf_map_lookup_elem(&flows, &key);
 	if (!f || f->incarnation != incarnation) {
-		count->lost += vacate(index, incarnation);
+		tally(&count->lost, vacate(index, incarnation));
 		return 0;
 	}
 	idle_j = idle_of(f, now_j);
@@ -134,12 +140,12 @@ GLOBAL int inspect(__u32 index, __u32 generation, __u32 share, __u32 must_go)
 		timeout_j = 0;
 	/* no timeout is shorter than a second */
 	if (idle_j > hz && idle_j > timeout_j * share >> 10) {
-		count->collected += vacate(index, incarnation);
+		tally(&count->collected, vacate(index, incarnation));
 		bpf_map_delete_elem(&flows, &key);
 		return 0;
 	}
 	if (must_go) {
-		count->evicted += vacate(index, incarnation);
+		tally(&count->evicted, vacate(index, incarnation));
 		bpf_map_delete_elem(&flows, &key);
 	}
 	if (idle_j < 0)

@@ -43,7 +43,7 @@ static __always_inline enum fw_reason enter(const struct flow_key *key, struct f
 	slot->source = source;
 	slot->key = *key;
 	bpf_spin_unlock(&slot->lock);
-	count->confirmed++;
+	tally(&count->confirmed, 1);
 	return REASON_NONE;
 refused:
 	if (counted)
@@ -60,7 +60,7 @@ static __always_inline enum fw_reason add_embryonic(const struct flow_key *key,
 
 	if (err || !count)
 		return err == -EEXIST ? REASON_FLOW : REASON_TABLE_FULL;
-	count->embryonic_made++;
+	tally(&count->embryonic_made, 1);
 	return REASON_NONE;
 }
 
@@ -69,7 +69,7 @@ static __always_inline void leave_embryonic(const struct flow_key *key)
 	struct totals *count = this_cpus_totals();
 
 	if (!bpf_map_delete_elem(&embryonic, key) && count)
-		count->embryonic_gone++;
+		tally(&count->embryonic_gone, 1);
 }
 
 /* Takes a flow away; 1 if there was one. */

@@ -66,7 +66,7 @@ _TABLE = (
         AUTO,
         1,
         1 << 24,
-        "confirmed flows of one source that may be open at a time; auto: a quarter of flows.max",
+        "confirmed flows of one source that may be open at a time; auto: half of flows.max",
     ),
     _choice(
         "flows.full",
@@ -179,7 +179,7 @@ def effective(settings: Mapping[str, str]) -> dict[str, int]:
     if values["flows.embryonic"] == AUTO:
         amounts["flows.embryonic"] = max(FLOWS_FLOOR, quarter)
     if values["flows.per-source"] == AUTO:
-        amounts["flows.per-source"] = quarter
+        amounts["flows.per-source"] = amounts["flows.max"] // 2
     return amounts
 
 

@@ -22,7 +22,8 @@ from firewall.requests import Requests
 from firewall.state import FlowLimits
 
 _TABLES = {"flows": True, "embryonic": False}  # whether its flows are confirmed
-_PLACES_OF_FLOWS = frozenset(("flows", "slots", "vacant", "sources", "table"))
+# They make sense together alone.
+_RENEWED = frozenset((*_TABLES, "slots", "vacant", "sources", "table", "totals"))
 # What these hold can be done without; a build may give them another shape.
 _SCRATCH = frozenset(("cpu", "handoffs", "env_map"))
 _OBJECTS = ("fw.bpf.o", "../build/fw.bpf.o")
@@ -147,10 +148,8 @@ def _pin_programs(ours: Object, directory: Path) -> None:
 def _load_beside(pins: Pins, limits: FlowLimits, building: Path, discard: frozenset[str]) -> None:
     """Loads with the maps that are pinned, but for those in `discard` and tables that are to have another size."""
     present = FlowLimits(pins.map("slots").max_entries, pins.map("embryonic").max_entries)
-    if limits.max != present.max:
-        discard |= _PLACES_OF_FLOWS
-    if limits.embryonic_max != present.embryonic_max:
-        discard |= {"embryonic"}
+    if limits != present:
+        discard |= _RENEWED
     with _opened(limits) as ours:
         renewed = []
         for name in _shared_maps(ours):

@@ -78,7 +78,10 @@ def test_a_table_of_another_size_has_all_flows(
 
     pair.server.fw(f"option flows.max {size}")
 
-    assert pair.server.fw_json("status")["flows"]["max"] == size
+    table = pair.server.fw_json("status")["flows"]
+    assert (table["max"], table["used"]) == (size, len(busy))
+    assert (table["displaced"], table["lost"]) == (0, 0)
+    assert sum(source["flows"] for source in table["busiest"]) == len(busy)
     assert table_ids(pair) != before and replaced(pair, ids)
     all_busy(busy)
     pair.server.fw("option load.grace 0s")
