@@ -80,6 +80,8 @@ static __always_inline int remove_flow(const struct flow_key *key)
 	if (f) {
 		__u32 index = f->slot, incarnation = f->incarnation;
 
+		/* the node may become another flow's: these were ours if it is ours still */
+		barrier();
 		if (f->tag == key_tag(key))
 			vacate(index, incarnation);
 		return !bpf_map_delete_elem(&flows, key);
