@@ -30,23 +30,27 @@ static __always_inline bool near(__u32 a, __u32 b)
 	return a - b + SETTLED_SPAN <= 2 * SETTLED_SPAN;
 }
 
-/* How far an acknowledgement may lie behind what was sent: the window, or a little reordering. */
+/* How far an acknowledgement may lie behind the highest: the window, or a little reordering. */
 static __always_inline __u32 ack_span(const struct side *own)
 {
 	return own->window_max > UNSCALED_WINDOW ? own->window_max : UNSCALED_WINDOW;
 }
 
-/* It acknowledges what was sent, not more, and nothing from long ago (RFC 5961 section 5.2). */
+/*
+ * It acknowledges what was sent, not more, and nothing from long before what was
+ * acknowledged already (RFC 5961 section 5.2).
+ */
 static __always_inline bool ack_fits(const struct packet *p, const struct side *own,
 				     const struct side *other)
 {
+	__u32 low = (own->flags & SIDE_ACK ? own->ack : other->seq_end) - ack_span(own);
 	__u32 ahead;
 
-	if (other->seq_end - p->ack <= ack_span(own) && !after(p->sack, other->seq_end))
+	if (p->ack - low <= other->seq_end - low && !after(p->sack, other->seq_end))
 		return true;
 	/* of a segment in fragments the first alone was counted */
 	ahead = other->flags & SIDE_FRAGMENTED ? SEGMENT_MAX : 0;
-	return other->seq_end + ahead - p->ack <= ack_span(own) + ahead &&
+	return p->ack - low <= other->seq_end + ahead - low &&
 	       !after(p->sack, other->seq_end + ahead);
 }
 

@@ -89,6 +89,19 @@ def test_acknowledges_nothing_from_long_ago(talk: Connection) -> None:
     assert not refused(talk, "o", "A", SEQ, sent - 65_535)
 
 
+def test_overtaken_while_a_whole_window_is_on_its_way(talk: Connection) -> None:
+    """RFC 5961 section 5.2 counts from what was acknowledged, not from what was sent: both sides may be sending."""
+    connect(talk)
+    talk.r("PA", ACK, SEQ, b"x" * 1000)
+    acked = ACK + 1000
+    talk.o("A", SEQ, acked)
+    for start in range(0, 65_535, 3000):
+        assert not refused(talk, "r", "PA", acked + start, SEQ, b"x" * min(3000, 65_535 - start))
+    assert not refused(talk, "o", "PA", SEQ, acked - 1, b"overtaken")
+    assert not refused(talk, "o", "PA", SEQ, acked - 65_535, b"x")
+    assert refused(talk, "o", "PA", SEQ, acked - 65_536, b"x")
+
+
 def test_selective_acknowledgement_of_what_was_sent(talk: Connection) -> None:
     connect(talk)
     talk.r("PA", ACK + 10, SEQ, b"x" * 10)

@@ -39,8 +39,9 @@ def _old_ack(c: Conversation, at: int) -> bool:
     s, h = here(c, at), History(c, at)
     if s is None or c.leaked(at) or not h.established or s.flags & (SYN | RST):
         return False
-    span = max(_UNSCALED, h.seen[s.side].window)
-    return after(h.seen[1 - s.side].end - span, s.ack)
+    own = h.seen[s.side]
+    highest = own.ack if own.acked else h.seen[1 - s.side].end
+    return after(highest - max(_UNSCALED, own.window), s.ack)
 
 
 def old(s: Segment, h: History) -> bool:
