@@ -243,10 +243,6 @@ class MappedArray:
         """Write the u32 at byte `offset`, a multiple of 4, in one store."""
         self._u32[self._index(offset, 4)] = value
 
-    def load_u64(self, offset: int) -> int:
-        """The u64 at byte `offset`, a multiple of 8."""
-        return self._u64[self._index(offset, 8)]
-
     def store_u64(self, offset: int, value: int) -> None:
         """Write the u64 at byte `offset`, a multiple of 8, in one store (on 64-bit machines)."""
         self._u64[self._index(offset, 8)] = value

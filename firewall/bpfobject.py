@@ -44,11 +44,6 @@ class Object:
         return cls(libbpf_object.open_file(file, name), file)
 
     @property
-    def program_names(self) -> list[str]:
-        """All programs of the file."""
-        return list(self._programs)
-
-    @property
     def map_names(self) -> list[str]:
         """All maps of the file."""
         return list(self._maps)

@@ -19,7 +19,6 @@ OK, WARN, BAD = "ok", "warn", "bad"
 # include/uapi/linux/capability.h
 _CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_SYS_ADMIN": 21, "CAP_PERFMON": 38, "CAP_BPF": 39}
 _JIT_SWITCH = "/proc/sys/net/core/bpf_jit_enable"
-_LIBBPF_MIN = (1, 0)
 
 
 class Finding(NamedTuple):

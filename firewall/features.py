@@ -67,8 +67,3 @@ def btf() -> bool:
 
 
 PROBES = {probe.__name__: probe for probe in (tcx, ringbuf, lru, inner_maps, mmapable, batch, jit, btf)}
-
-
-def probe_all() -> dict[str, bool]:
-    """Name of each probe → what it found."""
-    return {name: probe() for name, probe in PROBES.items()}

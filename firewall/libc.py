@@ -12,7 +12,6 @@ CLONE_NEWNET = 0x40000000
 MS_NOSUID = 2
 MS_NODEV = 4
 MS_NOEXEC = 8
-MNT_DETACH = 2
 
 BPF_FS_MAGIC = 0xCAFE4A11  # include/uapi/linux/magic.h
 
@@ -21,7 +20,6 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _libc.setns.argtypes = (ctypes.c_int, ctypes.c_int)
 _libc.unshare.argtypes = (ctypes.c_int,)
 _libc.mount.argtypes = (ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p)
-_libc.umount2.argtypes = (ctypes.c_char_p, ctypes.c_int)
 _libc.statfs.argtypes = (ctypes.c_char_p, ctypes.c_void_p)
 
 
@@ -45,11 +43,6 @@ def mount(source: str, target: str, fstype: str, flags: int = 0, data: str = "")
     """Mount a file system; see mount(2)."""
     names = source.encode(), os.fsencode(target), fstype.encode()
     _call(_libc.mount, *names, flags, data.encode(), path=target)
-
-
-def umount(target: str, flags: int = 0) -> None:
-    """Unmount what is on top at `target`; see umount2(2)."""
-    _call(_libc.umount2, os.fsencode(target), flags, path=target)
 
 
 def filesystem_magic(path: str) -> int:

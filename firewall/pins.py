@@ -3,8 +3,8 @@
 
     control settings classifiers policies ...   the object's maps, by name
     fw_ingress fw_egress fw_request             its programs
-    layout -> 1                                 a symbolic link to the number of the maps' layout
-    links/ qdiscs/                              see `firewall.attach`
+    layout -> N                                 a symbolic link to the number of the maps' layout
+    links/ clsact/                              see `firewall.attach`
     next/                                       what an upgrade that has begun will put in their place
 
 A directory comes into being under another name and is renamed once it is whole.

@@ -10,7 +10,7 @@ import pytest
 
 from firewall import features
 from tests.lab.host import Host
-from tests.lab.lab import Lab, PairLab, RouterLab
+from tests.lab.lab import PairLab, RouterLab
 
 FAMILIES = ["ipv4", "ipv6"]
 
@@ -19,12 +19,6 @@ FAMILIES = ["ipv4", "ipv6"]
 def _root() -> None:
     if os.geteuid() != 0:
         pytest.fail("the lab makes network namespaces: run its tests as root")
-
-
-@pytest.fixture
-def empty_lab() -> Iterator[Lab]:
-    with Lab() as lab:
-        yield lab
 
 
 @pytest.fixture

@@ -301,13 +301,14 @@ def test_mapped_array() -> None:
         assert each.lookup(U32.pack(1)) == bytes(4) + U32.pack(0xDEADBEEF) + bytes(4)
         memory.store_u64(32, 1 << 40)
         each.update(U32.pack(3), b"abcdefghijkl")
-        assert (memory.load_u64(32), memory.load_u32(16 + 4)) == (1 << 40, 0xDEADBEEF)
+        assert each.lookup(U32.pack(2)) == U64.pack(1 << 40) + bytes(4)
+        assert memory.load_u32(16 + 4) == 0xDEADBEEF
         assert memory.read(48, 12) == b"abcdefghijkl"
         memory.write(1999 * 16, b"end")
         assert each.lookup(U32.pack(1999)) == b"end" + bytes(9)
-        for attempt in (lambda: memory.store_u32(2, 1), lambda: memory.load_u64(4)):
+        for store, offset in ((memory.store_u32, 2), (memory.store_u64, 4)):
             with pytest.raises(ValueError, match="multiple"):
-                attempt()
+                store(offset, 1)
         with pytest.raises(IndexError):
             memory.store_u32(2000 * 16 + mmap.PAGESIZE, 1)
     with bpf.create_map(MapType.ARRAY, "t_plain", 4, 4, 1) as plain:
@@ -334,7 +335,6 @@ def test_pins_and_ids(pins: Path) -> None:
 
 def test_load_and_run(opened: Object) -> None:
     name = "a_program_with_quite_a_long_name"
-    assert opened.program_names == [name, "refused"]
     assert set(opened.map_names) == {"outer", "counters", "flows", "events", ".rodata"}
     opened.set_rodata({"narrow": 255, "verdict": -1, "wide": U64.pack(1 << 50)})
     opened.resize("flows", 5000)
@@ -548,7 +548,7 @@ def test_a_signal_ends_the_wait(opened: Object) -> None:
 
 def test_features_of_this_kernel() -> None:
     """Against what the kernel itself exports, where it does."""
-    found = features.probe_all()
+    found = {name: probe() for name, probe in features.PROBES.items()}
     assert list(found) == ["tcx", "ringbuf", "lru", "inner_maps", "mmapable", "batch", "jit", "btf"]
     assert all(found[name] for name in ("ringbuf", "lru", "inner_maps", "mmapable", "batch"))  # all in 5.10
     assert found["jit"] == (Path("/proc/sys/net/core/bpf_jit_enable").read_text().strip() != "0")

@@ -21,7 +21,6 @@ _FLAG_LETTERS = "FSRP.UEW"
 
 _TCP = struct.Struct("!HHIIHHHH")
 _UDP = struct.Struct("!HHHH")
-_ICMP = struct.Struct("!BBHHH")
 _IP4 = struct.Struct("!BBHHHBBH4s4s")
 _IP6 = struct.Struct("!IHBB16s16s")
 
