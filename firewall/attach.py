@@ -80,14 +80,14 @@ def attach(ifindex: int, ingress: Program, egress: Program, mode: str, pins: Pat
     which exists.
     """
     if mode not in MODES:
-        raise UsageError(f'there is no attach mode "{mode}"', f"choose one of {', '.join(MODES)}")
+        raise UsageError(f"there is no way to attach '{mode}'", f"it is one of: {', '.join(MODES)}")
     if not _exists(ifindex):
         raise _gone(ifindex)
     held = _mode(ifindex, pins)
     if mode == "auto":
         mode = held or ("tcx" if features.tcx() else "clsact")
     if mode == "tcx" and not features.tcx():
-        raise KernelLacks("this kernel has no TCX, which came with Linux 6.6", "use `--attach clsact`")
+        raise KernelLacks("this kernel has no TCX, which came with Linux 6.6", "use '--attach clsact'")
     programs = {"ingress": ingress, "egress": egress}
     try:
         with ExitStack() as undo:
@@ -246,7 +246,7 @@ def _attach_clsact(ifindex: int, programs: dict[str, Program], pins: Path, undo:
     if qdisc == "ingress":
         name = _interface(ifindex)
         raise KernelRefused(
-            f"{name} has an `ingress` qdisc, which leaves no room for clsact",
+            f"{name} has an 'ingress' qdisc, which leaves no room for clsact",
             f"remove it if nothing needs it: tc qdisc del dev {name} ingress",
         )
     if not any(_our_filter(ifindex, hook) for hook in _HOOKS):

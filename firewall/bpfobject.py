@@ -132,7 +132,7 @@ class Object:
         if program and log:
             refused = VerifierRefused(
                 f"the kernel refused program {program}: {verdict(log)}",
-                "this is an error in fw or in the kernel: please report it with the output of `fw doctor`",
+                "this is an error in fw or in the kernel: please report it with the output of 'fw doctor'",
             )
             refused.log, refused.errno = log, err
             return refused

@@ -66,8 +66,6 @@ def load(
     The first load puts the saved policy in force, or a starter file if there is none. `attach` is a mode of
     `firewall.attach`; `observe` lets everything pass that the policy would drop.
     """
-    if attach not in attaching.MODES:
-        raise UsageError(f"there is no attach mode '{attach}'", f"there are {', '.join(attaching.MODES)}")
     links = list_links()
     for name in names:
         reason = why_not_loadable(find(name, links), links)

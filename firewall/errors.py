@@ -84,7 +84,7 @@ def fault(err: int, what: str, hint: str | None = None, otherwise: type[FwError]
     if err in (errno.EPERM, errno.EACCES):
         kind, hint = NotPermitted, hint or "run as root"
     elif err in (errno.ENOSYS, errno.EOPNOTSUPP, ENOTSUPP):
-        kind, hint = KernelLacks, hint or "`fw doctor` lists what this kernel has"
+        kind, hint = KernelLacks, hint or "'fw doctor' lists what this kernel has"
     made = kind(f"cannot {what}: {reason}", hint)
     made.errno = err
     return made

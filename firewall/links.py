@@ -107,8 +107,8 @@ def find(name: str, links: Iterable[Link] | None = None) -> Link:
 
     near = get_close_matches(name, known, 1)
     names = ", ".join(other for other in known if not known[other].flags & IFF_LOOPBACK)
-    hint = f'did you mean "{near[0]}"?' if near else f"there are: {names}" if names else None
-    raise UsageError(f'there is no interface "{name}"', hint)
+    hint = f"did you mean '{near[0]}'?" if near else f"there are: {names}" if names else None
+    raise UsageError(f"there is no interface '{name}'", hint)
 
 
 def why_not_loadable(link: Link, links: Collection[Link]) -> str | None:

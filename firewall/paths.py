@@ -72,8 +72,8 @@ def enter_netns(name: str) -> None:
     if name not in netns_names():
         known = ", ".join(netns_names())
         raise UsageError(
-            f'there is no network namespace "{name}"',
-            f"there are: {known}" if known else "`ip netns` lists none",
+            f"there is no network namespace '{name}'",
+            f"there are: {known}" if known else "'ip netns' lists none",
         )
     try:
         with open(f"{NETNS_DIR}/{name}", "rb") as file:

@@ -45,8 +45,8 @@ WRONG = [
     ("load eth0 --json", "no such option: --json", "'fw load --help' shows what it takes"),
     (
         "--netns no-such-namespace status",
-        'there is no network namespace "no-such-namespace"',
-        "`ip netns` lists none",
+        "there is no network namespace 'no-such-namespace'",
+        "'ip netns' lists none",
     ),
 ]
 

@@ -401,7 +401,7 @@ def test_pins_may_move(scene: Scene, attach: str) -> None:
 
 def test_mistakes(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     ours = Counting("t_ours", NEXT).program
-    rejected(lambda: scene.attach(ours, ours, "xdp"), UsageError, 'no attach mode "xdp"')
+    rejected(lambda: scene.attach(ours, ours, "xdp"), UsageError, "no way to attach 'xdp'")
     rejected(lambda: at.replace(scene.ifindex, ours, ours, scene.pins), NotLoaded, "eth0 is not protected")
     monkeypatch.setattr(features, "tcx", lambda: False)
     rejected(lambda: scene.attach(ours, ours, "tcx"), KernelLacks, "no TCX")

@@ -116,8 +116,8 @@ def test_unknown_interface(pair: PairLab) -> None:
         with pytest.raises(UsageError) as caught:
             links.find("eht0")
         assert (caught.value.message, caught.value.hint) == (
-            'there is no interface "eht0"',
-            'did you mean "eth0"?',
+            "there is no interface 'eht0'",
+            "did you mean 'eth0'?",
         )
         with pytest.raises(UsageError) as caught:
             links.find("wlp3s0")

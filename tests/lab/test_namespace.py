@@ -156,7 +156,7 @@ for attempt in (paths.bpffs, paths.lock_path):
 def test_unknown_namespace(pair: PairLab) -> None:
     with pytest.raises(UsageError) as caught:
         paths.enter_netns("no-such-namespace")
-    assert caught.value.message == 'there is no network namespace "no-such-namespace"'
+    assert caught.value.message == "there is no network namespace 'no-such-namespace'"
     assert caught.value.hint and pair.server.netns in caught.value.hint
     for name in ("..", "../netns/" + pair.server.netns, ""):
         with pytest.raises(UsageError):
