@@ -6,6 +6,7 @@ any point: the next one to take the lock clears away or completes what was begun
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
@@ -84,14 +85,18 @@ def load(
             save = text != running.document.text
             if save:
                 _demand_same(running)
-            done = put(running, text, Wishes(save=save, yes=yes or observe, attach=attach))
-            if observe:
-                pins.control.store_u32(_MODE, _MODES[OBSERVE])
+            with ExitStack() as undo:
+                if observe:  # before the programs are anywhere else: nothing is to be dropped meanwhile
+                    undo.callback(pins.control.store_u32, _MODE, _MODES[running.mode])
+                    pins.control.store_u32(_MODE, _MODES[OBSERVE])
+                done = put(running, text, Wishes(save=save, yes=yes or observe, attach=attach))
+                undo.pop_all()
         return _load_report(links, Loaded(done.attached, None, done.seeded, done.warnings), first=False)
 
 
 def unload(names: Sequence[str]) -> UnloadReport:
     """Takes the programs off interfaces and their names out of the policy; with the last one everything goes."""
+    names = tuple(dict.fromkeys(names))
     with locked():
         directory = find_pin_dir()
         if directory is not None and layout_of(directory) != abi.Layout.LAYOUT_VERSION:
@@ -110,7 +115,7 @@ def unload(names: Sequence[str]) -> UnloadReport:
             left = running.interfaces()
         if not left:
             remove_all()
-        return UnloadReport(tuple(names), not left, warnings)
+        return UnloadReport(names, not left, warnings)
 
 
 def unload_all() -> UnloadReport:

@@ -105,6 +105,8 @@ def _hint(cursor: Cursor, token: Token, known: list[str]) -> str | None:
 
 def _kind(word: str) -> str | None:
     """What a word looks like: "port" or "address", else None."""
+    if not word.isascii():  # other scripts have digits too
+        return None
     if word.replace("-", "", 1).isdigit() or word in SERVICES:
         return "port"
     is_address = word.replace(".", "").replace("/", "").replace("-", "").isdigit() or word.count(":") > 1

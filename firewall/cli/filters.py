@@ -20,10 +20,12 @@ Address = Annotated[
 
 def protocol(word: str) -> int:
     """The number of a protocol that is given by name or number."""
+    from firewall.lang import number
     from firewall.services import PROTOCOLS
 
-    if word.isdecimal() and int(word) < 256:
-        return int(word)
+    known = number(word)
+    if known is not None and known < 256:
+        return known
     if word.lower() not in PROTOCOLS:
         raise unknown_value("protocol", word, PROTOCOLS)
     return PROTOCOLS[word.lower()]

@@ -147,13 +147,15 @@ def delete(
 ) -> None:
     """Delete a rule; what it let in is cut at its next packet."""
     from firewall import policyfile
+    from firewall.lang import number
 
-    find = _by_id(words[0]) if len(words) == 1 and words[0].isdigit() else _by_text(words)
+    rule_id = number(words[0]) if len(words) == 1 else None
+    find = _by_text(words) if rule_id is None else _by_id(rule_id)
     _edit(ctx, lambda source: policyfile.delete_rule(source.text, find(source)), yes, runtime, dry_run)
 
 
-def _by_id(word: str) -> "Callable[[Source], int]":
-    return lambda source: source.line_of(int(word))
+def _by_id(rule_id: int) -> "Callable[[Source], int]":
+    return lambda source: source.line_of(rule_id)
 
 
 def _by_text(words: list[str]) -> "Callable[[Source], int]":

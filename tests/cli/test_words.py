@@ -37,6 +37,7 @@ WRONG = [
     ("flow delete", "which flows?", "give --address or another filter, or 'fw flow flush' for all"),
     ("flow delete --state establish", "there is no state 'establish'", "did you mean 'established'?"),
     ("flow list --proto tpc", "there is no protocol 'tpc'", "did you mean 'tcp'?"),
+    ("flow delete --proto ٦", "there is no protocol '٦'", "it is one of: tcp"),
     ("flow delete --proto tpc", "there is no protocol 'tpc'", "did you mean 'tcp'?"),
     ("flow delete --port 70000", "there is no port 70000", "ports go from 0 to 65535"),
     ("log --reason default_drp", "there is no reason 'default_drp'", "did you mean 'default_drop'?"),
@@ -63,6 +64,13 @@ def test_wrong_words(
     assert bool(hints) is (hint is not None) and len(hints) <= 1, done
     if hint is not None:
         assert hints[0].startswith(f"hint: {hint}"), done
+
+
+def test_digits_of_other_scripts_are_no_id(fw: Fw, nothing_loaded: object) -> None:
+    done = fw("rule delete ²")
+    assert done.status == 2
+    assert done.err.startswith("fw: expected a rule ('allow', 'drop' or 'reject'), found '²'")
+    assert "port" not in done.err
 
 
 LATER = (

@@ -196,7 +196,7 @@ def test_load_says_what_it_did(pair: PairLab) -> None:
 
 def test_unload(pair: PairLab) -> None:
     protect(pair.server, POLICY, "eth0")
-    assert talk(pair.server.fw("unload eth0").stderr) == [
+    assert talk(pair.server.fw("unload eth0 eth0").stderr) == [
         "eth0 is not filtered any more",
         "nothing of fw is left in the kernel",
     ]

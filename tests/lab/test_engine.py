@@ -273,3 +273,24 @@ def test_ids_live_as_long_as_what_is_loaded(pair: PairLab) -> None:
     server.fw("unload --all")
     server.fw("load")
     assert [rule["id"] for rule in server.fw_json("rule list")["rules"] if rule["id"]] == [1, 2]
+
+
+def test_observing_begins_before_the_change(pair: PairLab) -> None:
+    """So that no packet is dropped on the way; a change that fails leaves the mode as it was."""
+    protect(pair.server, WEB, "eth0")
+    code = """
+from firewall import engine
+from firewall.errors import FwError
+modes = []
+def put(running, text, wishes):
+    modes.append(running.mode)
+    raise FwError("given up")
+engine.put = put
+try:
+    engine.load(["eth0"], observe=True)
+except FwError:
+    pass
+with engine.read() as running:
+    print(*modes, running.mode)
+"""
+    assert inside(pair.server, code).split() == ["observe", "enforce"]
