@@ -135,13 +135,6 @@ def attached(pins: Path) -> list[int]:
     return sorted(found)
 
 
-def strays(pins: Path) -> list[int]:
-    """Interfaces with filters of ours that the pin directory knows nothing of: it was lost while they ran on."""
-    known = attached(pins)
-    found = [ifindex for ifindex in tc.ingress_qdiscs() if any(_our_filter(ifindex, hook) for hook in _HOOKS)]
-    return sorted(set(found).difference(known))
-
-
 def status(ifindex: int, pins: Path) -> Status:
     """What is at the hooks of an interface now, as the kernel tells."""
     mode = _mode(ifindex, pins)

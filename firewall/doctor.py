@@ -109,12 +109,14 @@ def _object() -> Iterator[Finding]:
 
 
 def _tc_programs() -> Iterator[Finding]:
-    """Who else is at the hooks of the interfaces that are up, and whether before us."""
-    from firewall.attach import status
+    """Who else is at the hooks of the interfaces that are up, and whether before us; what is ours and was lost."""
+    from firewall.attach import attached, status
 
     try:
         pins = find_pin_dir() or Path("/nonexistent")
-        statuses = [(link.name, status(link.ifindex, pins)) for link in list_links() if link.up]
+        held = attached(pins)
+        up = [link for link in list_links() if link.up]
+        statuses = [(link.name, status(link.ifindex, pins)) for link in up]
     except NotPermitted as error:
         yield Finding("tc programs", WARN, f"unknown: {error.message}", "run as root to see them")
         return
@@ -126,7 +128,16 @@ def _tc_programs() -> Iterator[Finding]:
         for other in listed
     ]
     yield from (_other(*other) for other in others)
-    if not others:
+    # A link ends with its pin, a filter does not.
+    lost = [
+        link.name
+        for link, (_, found) in zip(up, statuses, strict=True)
+        if found.mode == "clsact" and link.ifindex not in held
+    ]
+    for name in lost:
+        text = f"{name}: fw filters there, but the pins of what it does are lost"
+        yield Finding("tc programs", WARN, text, "'fw unload --all' removes it")
+    if not others and not lost:
         yield Finding("tc programs", OK, "none but fw's")
 
 

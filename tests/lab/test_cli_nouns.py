@@ -9,7 +9,7 @@ from __future__ import annotations
 import pytest
 
 from firewall.reasons import REASONS
-from tests.lab.attachment import protect, reasons
+from tests.lab.attachment import inside, protect, reasons
 from tests.lab.lab import PairLab
 from tests.lab.traffic import answered
 
@@ -174,6 +174,17 @@ def test_doctor_sees_who_else_is_there(pair: PairLab) -> None:
     texts = [finding["text"] for finding in pair.server.fw_json("doctor")["findings"]]
     assert any("runs after fw" in text for text in texts), texts
     assert "nft table inet strangers" in texts
+
+
+def test_doctor_sees_filters_whose_pins_were_lost(pair: PairLab) -> None:
+    protect(pair.server, POLICY, "eth0", attach="clsact")
+    lost = "eth0: fw filters there, but the pins of what it does are lost"
+    assert lost not in [finding["text"] for finding in pair.server.fw_json("doctor")["findings"]]
+    inside(pair.server, "from firewall import paths, pins\npins.remove_tree(paths.find_pin_dir())")
+    assert pair.server.fw("status", check=False).returncode == 3
+    assert lost in [finding["text"] for finding in pair.server.fw_json("doctor")["findings"]]
+    assert talk(pair.server.fw("unload --all").stderr)[0] == "eth0 is not filtered any more"
+    assert lost not in [finding["text"] for finding in pair.server.fw_json("doctor")["findings"]]
 
 
 def test_version(pair: PairLab) -> None:
