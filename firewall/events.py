@@ -89,7 +89,8 @@ class Journal:
     def follow(self, on_events: Callable[[list[Event], int], None]) -> None:
         """Hands over the kept events, then new ones as they come, each once, until the firewall is unloaded.
 
-        With each handful goes how many others were missed since the last one.
+        With each handful goes how many others were missed since the last one. Where nothing comes, nothing is handed
+        over twice a second: what `on_events` raises ends it.
         """
         with ExitStack() as stack:
             try:
@@ -121,8 +122,7 @@ class Journal:
                 greatest = max(come, default=newest)
                 gap = set(range(newest + 1, greatest)) - come
                 newest = max(newest, greatest)
-                if events or missed:
-                    on_events(events, missed)
+                on_events(events, missed)
 
     def _follow_journal(self, on_events: Callable[[list[Event], int], None]) -> None:
         events = self.read()
@@ -130,9 +130,10 @@ class Journal:
         newest = events[-1].number if events else self._newest()
         while self._is_loaded():
             time.sleep(_IDLE_MS / 1000)
-            if events := self.read(newest):
-                on_events(events, events[-1].number - newest - len(events))
-                newest = events[-1].number
+            events = self.read(newest)
+            last = events[-1].number if events else newest
+            on_events(events, last - newest - len(events))
+            newest = last
 
     def _is_loaded(self) -> bool:
         return (self._pins.directory / "events").exists()

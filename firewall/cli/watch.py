@@ -3,7 +3,7 @@
 
 import time
 from functools import lru_cache
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
@@ -86,11 +86,16 @@ class _Printer:
     def follow(
         self, journal: "Journal", wanted: "Callable[[Event], bool] | None", number: int | None
     ) -> None:
-        """Prints the last `number` kept events, and then each new one, until the firewall is unloaded."""
+        """Prints the last `number` kept events, and then each new one, until the firewall is unloaded.
+
+        Raises BrokenPipeError when nobody reads any longer.
+        """
         first = True
 
         def show(events: "list[Event]", missed: int) -> None:
             nonlocal first
+            if _reader_has_left(self._session.out):
+                raise BrokenPipeError
             chosen = list(filter(wanted, events))  # without a filter all
             if first:
                 first, chosen = False, _last(number, chosen)
@@ -155,6 +160,19 @@ class _Printer:
         if ifindex and ifindex not in self._names:
             self._names = self._running.names()
         return self._names.get(ifindex, f"#{ifindex}") if ifindex else "-"
+
+
+def _reader_has_left(out: TextIO) -> bool:
+    """Whether it is a pipe whose other end is closed, which is told only to those who write, or ask."""
+    import select
+
+    try:
+        pipe = out.fileno()
+    except OSError:  # no file at all
+        return False
+    ends = select.poll()
+    ends.register(pipe, 0)
+    return any(event & select.POLLERR for _, event in ends.poll(0))
 
 
 @lru_cache(16)

@@ -3,14 +3,19 @@
 
 from __future__ import annotations
 
+import io
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from firewall import __version__, abi
+from firewall.__main__ import main
 from firewall.doctor import Finding
 from firewall.errors import FwError, KernelLacks, NotPermitted
+from firewall.events import Event
 from firewall.reasons import REASONS
 from tests.cli.conftest import Fw
 from tests.cli.machine import EVENTS, FLOWS, Machine
@@ -252,6 +257,25 @@ def test_log_follow_json_is_one_object_a_line(fw: Fw, machine: Machine) -> None:
     events = [json.loads(line) for line in fw("log -f --json").out.splitlines()]
     assert [event["number"] for event in events] == [event.number for event in EVENTS] + [20]
     assert all(event["schema"] == 1 for event in events)
+
+
+def test_log_follow_ends_with_its_reader(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though nothing happens any more that would make it write."""
+    rounds: list[int] = []
+
+    def quiet(_: object, on_events: Callable[[list[Event], int], None]) -> None:
+        on_events(EVENTS, 0)
+        os.close(reading)
+        for number in range(3):
+            rounds.append(number)
+            on_events([], 0)
+
+    monkeypatch.setattr("tests.cli.machine.Journal.follow", quiet)
+    reading, writing = os.pipe()
+    err = io.StringIO()
+    with open(writing, "w") as out:
+        assert main(["log", "-f"], out, err) == 0
+    assert (rounds, err.getvalue()) == ([0], "")
 
 
 FINDINGS = [
