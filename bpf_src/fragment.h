@@ -75,12 +75,19 @@ static __always_inline bool fragment_matches(const struct fragment *f, const str
 	       same_address(f->dst, p->tuple.dst);
 }
 
+/* The CPU that saw the first may have been a tick ahead of ours. */
+static __always_inline bool fragment_within(const struct fragment *f, const struct packet *p,
+					    __u32 seconds)
+{
+	return (__s64)(p->now_j - f->when_j) <= (__s64)seconds * hz;
+}
+
 /* Of this packet, in time, and not all there yet: a whole packet's ID may be used again. */
 static __always_inline bool fragment_lives(const struct fragment *f, const struct packet *p)
 {
 	__u32 life_s = p->tuple.family == 4 ? FRAGMENT_LIFE_V4_S : FRAGMENT_LIFE_V6_S;
 
-	return f && fragment_matches(f, p) && !f->whole && p->now_j - f->when_j <= life_s * hz;
+	return f && fragment_matches(f, p) && !f->whole && fragment_within(f, p, life_s);
 }
 
 static __always_inline void fragment_begin(struct fragment *f, const struct packet *p)
@@ -112,7 +119,7 @@ static __always_inline enum fw_reason fragment_first(struct cpu *cpu, struct pac
 	f = bpf_map_lookup_elem(&fragments, &key);
 	/* what ingress has passed on is no repetition: later ones may leave without being read here */
 	if (p->handed != HANDED_SAME && f && fragment_lives(f, p) &&
-	    (p->tuple.family == 6 || p->now_j - f->when_j <= REUSE_V4_S * hz))
+	    (p->tuple.family == 6 || fragment_within(f, p, REUSE_V4_S)))
 		return REASON_FRAGMENT_OVERLAP;
 	f = bpf_map_lookup_elem(&early_fragments, &key);
 	if (fragment_lives(f, p))
@@ -196,7 +203,7 @@ static __always_inline enum fw_reason fragment_later(struct cpu *cpu, struct pac
 	fragment_key(&key, p);
 	f = bpf_map_lookup_elem(&fragments, &key);
 	/* a stray repetition; the next packet with this ID begins with its first */
-	if (f && f->whole && fragment_matches(f, p) && p->now_j - f->when_j <= REUSE_V4_S * hz)
+	if (f && f->whole && fragment_matches(f, p) && fragment_within(f, p, REUSE_V4_S))
 		return REASON_FRAGMENT_OVERLAP;
 	if (!f || !fragment_lives(f, p))
 		return s->fragments_early == EARLY_PASS ? fragment_ahead(cpu, p, &key) :

@@ -166,6 +166,15 @@ def test_expiry(path: PacketPath, ends: Ends) -> None:
 
 
 @FAMILIES
+def test_first_that_another_cpu_saw_a_tick_later(path: PacketPath, ends: Ends) -> None:
+    path.policy(OPEN)
+    first, *later = pieces(ends, udp(4000, 22, bytes(64)))
+    path.ingress(first)
+    age_fragments(path, -1)
+    assert reasons(path, later) == ["fragment"] * len(later)
+
+
+@FAMILIES
 def test_later_ones_count_for_the_rule(path: PacketPath, ends: Ends) -> None:
     (rule,) = path.policy(OPEN).rules
     before = path.rule_counter(rule.counter)
