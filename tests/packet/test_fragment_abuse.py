@@ -3,10 +3,11 @@
 
 import itertools
 import random
+import struct
 
 import pytest
 
-from firewall import abi
+from firewall import abi, clock
 from tests.packet.ends import FAMILIES, V4, V6, Ends
 from tests.packet.path import PacketPath, let_time_pass
 from tests.packet.test_fragments import LIFE_S, age_fragments
@@ -339,6 +340,16 @@ def test_budget_of_a_destination(path: PacketPath, ends: Ends) -> None:
     assert see(path, piece(ends, 40, dst=ends.inside)) == ["fragment_early"]
     let_time_pass(0.2)
     assert see(path, piece(ends, 40, ident=5000)) == ["fragment_early"]
+
+
+@FAMILIES
+def test_budget_that_another_cpu_used_a_tick_later(path: PacketPath, ends: Ends) -> None:
+    """An empty one stays so: less than no time brings nothing."""
+    path.policy(OPEN)
+    budgets = path.maps["early_budgets"]
+    empty = struct.pack("=QQ", clock.now_j() + clock.hz() // 2, 0)
+    budgets.update_batch([(struct.pack("=I", i), empty) for i in range(abi.Limits.EARLY_DESTINATIONS)])
+    assert see(path, piece(ends, 24)) == ["fragment_flood"]
 
 
 @FAMILIES
