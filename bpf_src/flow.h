@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The flow table: `flows` holds confirmed flows, `embryonic` the others, so
- * that only a confirmed flow can displace a confirmed one. No locks: each side's
- * record is written only by that side's packets, and what else changes in a
- * flow is written with the same value by whoever writes it.
+ * What a flow is, where it is found and how long it lives: `flows` holds
+ * confirmed ones, `embryonic` the others. A flow has no lock: each side's record
+ * is written only by that side's packets, and what else changes in it is written
+ * with the same value by whoever writes it.
  */
 #ifndef FW_FLOW_H
 #define FW_FLOW_H
