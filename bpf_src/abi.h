@@ -226,16 +226,21 @@ enum fw_window {
 	WINDOW_OFF,
 };
 
-/* Index into settings.timeout_j. */
+/* Index into settings.timeout_j: `option timeout.NAME`. TCP's are in the order of its states. */
 enum fw_timeout {
-	TIMEOUT_TCP_SYN,
+	TIMEOUT_TCP_SYN_SENT,
+	TIMEOUT_TCP_SYN_RECV,
 	TIMEOUT_TCP_ESTABLISHED,
-	TIMEOUT_TCP_FIN,
+	TIMEOUT_TCP_FIN_WAIT,
+	TIMEOUT_TCP_LAST_ACK,
+	TIMEOUT_TCP_TIME_WAIT,
 	TIMEOUT_TCP_CLOSED,
 	TIMEOUT_UDP_ONE_WAY,
 	TIMEOUT_UDP,
 	TIMEOUT_ICMP,
+	TIMEOUT_OTHER_ONE_WAY,
 	TIMEOUT_OTHER,
+	TIMEOUT_REVOKED,
 	TIMEOUT_EXPECTATION,
 	TIMEOUT_COUNT,
 };
@@ -328,7 +333,7 @@ struct settings {
 	__u32 adaptive_start; /* confirmed flows from which on timeouts shrink */
 	__u32 adaptive_end;   /* with so many they would be 0 */
 	__u32 reserved2;
-	__u32 timeout_j[16]; /* jiffies, by enum fw_timeout */
+	__u32 timeout_j[32]; /* jiffies, by enum fw_timeout */
 	__u64 patterns[256]; /* by interface class: patterns that it matches */
 };
 

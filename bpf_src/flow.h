@@ -80,33 +80,32 @@ static __always_inline bool is_over(const struct flow *f, __u32 proto)
 
 static __always_inline enum fw_timeout tcp_timeout(enum fw_state state)
 {
-	switch (state) {
-	case STATE_SYN_SENT:
-	case STATE_SYN_RECV:
-		return TIMEOUT_TCP_SYN;
-	case STATE_ESTABLISHED:
-		return TIMEOUT_TCP_ESTABLISHED;
-	case STATE_FIN_WAIT:
-	case STATE_LAST_ACK:
-		return TIMEOUT_TCP_FIN;
-	default:
-		return TIMEOUT_TCP_CLOSED;
-	}
+	_Static_assert((int)STATE_SYN_SENT == TIMEOUT_TCP_SYN_SENT &&
+			       (int)STATE_CLOSED == TIMEOUT_TCP_CLOSED,
+		       "in the same order");
+	return (enum fw_timeout)state;
 }
 
+/* See docs/conntrack.md for where each comes from. */
 static __always_inline enum fw_timeout timeout_of(const struct flow *f, __u32 proto, __u32 family)
 {
+	bool answered = seen(&f->side[ROLE_OPENER]) && seen(&f->side[ROLE_RESPONDER]);
+
 	if (f->flags & FLOW_REVOKED)
-		return TIMEOUT_TCP_CLOSED;
+		return TIMEOUT_REVOKED;
 	if (proto == IPPROTO_TCP)
 		return tcp_timeout(tcp_state(&f->side[ROLE_OPENER], &f->side[ROLE_RESPONDER]));
 	if (proto == IPPROTO_UDP)
-		return seen(&f->side[ROLE_OPENER]) && seen(&f->side[ROLE_RESPONDER]) ?
-			       TIMEOUT_UDP :
-			       TIMEOUT_UDP_ONE_WAY;
+		return answered ? TIMEOUT_UDP : TIMEOUT_UDP_ONE_WAY;
 	if (proto == (family == 4 ? IPPROTO_ICMP : IPPROTO_ICMPV6))
 		return TIMEOUT_ICMP;
-	return TIMEOUT_OTHER;
+	return answered ? TIMEOUT_OTHER : TIMEOUT_OTHER_ONE_WAY;
+}
+
+static __always_inline __u32 lifetime_j(const struct flow *f, __u32 proto, __u32 family,
+					const struct settings *s)
+{
+	return s->timeout_j[timeout_of(f, proto, family) & 31];
 }
 
 static __always_inline __s64 idle_of(const struct flow *f, __u64 now_j)
@@ -126,7 +125,7 @@ static __always_inline bool expired(const struct flow *f, const struct packet *p
 	/* no timeout is shorter than a second */
 	if (idle_j < hz)
 		return false;
-	return idle_j > s->timeout_j[timeout_of(f, p->key.proto, p->key.family) & 15];
+	return idle_j > lifetime_j(f, p->key.proto, p->key.family, s);
 }
 
 static __always_inline void count_side(struct side *side, const struct packet *p)

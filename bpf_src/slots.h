@@ -134,7 +134,7 @@ GLOBAL int inspect(__u32 index, __u32 generation, __u32 share, __u32 must_go)
 		return 0;
 	}
 	idle_j = idle_of(f, now_j);
-	timeout_j = s->timeout_j[timeout_of(f, key.proto, key.family) & 15];
+	timeout_j = lifetime_j(f, key.proto, key.family, s);
 	/* what is over has no claim to its place where places are scarce */
 	if (share < 1024 && is_over(f, key.proto))
 		timeout_j = 0;

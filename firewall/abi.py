@@ -173,16 +173,21 @@ class State(IntEnum):
 
 
 class Timeout(IntEnum):
-    TIMEOUT_TCP_SYN = 0
-    TIMEOUT_TCP_ESTABLISHED = 1
-    TIMEOUT_TCP_FIN = 2
-    TIMEOUT_TCP_CLOSED = 3
-    TIMEOUT_UDP_ONE_WAY = 4
-    TIMEOUT_UDP = 5
-    TIMEOUT_ICMP = 6
-    TIMEOUT_OTHER = 7
-    TIMEOUT_EXPECTATION = 8
-    TIMEOUT_COUNT = 9
+    TIMEOUT_TCP_SYN_SENT = 0
+    TIMEOUT_TCP_SYN_RECV = 1
+    TIMEOUT_TCP_ESTABLISHED = 2
+    TIMEOUT_TCP_FIN_WAIT = 3
+    TIMEOUT_TCP_LAST_ACK = 4
+    TIMEOUT_TCP_TIME_WAIT = 5
+    TIMEOUT_TCP_CLOSED = 6
+    TIMEOUT_UDP_ONE_WAY = 7
+    TIMEOUT_UDP = 8
+    TIMEOUT_ICMP = 9
+    TIMEOUT_OTHER_ONE_WAY = 10
+    TIMEOUT_OTHER = 11
+    TIMEOUT_REVOKED = 12
+    TIMEOUT_EXPECTATION = 13
+    TIMEOUT_COUNT = 14
 
 
 class IfaceFlags(IntEnum):
@@ -406,7 +411,7 @@ class Settings(CStruct):
         "timeout_j",
         "patterns",
     )
-    SIZE = 2160
+    SIZE = 2224
     FIELDS = (
         ("generation", 0, "I", 0),
         ("chunks", 4, "I", 0),
@@ -426,8 +431,8 @@ class Settings(CStruct):
         ("adaptive_start", 36, "I", 0),
         ("adaptive_end", 40, "I", 0),
         ("reserved2", 44, "I", 0),
-        ("timeout_j", 48, "I", 16),
-        ("patterns", 112, "Q", 256),
+        ("timeout_j", 48, "I", 32),
+        ("patterns", 176, "Q", 256),
     )
     generation: int
     chunks: int

@@ -25,16 +25,11 @@ _LOW_HALF = (1 << 64) - 1
 
 CHUNK_BYTES = abi.Limits.ENTRIES_PER_CHUNK * abi.Entry.SIZE  # a value of a classifier map
 
+# TIMEOUT_TCP_SYN_SENT is `option timeout.tcp-syn-sent`.
 _TIMEOUTS = {
-    "timeout.tcp-syn": abi.Timeout.TIMEOUT_TCP_SYN,
-    "timeout.tcp-established": abi.Timeout.TIMEOUT_TCP_ESTABLISHED,
-    "timeout.tcp-fin": abi.Timeout.TIMEOUT_TCP_FIN,
-    "timeout.tcp-closed": abi.Timeout.TIMEOUT_TCP_CLOSED,
-    "timeout.udp-one-way": abi.Timeout.TIMEOUT_UDP_ONE_WAY,
-    "timeout.udp": abi.Timeout.TIMEOUT_UDP,
-    "timeout.icmp": abi.Timeout.TIMEOUT_ICMP,
-    "timeout.expectation": abi.Timeout.TIMEOUT_EXPECTATION,
-    "timeout.other": abi.Timeout.TIMEOUT_OTHER,
+    "timeout." + timeout.name.removeprefix("TIMEOUT_").lower().replace("_", "-"): timeout
+    for timeout in abi.Timeout
+    if timeout != abi.Timeout.TIMEOUT_COUNT
 }
 
 _BUILTINS = {

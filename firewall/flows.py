@@ -52,15 +52,6 @@ _REVOKED = int(abi.FlowFlags.FLOW_REVOKED)
 _SIDE_SYN, _SIDE_OPEN, _SIDE_FIN, _SIDE_RST = (
     int(abi.SideState[f"SIDE_{name}"]) for name in ("SYN", "OPEN", "FIN", "RST")
 )
-_TIMEOUT_OF_STATE = {
-    SYN_SENT: abi.Timeout.TIMEOUT_TCP_SYN,
-    SYN_RECV: abi.Timeout.TIMEOUT_TCP_SYN,
-    ESTABLISHED: abi.Timeout.TIMEOUT_TCP_ESTABLISHED,
-    FIN_WAIT: abi.Timeout.TIMEOUT_TCP_FIN,
-    LAST_ACK: abi.Timeout.TIMEOUT_TCP_FIN,
-    TIME_WAIT: abi.Timeout.TIMEOUT_TCP_CLOSED,
-    CLOSED: abi.Timeout.TIMEOUT_TCP_CLOSED,
-}
 _SCOPES = ("in", "out", "forward")
 
 
@@ -281,12 +272,14 @@ def _state(proto: int, flags: int, opener: Side | tuple[int, ...], responder: Si
 def _timeout(proto: int, family: int, state: int) -> int:
     """timeout_of() of bpf_src/flow.h: an enum fw_timeout."""
     if state == REVOKED:
-        return abi.Timeout.TIMEOUT_TCP_CLOSED
+        return abi.Timeout.TIMEOUT_REVOKED
     if proto == TCP:
-        return _TIMEOUT_OF_STATE[state]
+        return state  # in the same order
     if proto == UDP:
         return abi.Timeout.TIMEOUT_UDP if state == TWO_WAY else abi.Timeout.TIMEOUT_UDP_ONE_WAY
-    return abi.Timeout.TIMEOUT_ICMP if _is_icmp(proto, family) else abi.Timeout.TIMEOUT_OTHER
+    if _is_icmp(proto, family):
+        return abi.Timeout.TIMEOUT_ICMP
+    return abi.Timeout.TIMEOUT_OTHER if state == TWO_WAY else abi.Timeout.TIMEOUT_OTHER_ONE_WAY
 
 
 def _timeouts(pins: Pins) -> list[int]:

@@ -17,7 +17,7 @@ AUTO = "auto"
 # The fewest entries of a flow table: LRU maps hand out free entries by the 128 for each CPU, and evict early
 # below this.
 FLOWS_FLOOR = 1024
-# Jiffies are compared as signed 32-bit differences: at HZ=1000 nothing may last 24.8 days.
+# In jiffies it is kept in 32 bits, and at HZ=1000 these are 49 days.
 _TIMEOUT_MAX_S = 14 * 86400
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -82,20 +82,26 @@ _TABLE = (
         100,
         "percent of flows.max from which on timeouts shrink, to a third when it is full; 100: never",
     ),
-    _timeout("tcp-syn", "120s", 1, "TCP connection whose handshake is not complete"),
-    # RFC 5382, REQ-5: not less than 2 hours and 4 minutes.
+    # RFC 5382 REQ-5, which RFC 7857 section 2.1 lets be configured shorter: 4 minutes while a connection opens
+    # or closes; section 2.2 has the same after a reset.
+    _timeout("tcp-syn-sent", "240s", 1, "TCP connection of which only the opener's SYN was seen"),
+    _timeout("tcp-syn-recv", "240s", 1, "TCP connection whose SYN was answered, but not the answer"),
+    # RFC 5382 REQ-5: not less than 2 hours and 4 minutes.
     _timeout("tcp-established", "86400s", 7440, "established TCP connection that is idle"),
-    # RFC 5382, REQ-5: the transitory timeout is 4 minutes.
-    _timeout("tcp-fin", "240s", 1, "TCP connection that one side has closed"),
-    _timeout("tcp-closed", "60s", 1, "TCP connection that both sides have closed or one has reset"),
-    _timeout("udp-one-way", "30s", 1, "UDP flow that was not answered"),
-    # RFC 4787, REQ-5: not less than 2 minutes.
+    _timeout("tcp-fin-wait", "240s", 1, "TCP connection that one side has closed"),
+    _timeout("tcp-last-ack", "240s", 1, "TCP connection that both have closed, not both acknowledged"),
+    _timeout("tcp-time-wait", "240s", 1, "TCP connection that both sides have closed"),
+    _timeout("tcp-closed", "240s", 1, "TCP connection that was reset"),
+    # RFC 4787 REQ-5: not less than 2 minutes.
+    _timeout("udp-one-way", "120s", 1, "UDP flow that was not answered"),
     _timeout("udp", "180s", 120, "UDP flow that was answered"),
-    # RFC 5508, REQ-1: not less than 60 seconds.
+    # RFC 5508 REQ-1: not less than 60 seconds.
     _timeout("icmp", "60s", 60, "echo request waiting for more"),
+    _timeout("other-one-way", "120s", 1, "flow of any other protocol that was not answered"),
+    _timeout("other", "600s", 1, "flow of any other protocol that was answered"),
+    _timeout("revoked", "60s", 1, "flow that the rules have ended, after its last packet"),
     # SLP, the slowest, waits 15 s (RFC 2608, section 6.3.1: CONFIG_MC_MAX)
     _timeout("expectation", "15s", 1, "time in which a multicast or broadcast question may be answered"),
-    _timeout("other", "600s", 1, "flow of any other protocol"),
     _choice(
         "antispoof",
         ("strict", "loose", "off"),

@@ -15,9 +15,6 @@ from firewall.pins import Pins
 
 GENERATION = 5
 
-# Options by enum fw_timeout.
-TIMEOUTS = ("tcp-syn", "tcp-established", "tcp-fin", "tcp-closed", "udp-one-way", "udp", "icmp", "other")
-
 
 class FakeMap:
     """What a reader asks of `bpf.Map`."""
@@ -52,9 +49,11 @@ class FakePins(Pins):
     def __init__(self, maps: Mapping[str, Any], **options: str) -> None:
         super().__init__(Path("/nonexistent"))
         chosen = effective({**{name: option.default for name, option in OPTIONS.items()}, **options})
-        settings = abi.Settings(
-            generation=GENERATION, timeout_j=[chosen[f"timeout.{name}"] * hz() for name in TIMEOUTS]
-        )
+        settings = abi.Settings(generation=GENERATION)
+        for timeout in abi.Timeout:
+            if timeout != abi.Timeout.TIMEOUT_COUNT:
+                name = timeout.name.removeprefix("TIMEOUT_").lower().replace("_", "-")
+                settings.timeout_j[timeout] = chosen[f"timeout.{name}"] * hz()
         slot = struct.pack("=I", GENERATION % abi.Limits.GENERATION_SLOTS)
         self.fakes: dict[str, Any] = {"settings": FakeMap({slot: settings.pack()}), **maps}
         self.fake_control = FakeControl(abi.Control(generation=GENERATION))

@@ -75,8 +75,10 @@ _fw() {
     mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
 }
 
-_fw_options="flows.max flows.embryonic flows.per-source flows.full flows.adaptive timeout.tcp-syn timeout.tcp-established timeout.tcp-fin timeout.tcp-closed
-    timeout.udp-one-way timeout.udp timeout.icmp timeout.expectation timeout.other antispoof fragments.early ip.options load.grace tcp.pickup tcp.window reject.rate log.rate builtin.arp
+_fw_options="flows.max flows.embryonic flows.per-source flows.full flows.adaptive timeout.tcp-syn-sent timeout.tcp-syn-recv timeout.tcp-established timeout.tcp-fin-wait
+    timeout.tcp-last-ack timeout.tcp-time-wait timeout.tcp-closed timeout.udp-one-way timeout.udp
+    timeout.icmp timeout.other-one-way timeout.other timeout.revoked timeout.expectation
+    antispoof fragments.early ip.options load.grace tcp.pickup tcp.window reject.rate log.rate builtin.arp
     builtin.pppoe builtin.eapol builtin.lldp builtin.stp builtin.nd builtin.mld builtin.igmp builtin.dhcp
     builtin.dhcp6"
 

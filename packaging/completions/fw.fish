@@ -52,8 +52,10 @@ complete -c fw -n "$with apply check" -F
 complete -c fw -n "$with mode" -a 'observe enforce'
 complete -c fw -n "$with default" -a 'in out forward allow drop reject'
 complete -c fw -n "$with option" -l unset -d 'The default'
-complete -c fw -n "$with option" -a 'flows.max flows.embryonic flows.per-source flows.full flows.adaptive timeout.tcp-syn timeout.tcp-established timeout.tcp-fin \
-    timeout.tcp-closed timeout.udp-one-way timeout.udp timeout.icmp timeout.expectation timeout.other antispoof fragments.early ip.options load.grace tcp.pickup tcp.window reject.rate log.rate \
+complete -c fw -n "$with option" -a 'flows.max flows.embryonic flows.per-source flows.full flows.adaptive timeout.tcp-syn-sent timeout.tcp-syn-recv timeout.tcp-established timeout.tcp-fin-wait \
+    timeout.tcp-last-ack timeout.tcp-time-wait timeout.tcp-closed timeout.udp-one-way timeout.udp \
+    timeout.icmp timeout.other-one-way timeout.other timeout.revoked timeout.expectation \
+    antispoof fragments.early ip.options load.grace tcp.pickup tcp.window reject.rate log.rate \
     builtin.arp builtin.pppoe builtin.eapol builtin.lldp builtin.stp builtin.nd builtin.mld builtin.igmp builtin.dhcp \
     builtin.dhcp6'
 complete -c fw -n "$with rule; and not $with list add insert delete" -a 'list add insert delete'

@@ -41,7 +41,7 @@ def test_a_connection_as_it_lives_and_dies(pair: PairLab, family: str, attach: s
     stream.close()
     until(lambda: flows(pair.server, proto="tcp")[0]["state"] == "time_wait", what="both ends closed")
     (flow,) = flows(pair.server, proto="tcp")
-    assert flow["expires_s"] <= 60
+    assert flow["expires_s"] <= 240
 
 
 def test_filters_pick_what_they_name(pair: PairLab) -> None:

@@ -52,7 +52,8 @@ SEED = int(os.environ.get("FW_FUZZ_SEED") or random.SystemRandom().randrange(2**
 EVERYTHING = (
     "default in allow\ndefault out allow\ndefault forward allow\n"
     "option ip.options pass\noption fragments.early drop\n"
-    "option timeout.udp-one-way 1d\noption timeout.icmp 1d\noption timeout.tcp-syn 1d\n"
+    "option timeout.udp-one-way 1d\noption timeout.icmp 1d\n"
+    "option timeout.tcp-syn-sent 1d\noption timeout.tcp-syn-recv 1d\n"
 )
 OF_LIES = {
     "truncated",

@@ -135,7 +135,7 @@ def test_confirmed_when_both_sides_were_seen(grace: PacketPath, sockets: Sockets
 
 @FAMILIES
 def test_it_ends_like_any_other(grace: PacketPath, sockets: Sockets) -> None:
-    grace.policy(CLOSED + f"allow in tcp to port {sockets.port}\noption timeout.tcp-closed 10s\n")
+    grace.policy(CLOSED + f"allow in tcp to port {sockets.port}\noption timeout.tcp-time-wait 10s\n")
     grace.ingress(sockets.coming("PA"))
     grace.egress(sockets.going("A"))
     for frame, leaves in (

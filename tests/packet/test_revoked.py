@@ -49,7 +49,7 @@ def test_answers_do_not_open_it_from_the_other_end(path: PacketPath) -> None:
 def test_it_ends_a_while_after_its_last_packet(path: PacketPath) -> None:
     path.policy(OPEN)
     connect(path)
-    path.policy(CLOSED + "option timeout.tcp-closed 60s\n")
+    path.policy(CLOSED + "option timeout.revoked 60s\n")
     assert segment(path, "them") == "revoked"
     path.age(61)
     assert segment(path, "them") == "no_flow"

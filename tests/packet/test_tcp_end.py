@@ -31,8 +31,8 @@ def test_fin_both_ways(talk: Connection, first: str) -> None:
     assert [segment.reason for segment in segments] == ["flow"] * 4
     assert talk.sides() == ("FIN", "FIN")
     assert [record[:2] for record in talk.records()] == [(102, 902), (902, 102)]
-    assert talk.lives(55)
-    assert not talk.lives(62), "TIME_WAIT has the timeout of a closed connection"
+    assert talk.lives(235)
+    assert not talk.lives(242), "TIME_WAIT lasts as long as RFC 5382 REQ-5 asks for"
 
 
 def test_half_close(talk: Connection) -> None:
@@ -135,8 +135,8 @@ def test_reset_closes_only_with_the_right_number(talk: Connection, sender: str) 
         assert talk.path.the_flow() == before, outside
     assert send("R", right).reason == "flow"
     assert "RST" in talk.sides()
-    assert talk.lives(55)
-    assert not talk.lives(62)
+    assert talk.lives(235)
+    assert not talk.lives(242)
 
 
 def test_reset_by_what_was_acknowledged(talk: Connection) -> None:
@@ -149,13 +149,13 @@ def test_reset_by_what_was_acknowledged(talk: Connection) -> None:
 
 STATES: dict[str, tuple[stories.Story, int]] = {
     "syn_sent": (stories.syn_sent, 20),
-    "syn_recv": (stories.syn_recv, 20),
+    "syn_recv": (stories.syn_recv, 30),
     "established": (stories.established, 7500),
     "fin_wait": (stories.fin_wait, 40),
-    "last_ack": (stories.last_ack, 40),
-    "last_ack of the opener": (stories.last_ack_of_opener, 40),
-    "last_ack of the responder": (stories.last_ack_of_responder, 40),
-    "time_wait": (stories.time_wait, 10),
+    "last_ack": (stories.last_ack, 50),
+    "last_ack of the opener": (stories.last_ack_of_opener, 50),
+    "last_ack of the responder": (stories.last_ack_of_responder, 50),
+    "time_wait": (stories.time_wait, 60),
     "closed": (stories.closed, 10),
 }
 
@@ -165,8 +165,9 @@ STATES: dict[str, tuple[stories.Story, int]] = {
 def test_timeouts(path: PacketPath, ends: Ends, state: str) -> None:
     story, seconds = STATES[state]
     path.policy(
-        BOTH_WAYS + "option timeout.tcp-syn 20s\noption timeout.tcp-established 7500s\n"
-        "option timeout.tcp-fin 40s\noption timeout.tcp-closed 10s\n"
+        BOTH_WAYS + "option timeout.tcp-syn-sent 20s\noption timeout.tcp-syn-recv 30s\n"
+        "option timeout.tcp-established 7500s\noption timeout.tcp-fin-wait 40s\n"
+        "option timeout.tcp-last-ack 50s\noption timeout.tcp-time-wait 60s\noption timeout.tcp-closed 10s\n"
     )
     talk = Connection(path, ends)
     story(talk)

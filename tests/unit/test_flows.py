@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from ipaddress import ip_address
 from typing import Any
 
@@ -49,8 +50,13 @@ def entry(
     return key.pack(), flow.pack()
 
 
-def table(*confirmed: tuple[bytes, bytes], embryonic: tuple[tuple[bytes, bytes], ...] = ()) -> Table:
-    return Table(FakePins({"flows": FakeMap(dict(confirmed)), "embryonic": FakeMap(dict(embryonic))}))
+def table(
+    *confirmed: tuple[bytes, bytes],
+    embryonic: tuple[tuple[bytes, bytes], ...] = (),
+    options: Mapping[str, str] | None = None,
+) -> Table:
+    maps = {"flows": FakeMap(dict(confirmed)), "embryonic": FakeMap(dict(embryonic))}
+    return Table(FakePins(maps, **(options or {})))
 
 
 def only(*confirmed: tuple[bytes, bytes]) -> Flow:
@@ -134,24 +140,34 @@ def test_answered_or_not(proto: int) -> None:
 
 
 TIMEOUTS = [
-    (TCP, ({"state": SYN}, {"flags": 0}), 120),
-    (TCP, ({"state": OPEN}, {"state": OPEN}), 86400),
-    (TCP, ({"state": FIN}, {"state": OPEN}), 240),
-    (TCP, ({"state": RST}, {"state": OPEN}), 60),
-    (UDP, ({}, {"flags": 0}), 30),
-    (UDP, ({}, {}), 180),
-    (ICMP, ({}, {}), 60),
-    (OSPF, ({}, {}), 600),
+    (TCP, ({"state": SYN}, {"flags": 0}), "tcp-syn-sent"),
+    (TCP, ({"state": SYN}, {"state": SYN}), "tcp-syn-recv"),
+    (TCP, ({"state": OPEN}, {"state": OPEN}), "tcp-established"),
+    (TCP, ({"state": FIN}, {"state": OPEN}), "tcp-fin-wait"),
+    (TCP, ({"state": FIN, "seq_end": 5}, {"state": FIN}), "tcp-last-ack"),
+    (TCP, ({"state": FIN}, {"state": FIN}), "tcp-time-wait"),
+    (TCP, ({"state": RST}, {"state": OPEN}), "tcp-closed"),
+    (UDP, ({}, {"flags": 0}), "udp-one-way"),
+    (UDP, ({}, {}), "udp"),
+    (ICMP, ({}, {}), "icmp"),
+    (OSPF, ({}, {"flags": 0}), "other-one-way"),
+    (OSPF, ({}, {}), "other"),
 ]
 
 
-@pytest.mark.parametrize(("proto", "sides", "timeout_s"), TIMEOUTS)
-def test_a_flow_past_its_timeout_is_absent(proto: int, sides: Any, timeout_s: int) -> None:
-    live = table(entry(proto, sides=sides, idle_s=timeout_s - 5))
+# Each its own, so that none is taken for another.
+CHOSEN = {name: f"{7500 + 100 * number}s" for number, (_, _, name) in enumerate(TIMEOUTS)}
+
+
+@pytest.mark.parametrize(("proto", "sides", "name"), TIMEOUTS, ids=CHOSEN)
+def test_a_flow_past_its_timeout_is_absent(proto: int, sides: Any, name: str) -> None:
+    options = {f"timeout.{name}": value for name, value in CHOSEN.items()}
+    timeout_s = int(CHOSEN[name].removesuffix("s"))
+    live = table(entry(proto, sides=sides, idle_s=timeout_s - 5), options=options)
     (flow,) = live
     assert 3 <= flow.expires_s <= 5
     assert live.counts()[:2] == (1, 0)
-    dead = table(entry(proto, sides=sides, idle_s=timeout_s + 1))
+    dead = table(entry(proto, sides=sides, idle_s=timeout_s + 1), options=options)
     assert list(dead) == []
     assert dead.counts()[:2] == (0, 0)
 
