@@ -109,8 +109,9 @@ enum fw_reason {
 	REASON_DEFAULT_REJECT,
 	REASON_REVOKED,           /* its flow is no longer allowed by the rules */
 	REASON_NO_FLOW,           /* cannot open a flow and belongs to none */
-	REASON_BAD_HANDSHAKE,     /* TCP segment that does not fit the handshake */
+	REASON_BAD_HANDSHAKE,     /* of TCP or SCTP, and does not fit the handshake */
 	REASON_OUT_OF_WINDOW,     /* TCP segment outside its connection's window */
+	REASON_BAD_TAG,           /* SCTP packet without its association's verification tag */
 	REASON_UNRELATED,         /* ICMP error that quotes no live flow */
 	REASON_FRAGMENT_UNKNOWN,  /* later fragment whose first was not allowed */
 	REASON_FRAGMENT_FLOOD,    /* one more ahead of its first than its destination may get */
@@ -128,6 +129,7 @@ enum fw_reason {
 	REASON_BAD_HEADER_LENGTH, /* header shorter than its least */
 	REASON_DISHONEST_LENGTH,  /* length that the frame cannot hold */
 	REASON_BAD_TCP_FLAGS,     /* flags that no stack sends together */
+	REASON_BAD_CHUNKS,        /* SCTP chunks that no stack sends so */
 	REASON_MANY_TAGS,         /* too many VLAN tags */
 	REASON_LONG_CHAIN,        /* too many IPv6 extension headers, or options in one */
 	REASON_BAD_CHAIN,         /* IPv6 extension header where none may be */
@@ -188,13 +190,13 @@ enum fw_full {
 	FULL_EVICT, /* it takes the place of one that has long been idle */
 };
 
-/* What one side of a TCP connection has sent so far. */
+/* What one side of a TCP connection, or of an SCTP association, has sent so far. */
 enum fw_side_state {
 	SIDE_NONE,
-	SIDE_SYN,  /* its SYN */
-	SIDE_OPEN, /* an acknowledgement of the other's SYN */
-	SIDE_FIN,  /* its FIN */
-	SIDE_RST,
+	SIDE_SYN,  /* its SYN; INIT or INIT ACK */
+	SIDE_OPEN, /* an acknowledgement of the other's SYN; COOKIE ECHO or what answers it */
+	SIDE_FIN,  /* its FIN; SHUTDOWN or SHUTDOWN ACK */
+	SIDE_RST,  /* RST; ABORT or SHUTDOWN COMPLETE */
 };
 
 /* State of a whole flow, a pure function of both sides' records. */
@@ -205,10 +207,15 @@ enum fw_state {
 	STATE_FIN_WAIT, /* one side has sent its FIN */
 	STATE_LAST_ACK, /* both have, not both acknowledged */
 	STATE_TIME_WAIT,
-	STATE_CLOSED,  /* reset */
-	STATE_ONE_WAY, /* not TCP: no answer yet */
+	STATE_CLOSED,  /* reset; SCTP: aborted or shut down */
+	STATE_ONE_WAY, /* neither TCP nor SCTP: no answer yet */
 	STATE_TWO_WAY,
-	STATE_REVOKED, /* denied by the rules in force */
+	STATE_REVOKED,        /* denied by the rules in force */
+	STATE_COOKIE_WAIT,    /* SCTP: no cookie has come back yet */
+	STATE_COOKIE_ECHOED,  /* one has, and was not answered */
+	STATE_HEARTBEAT_SENT, /* another path of an association, no answer yet */
+	STATE_SHUTDOWN_SENT,
+	STATE_SHUTDOWN_ACK_SENT,
 	STATE_COUNT,
 };
 
@@ -238,6 +245,13 @@ enum fw_timeout {
 	TIMEOUT_UDP_ONE_WAY,
 	TIMEOUT_UDP,
 	TIMEOUT_ICMP,
+	TIMEOUT_SCTP_COOKIE_WAIT,
+	TIMEOUT_SCTP_COOKIE_ECHOED,
+	TIMEOUT_SCTP_HEARTBEAT_SENT,
+	TIMEOUT_SCTP_ESTABLISHED,
+	TIMEOUT_SCTP_SHUTDOWN_SENT,
+	TIMEOUT_SCTP_SHUTDOWN_ACK_SENT,
+	TIMEOUT_SCTP_CLOSED,
 	TIMEOUT_OTHER_ONE_WAY,
 	TIMEOUT_OTHER,
 	TIMEOUT_REVOKED,
@@ -404,7 +418,7 @@ enum fw_key_port {
 	KEY_ASKED_BY_HI = 1 << 8,
 };
 
-/* Written only by packets of the side that it describes. */
+/* Written only by packets of the side that it describes. What SCTP keeps in the numbers: see sctp.h. */
 struct side {
 	__u64 seen_j;  /* jiffies of its last packet */
 	__u64 packets; /* segments */

@@ -54,6 +54,14 @@ struct ports {
 	__be16 dport;
 };
 
+/* RFC 9260 section 3.1 */
+struct sctp_header {
+	__be16 sport;
+	__be16 dport;
+	__be32 tag;
+	__le32 checksum;
+};
+
 /*
  * A word of the context, read with its offset inside the instruction: the
  * verifier refuses the pointer to the field that the compiler would keep.
@@ -142,6 +150,12 @@ static __always_inline void copy_v4(__be32 *dst, __be32 address)
 	const __be32 words[4] HALVES_ALIGNED = {0, 0, 0, address};
 
 	copy_words(dst, words);
+}
+
+/* The IP packet ends before a header of this length does. */
+static __always_inline enum fw_reason no_room(const struct packet *p)
+{
+	return p->fragment ? REASON_FRAGMENT_TINY : REASON_DISHONEST_LENGTH;
 }
 
 #endif

@@ -12,6 +12,8 @@ static __always_inline bool can_open(const struct packet *p)
 {
 	if (p->tuple.proto == IPPROTO_TCP)
 		return (p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
+	if (p->tuple.proto == IPPROTO_SCTP)
+		return p->chunks & (1 << CHUNK_INIT | 1 << CHUNK_HEARTBEAT);
 	return p->icmp_kind != ICMP_REPLY;
 }
 
@@ -244,6 +246,8 @@ GLOBAL int open_flow(void)
 		begin_midway(f, own, other, p);
 	if (p->tuple.proto == IPPROTO_TCP)
 		update_side(own, other, p, SEGMENT_ACCEPT);
+	if (p->tuple.proto == IPPROTO_SCTP)
+		begin_sctp(own, p);
 	if (p->handed == HANDED_TRANSLATED)
 		mark_translated(f, p);
 	if (p->expected) {

@@ -62,7 +62,7 @@ struct packet {
 	__u8 tcp_flags;
 	__u8 options; /* enum fw_options: those of its IP headers */
 	__u8 fragment_headers;
-	__u8 l4_header; /* bytes, of TCP and UDP: each segment has one */
+	__u8 l4_header; /* bytes, of TCP, UDP and SCTP: each segment has one */
 	__u16 icmp;     /* type << 8 | code */
 	__u32 seq;
 
@@ -75,7 +75,7 @@ struct packet {
 	__u16 out_slot;
 	__u8 hand_tuple; /* hand on the whole tuple, not only the slot */
 	__u8 pickup;     /* adopted mid-stream */
-	__u8 segment;    /* TCP: enum fw_segment */
+	__u8 segment;    /* TCP and SCTP: enum fw_segment */
 	__u8 reopen;     /* a SYN in the place of a closed connection, whose entry still stands */
 	__u8 asks_many;  /* our own question to a multicast or broadcast address */
 	__u8 expected;   /* answers such a question */
@@ -95,9 +95,12 @@ struct packet {
 	__u32 hop_limit;
 	__u32 seq_end; /* one past its last, SYN and FIN counted */
 	__u32 ack;
-	__u32 sack;   /* highest that it acknowledges, selectively or not */
-	__u32 window; /* as on the wire, unscaled */
-	__u32 wscale; /* of a SYN; NO_WSCALE */
+	__u32 sack;      /* highest that it acknowledges, selectively or not */
+	__u32 window;    /* as on the wire, unscaled */
+	__u32 wscale;    /* of a SYN; NO_WSCALE */
+	__u32 chunks;    /* SCTP: see enum chunk_type; `seq` is the verification tag */
+	__u32 init_tag;  /* of an INIT or INIT ACK */
+	__u32 heartbeat; /* heartbeat_sum() of a HEARTBEAT or its answer; 0: none */
 	__u32 segments;
 	__u32 bytes;
 	__u32 ifindex; /* of the hook's interface, and what we know of it */

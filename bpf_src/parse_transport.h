@@ -4,6 +4,7 @@
 #define FW_PARSE_TRANSPORT_H
 
 #include "cursor.h"
+#include "parse_sctp.h"
 #include "parse_tcp_options.h"
 #include "scope.h"
 
@@ -23,12 +24,6 @@ static __always_inline bool flags_valid(__u32 flags)
 		return true;
 	}
 	return false;
-}
-
-/* The IP packet ends before a header of this length does. */
-static __always_inline enum fw_reason no_room(const struct packet *p)
-{
-	return p->fragment ? REASON_FRAGMENT_TINY : REASON_DISHONEST_LENGTH;
 }
 
 static __always_inline enum fw_reason parse_tcp(struct __sk_buff *skb, struct packet *p)
@@ -224,19 +219,6 @@ static __always_inline enum fw_reason parse_icmp(struct __sk_buff *skb, struct p
 	return REASON_NONE;
 }
 
-static __always_inline enum fw_reason parse_sctp(struct __sk_buff *skb, struct packet *p)
-{
-	struct ports *ports = at(skb, p->l4_off, sizeof(*ports));
-
-	if (p->l4_len < SCTP_LEN)
-		return no_room(p);
-	if (!ports)
-		return REASON_TRUNCATED;
-	p->tuple.sport = ports->sport;
-	p->tuple.dport = ports->dport;
-	return REASON_NONE;
-}
-
 static __always_inline enum fw_reason parse_transport(struct __sk_buff *skb, struct packet *p)
 {
 	if (p->fragment == FRAGMENT_LATER)
@@ -251,7 +233,7 @@ static __always_inline enum fw_reason parse_transport(struct __sk_buff *skb, str
 	case IPPROTO_ICMPV6:
 		return p->tuple.family == 6 ? parse_icmp(skb, p) : REASON_NONE;
 	case IPPROTO_SCTP:
-		return parse_sctp(skb, p);
+		return parse_sctp(skb);
 	}
 	return REASON_NONE;
 }

@@ -9,15 +9,6 @@
 
 #include "window.h"
 
-enum fw_segment {
-	SEGMENT_ACCEPT, /* part of the connection: its side's record moves on */
-	SEGMENT_LEARN,  /* of a connection met midway: its side's record begins with it */
-	SEGMENT_PASS,   /* harmless, changes nothing: the end will answer it */
-	SEGMENT_REOPEN, /* opens a new connection in the place of the old */
-	SEGMENT_REFUSE,
-	SEGMENT_OUTSIDE, /* of the window */
-};
-
 /* Of the SYN, and of all, some or none of the data on it (RFC 7413 section 4.2). */
 static __always_inline bool acknowledges_syn(const struct packet *p, const struct side *other)
 {

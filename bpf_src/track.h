@@ -7,6 +7,7 @@
 #define FW_TRACK_H
 
 #include "tcp.h"
+#include "sctp.h"
 #include "table.h"
 #include "way.h"
 #include "match.h"
@@ -147,6 +148,8 @@ GLOBAL int related(void)
 	p->counter = f->counter;
 	if (p->tuple.proto == IPPROTO_TCP && numbers_known(f) && !quote_fits(p, own, other))
 		return outside(p, s, REASON_UNRELATED, REASON_RELATED);
+	if (p->tuple.proto == IPPROTO_SCTP && !quoted_tag_fits(p, own, other))
+		return REASON_UNRELATED;
 	return REASON_RELATED;
 }
 
@@ -182,11 +185,15 @@ static __always_inline enum fw_reason follow(struct __sk_buff *skb, struct cpu *
 		p->reopen = 1;
 		return REASON_NONE;
 	}
-	if (p->tuple.proto == IPPROTO_TCP) {
-		segment = judge_segment(p, f, own, other);
+	if (p->tuple.proto == IPPROTO_TCP || p->tuple.proto == IPPROTO_SCTP) {
+		bool tcp = p->tuple.proto == IPPROTO_TCP;
+
+		segment = tcp ? judge_segment(p, f, own, other) : follow_sctp(0);
 		if (segment == SEGMENT_REFUSE)
 			return REASON_BAD_HANDSHAKE;
 		if (segment == SEGMENT_OUTSIDE) {
+			if (!tcp)
+				return REASON_BAD_TAG;
 			if (s->tcp_window == WINDOW_STRICT && p->mode == MODE_ENFORCE)
 				return REASON_OUT_OF_WINDOW;
 			/* it will pass: what follows is measured by it */
@@ -202,7 +209,7 @@ static __always_inline enum fw_reason follow(struct __sk_buff *skb, struct cpu *
 		barrier();
 		segment = p->segment;
 	}
-	moves = segment != SEGMENT_PASS;
+	moves = segment != SEGMENT_PASS && segment != SEGMENT_NOTE;
 	expected_way(own, other, &in, &out);
 	new_way = !on_its_way(p, f, in, out, hook);
 	if (new_way || own->generation != p->generation) {
@@ -220,6 +227,8 @@ static __always_inline enum fw_reason follow(struct __sk_buff *skb, struct cpu *
 	if (moves && !new_way && !seen(own))
 		learn_first_way(in, hook == HOOK_EGRESS ? p->out_ifindex : out);
 	p->out_slot = own->out_slot;
+	if (p->tuple.proto == IPPROTO_SCTP)
+		follow_sctp(1);
 	if (moves) {
 		if (p->tuple.proto == IPPROTO_TCP)
 			update_side(own, other, p, segment);
@@ -233,6 +242,8 @@ static __always_inline enum fw_reason follow(struct __sk_buff *skb, struct cpu *
 		if (p->tuple.proto == IPPROTO_TCP)
 			two_way = two_way && handshake_complete(&f->side[ROLE_OPENER],
 								&f->side[ROLE_RESPONDER]);
+		else if (p->tuple.proto == IPPROTO_SCTP)
+			two_way = association_complete(own, other);
 		else
 			two_way = two_way && p->role == ROLE_OPENER;
 		reason = two_way ? promote() : REASON_NONE;

@@ -19,7 +19,7 @@ from firewall.fields import picker
 from firewall.pins import Pins, offset_of
 from firewall.ranges import Range
 from firewall.requests import requests_of
-from firewall.services import ICMP, ICMP6, TCP, UDP
+from firewall.services import ICMP, ICMP6, SCTP, TCP, UDP
 
 # In the order of enum fw_state.
 STATES = (
@@ -33,10 +33,14 @@ STATES = (
     "one_way",
     "two_way",
     "revoked",
+    "cookie_wait",
+    "cookie_echoed",
+    "heartbeat_sent",
+    "shutdown_sent",
+    "shutdown_ack_sent",
 )
-SYN_SENT, SYN_RECV, ESTABLISHED, FIN_WAIT, LAST_ACK, TIME_WAIT, CLOSED, ONE_WAY, TWO_WAY, REVOKED = range(
-    len(STATES)
-)
+SYN_SENT, SYN_RECV, ESTABLISHED, FIN_WAIT, LAST_ACK, TIME_WAIT, CLOSED, ONE_WAY, TWO_WAY, REVOKED = range(10)
+COOKIE_WAIT, COOKIE_ECHOED, HEARTBEAT_SENT, SHUTDOWN_SENT, SHUTDOWN_ACK_SENT = range(10, len(STATES))
 
 _KEY = picker(abi.FlowKey, "lo", "hi", "lo_port", "hi_port", "proto", "family")
 _SIDE = ("seen_j", "packets", "bytes", "seq_end", "ack", "in_ifindex", "out_ifindex", "state", "flags")
@@ -52,6 +56,10 @@ _REVOKED = int(abi.FlowFlags.FLOW_REVOKED)
 _SIDE_SYN, _SIDE_OPEN, _SIDE_FIN, _SIDE_RST = (
     int(abi.SideState[f"SIDE_{name}"]) for name in ("SYN", "OPEN", "FIN", "RST")
 )
+_SCTP_TIMEOUTS = {
+    state: abi.Timeout[f"TIMEOUT_SCTP_{STATES[state].upper()}"]
+    for state in (ESTABLISHED, CLOSED, *range(COOKIE_WAIT, len(STATES)))
+}
 _SCOPES = ("in", "out", "forward")
 
 
@@ -256,6 +264,8 @@ def _state(proto: int, flags: int, opener: Side | tuple[int, ...], responder: Si
     _, _, _, r_seq_end, r_ack, _, _, r_state, r_flags = responder
     if flags & _REVOKED:
         return REVOKED
+    if proto == SCTP:
+        return _sctp_state({o_state, r_state})
     if proto != TCP:
         return TWO_WAY if o_flags & r_flags & _SIDE_SEEN else ONE_WAY
     if _SIDE_RST in (o_state, r_state):
@@ -269,12 +279,27 @@ def _state(proto: int, flags: int, opener: Side | tuple[int, ...], responder: Si
     return SYN_RECV if r_state else SYN_SENT
 
 
+def _sctp_state(sides: set[int]) -> int:
+    """sctp_state() of bpf_src/flow.h, of what both sides have sent (RFC 9260, section 4)."""
+    if _SIDE_RST in sides:
+        return CLOSED
+    if _SIDE_FIN in sides:
+        return SHUTDOWN_ACK_SENT if len(sides) == 1 else SHUTDOWN_SENT
+    if _SIDE_OPEN not in sides:
+        return COOKIE_WAIT
+    if len(sides) == 1:
+        return ESTABLISHED
+    return HEARTBEAT_SENT if 0 in sides else COOKIE_ECHOED
+
+
 def _timeout(proto: int, family: int, state: int) -> int:
     """timeout_of() of bpf_src/flow.h: an enum fw_timeout."""
     if state == REVOKED:
         return abi.Timeout.TIMEOUT_REVOKED
     if proto == TCP:
         return state  # in the same order
+    if proto == SCTP:
+        return _SCTP_TIMEOUTS[state]
     if proto == UDP:
         return abi.Timeout.TIMEOUT_UDP if state == TWO_WAY else abi.Timeout.TIMEOUT_UDP_ONE_WAY
     if _is_icmp(proto, family):

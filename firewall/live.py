@@ -15,7 +15,7 @@ from firewall import netlink
 from firewall.errors import FwError
 from firewall.sockets import TCP_LISTEN, Address
 
-TCP, UDP = socket.IPPROTO_TCP, socket.IPPROTO_UDP
+TCP, UDP, SCTP = socket.IPPROTO_TCP, socket.IPPROTO_UDP, socket.IPPROTO_SCTP
 ICMP, ICMP6 = socket.IPPROTO_ICMP, socket.IPPROTO_ICMPV6
 
 # include/net/tcp_states.h: all in which segments are still to be expected, from ESTABLISHED to NEW_SYN_RECV.
@@ -46,6 +46,9 @@ _CTA_IP_V4_SRC, _CTA_IP_V4_DST, _CTA_IP_V6_SRC, _CTA_IP_V6_DST = 1, 2, 3, 4
 _CTA_PROTO_NUM, _CTA_PROTO_SRC_PORT, _CTA_PROTO_DST_PORT = 1, 2, 3
 _CTA_PROTOINFO_TCP = 1
 _TCP_STATE, _TCP_WSCALE_ORIGINAL, _TCP_WSCALE_REPLY, _TCP_FLAGS_ORIGINAL, _TCP_FLAGS_REPLY = 1, 2, 3, 4, 5
+_CTA_PROTOINFO_SCTP = 3
+_SCTP_STATE, _SCTP_VTAG_ORIGINAL, _SCTP_VTAG_REPLY = 1, 2, 3
+_SCTP_ESTABLISHED = 4  # nf_conntrack_sctp.h
 _NETLINK_NETFILTER, _CT_GET = 12, 1 << 8 | 1  # NFNL_SUBSYS_CTNETLINK, IPCTNL_MSG_CT_GET
 _NFGENMSG = struct.Struct("=BBH")  # struct nfgenmsg of nfnetlink.h: family, version, resource
 
@@ -86,6 +89,13 @@ class Scales(NamedTuple):
 UNKNOWN_SCALES = Scales(14, 14)  # the largest: RFC 7323 section 2.3
 
 
+class Tags(NamedTuple):
+    """The verification tag that each end of an SCTP association puts into its packets (RFC 9260, section 3.1)."""
+
+    opener: int
+    responder: int
+
+
 class Connection(NamedTuple):
     """A connection of this host; `ifindex` is 0 unless the socket is bound to an interface."""
 
@@ -104,6 +114,7 @@ class Tracked(NamedTuple):
     replied: bool
     certain: bool
     scales: Scales = UNKNOWN_SCALES
+    tags: Tags | None = None
 
 
 def connections() -> list[Connection] | None:
@@ -180,7 +191,7 @@ def _entries(bodies: Iterable[bytes]) -> Iterator[Tracked]:
         original, reply = _ends(attrs[_CTA_TUPLE_ORIG]), _ends(attrs[_CTA_TUPLE_REPLY])
         if original.proto in (ICMP, ICMP6):
             continue
-        certain, scales = True, UNKNOWN_SCALES
+        certain, scales, tags = True, UNKNOWN_SCALES, None
         if original.proto == TCP:
             info = netlink.attributes(attrs.get(_CTA_PROTOINFO, b""))
             tcp = netlink.attributes(info.get(_CTA_PROTOINFO_TCP, b""))
@@ -188,8 +199,12 @@ def _entries(bodies: Iterable[bytes]) -> Iterator[Tracked]:
                 continue
             certain = not tcp.get(_TCP_FLAGS_ORIGINAL, b"\0")[0] & _TCP_FLAG_BE_LIBERAL
             scales = _tracked_scales(tcp) if certain else scales
+        elif original.proto == SCTP:
+            tags = _tracked_tags(netlink.attributes(attrs.get(_CTA_PROTOINFO, b"")))
+            if tags is None:
+                continue
         status = int.from_bytes(attrs.get(_CTA_STATUS, b""), "big")
-        yield Tracked(original, reply, bool(status & _IPS_SEEN_REPLY), certain, scales)
+        yield Tracked(original, reply, bool(status & _IPS_SEEN_REPLY), certain, scales, tags)
 
 
 def _tracked_scales(tcp: netlink.Attributes) -> Scales:
@@ -198,6 +213,15 @@ def _tracked_scales(tcp: netlink.Attributes) -> Scales:
     if not both & _TCP_FLAG_WINDOW_SCALE:
         return Scales(0, 0)
     return Scales(tcp.get(_TCP_WSCALE_ORIGINAL, b"\0")[0], tcp.get(_TCP_WSCALE_REPLY, b"\0")[0])
+
+
+def _tracked_tags(info: netlink.Attributes) -> Tags | None:
+    """Of an established association; else its next heartbeat or INIT has to open its flow."""
+    sctp = netlink.attributes(info.get(_CTA_PROTOINFO_SCTP, b""))
+    tags = Tags(
+        *(int.from_bytes(sctp.get(tag, b""), "big") for tag in (_SCTP_VTAG_ORIGINAL, _SCTP_VTAG_REPLY))
+    )
+    return tags if sctp.get(_SCTP_STATE) == bytes([_SCTP_ESTABLISHED]) and all(tags) else None
 
 
 def _ends(nested: bytes) -> Ends:

@@ -97,6 +97,17 @@ _TABLE = (
     _timeout("udp", "180s", 120, "UDP flow that was answered"),
     # RFC 5508 REQ-1: not less than 60 seconds.
     _timeout("icmp", "60s", 60, "echo request waiting for more"),
+    # Twice the longest time between two tries (RFC 9260, section 16: RTO.Max is 60 s), so that one may be lost.
+    _timeout("sctp-cookie-wait", "120s", 1, "SCTP association of which no cookie has come back"),
+    _timeout("sctp-cookie-echoed", "120s", 1, "SCTP association whose cookie was not acknowledged"),
+    _timeout(
+        "sctp-heartbeat-sent", "120s", 1, "path of an SCTP association whose heartbeat was not answered"
+    ),
+    # Heartbeats come each HB.interval + 1.5 RTO, 120 s at the most; ends without them are as quiet as TCP's.
+    _timeout("sctp-established", "7440s", 120, "SCTP association, or path of one, that is idle"),
+    _timeout("sctp-shutdown-sent", "240s", 1, "SCTP association that one side shuts down"),
+    _timeout("sctp-shutdown-ack-sent", "120s", 1, "SCTP association whose shutdown was acknowledged"),
+    _timeout("sctp-closed", "120s", 1, "SCTP association that was shut down or aborted"),
     _timeout("other-one-way", "120s", 1, "flow of any other protocol that was not answered"),
     _timeout("other", "600s", 1, "flow of any other protocol that was answered"),
     _timeout("revoked", "60s", 1, "flow that the rules have ended, after its last packet"),

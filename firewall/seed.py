@@ -15,11 +15,13 @@ from firewall import abi
 from firewall.clock import now_j
 from firewall.interfaces import Known
 from firewall.live import (
+    SCTP,
     TCP,
     UNKNOWN_SCALES,
     Connection,
     Ends,
     Scales,
+    Tags,
     Tracked,
     connections,
     tracked,
@@ -56,6 +58,7 @@ class Seed(NamedTuple):
     flags: int = 0
     parent: Ends | None = None
     scales: Scales = UNKNOWN_SCALES
+    tags: Tags | None = None
 
 
 class Seeded(NamedTuple):
@@ -117,7 +120,7 @@ class Finder:
             if not plain:
                 yield from self._translated(one, way)
             elif self._passes(way) and (way.scope == _FORWARD or ends.proto != TCP or not sockets_known):
-                yield Seed(ends, way, one.replied, scales=one.scales)
+                yield Seed(ends, way, one.replied, scales=one.scales, tags=one.tags)
 
     def _translated(self, one: Tracked, way: Way) -> Iterator[Seed]:
         """Flows of a conversation that the host translates between the hooks, as packets would have made them.
@@ -130,14 +133,14 @@ class Finder:
         judged = way.scope != _OUT and self._visible(way.in_ifindex)
         flags = _TRANSLATED if out_ifindex else 0
         if judged:
-            yield Seed(one.original, way, one.replied, flags, scales=one.scales)
+            yield Seed(one.original, way, one.replied, flags, scales=one.scales, tags=one.tags)
         if out_ifindex and self._visible(out_ifindex):
             if judged:
                 later = Way(way.scope, way.in_ifindex, out_ifindex)
-                yield Seed(after, later, one.replied, flags | _PARENT, one.original, one.scales)
+                yield Seed(after, later, one.replied, flags | _PARENT, one.original, one.scales, one.tags)
             else:
                 later = Way(_FORWARD if way.in_ifindex else _OUT, way.in_ifindex, out_ifindex)
-                yield Seed(after, later, one.replied, scales=one.scales)
+                yield Seed(after, later, one.replied, scales=one.scales, tags=one.tags)
 
     def _way(self, ends: Ends) -> Way | None:
         """The way of a conversation by the routing table; None if it never leaves this host."""
@@ -183,11 +186,15 @@ def entry(one: Seed, known: Mapping[int, Known], when_j: int) -> tuple[bytes, by
     state = abi.SideState.SIDE_NONE
     if one.ends.proto == TCP:
         flags |= _LIBERAL
+    if one.ends.proto in (TCP, SCTP):
         state = abi.SideState.SIDE_OPEN
     way = one.way
     scaled = abi.SideFlags.SIDE_WSCALE if one.ends.proto == TCP else 0
     opener = abi.Side(seen_j=when_j, state=state, scale=one.scales.opener, flags=scaled)
     responder = abi.Side(seen_j=when_j, state=state, scale=one.scales.responder, flags=scaled)
+    if one.tags:
+        opener.seq_end, opener.ack = one.tags.responder, one.tags.opener
+        responder.seq_end, responder.ack = one.tags
     if way.known:
         opener.in_ifindex, opener.out_ifindex = way.in_ifindex, way.out_ifindex
         opener.out_slot = _slot(known, way.out_ifindex)

@@ -271,9 +271,13 @@ def udp(
     return Layer(head + payload, UDP, sum_at=6 if summed else None)
 
 
-def sctp(sport: int, dport: int, payload: bytes = b"", tag: int = 1) -> Layer:
-    """An SCTP common header (RFC 9260) and chunks; its CRC-32c is left zero."""
-    return Layer(struct.pack("!HHII", sport, dport, tag, 0) + payload, SCTP)
+def sctp(sport: int, dport: int, *chunks: bytes, tag: int = 0) -> Layer:
+    """An SCTP common header (RFC 9260) and chunks, of `tests.chunks`: an INIT unless others are given.
+
+    Its CRC-32c is left zero.
+    """
+    init = struct.pack("!BBHIIHHI", 1, 0, 20, 0x1111, 0xFFFF, 10, 10, 1)
+    return Layer(struct.pack("!HHII", sport, dport, tag, 0) + (b"".join(chunks) or init), SCTP)
 
 
 def gre(payload: bytes, key: int | None = None, *, ethertype: int | None = None) -> Layer:

@@ -29,7 +29,7 @@ _fw() {
         --attach) words="auto tcx clsact" ;;
         --proto) words="tcp udp icmp icmp6 sctp gre esp ah" ;;
         --state)
-            words="syn_sent syn_recv established fin_wait last_ack time_wait closed one_way two_way revoked"
+            words="syn_sent syn_recv established fin_wait last_ack time_wait closed one_way two_way revoked cookie_wait cookie_echoed heartbeat_sent shutdown_sent shutdown_ack_sent"
             ;;
         *)
             case $command in
@@ -77,7 +77,9 @@ _fw() {
 
 _fw_options="flows.max flows.embryonic flows.per-source flows.full flows.adaptive timeout.tcp-syn-sent timeout.tcp-syn-recv timeout.tcp-established timeout.tcp-fin-wait
     timeout.tcp-last-ack timeout.tcp-time-wait timeout.tcp-closed timeout.udp-one-way timeout.udp
-    timeout.icmp timeout.other-one-way timeout.other timeout.revoked timeout.expectation
+    timeout.icmp timeout.sctp-cookie-wait timeout.sctp-cookie-echoed timeout.sctp-heartbeat-sent
+    timeout.sctp-established timeout.sctp-shutdown-sent timeout.sctp-shutdown-ack-sent timeout.sctp-closed
+    timeout.other-one-way timeout.other timeout.revoked timeout.expectation
     antispoof fragments.early ip.options load.grace tcp.pickup tcp.window reject.rate log.rate builtin.arp
     builtin.pppoe builtin.eapol builtin.lldp builtin.stp builtin.nd builtin.mld builtin.igmp builtin.dhcp
     builtin.dhcp6"

@@ -54,7 +54,9 @@ complete -c fw -n "$with default" -a 'in out forward allow drop reject'
 complete -c fw -n "$with option" -l unset -d 'The default'
 complete -c fw -n "$with option" -a 'flows.max flows.embryonic flows.per-source flows.full flows.adaptive timeout.tcp-syn-sent timeout.tcp-syn-recv timeout.tcp-established timeout.tcp-fin-wait \
     timeout.tcp-last-ack timeout.tcp-time-wait timeout.tcp-closed timeout.udp-one-way timeout.udp \
-    timeout.icmp timeout.other-one-way timeout.other timeout.revoked timeout.expectation \
+    timeout.icmp timeout.sctp-cookie-wait timeout.sctp-cookie-echoed timeout.sctp-heartbeat-sent \
+    timeout.sctp-established timeout.sctp-shutdown-sent timeout.sctp-shutdown-ack-sent timeout.sctp-closed \
+    timeout.other-one-way timeout.other timeout.revoked timeout.expectation \
     antispoof fragments.early ip.options load.grace tcp.pickup tcp.window reject.rate log.rate \
     builtin.arp builtin.pppoe builtin.eapol builtin.lldp builtin.stp builtin.nd builtin.mld builtin.igmp builtin.dhcp \
     builtin.dhcp6'
@@ -67,7 +69,7 @@ complete -c fw -n "$with $flows log" -s a -l address -x -d 'Address or prefix of
 complete -c fw -n "$with $flows" -l port -x -d 'Port of either end'
 complete -c fw -n "$with $flows" -s r -l rule -x -d 'Id of the rule that admitted it'
 complete -c fw -n "$with $flows" -s i -l iface -x -a '(__fw_interfaces)' -d 'Interface of either side'
-complete -c fw -n "$with $flows" -s s -l state -x -a 'syn_sent syn_recv established fin_wait last_ack time_wait closed one_way two_way revoked' \
+complete -c fw -n "$with $flows" -s s -l state -x -a 'syn_sent syn_recv established fin_wait last_ack time_wait closed one_way two_way revoked cookie_wait cookie_echoed heartbeat_sent shutdown_sent shutdown_ack_sent' \
     -d State
 complete -c fw -n "$with log" -s f -l follow -d 'Go on with new ones'
 complete -c fw -n "$with log" -s n -x -d 'The last so many'

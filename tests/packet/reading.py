@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 ETH_IPV4, ETH_IPV6, TAGS = 0x0800, 0x86DD, (0x8100, 0x88A8)
-TAGS_MAX, EXTENSIONS_MAX, OPTIONS_MAX = 2, 8, 32
+TAGS_MAX, EXTENSIONS_MAX, OPTIONS_MAX, CHUNKS_MAX = 2, 8, 32, 16
 ICMP, TCP, UDP, AH, ICMP6, SCTP = 1, 6, 17, 51, 58, 132
 HOP_BY_HOP, ROUTING, FRAGMENT, DEST_OPTIONS = 0, 43, 44, 60
 ICMP_ERRORS = (3, 4, 5, 11, 12)
@@ -142,7 +142,7 @@ def _transport(
     elif proto == UDP:
         _udp(body, first)
     elif proto == SCTP:
-        _demand(len(body) >= 12, "SCTP header cut short")
+        _sctp(body, first)
     elif proto == (ICMP if family == 4 else ICMP6):
         return _icmp(body, plain)
     else:
@@ -162,6 +162,23 @@ def _udp(body: bytes, first: bool) -> None:
     _demand(len(body) >= 8, "UDP header cut short")
     length = _net16(body, 4)
     _demand(length >= 8 and (first or length <= len(body)), "UDP length")
+
+
+def _sctp(body: bytes, first: bool) -> None:
+    """RFC 9260 sections 3, 6.10 and 8.5. A first fragment may end within a chunk."""
+    _demand(len(body) >= 16, "SCTP header cut short")
+    kinds: list[int] = []
+    chunks = body[12:]
+    while len(chunks) >= 4 and len(kinds) < CHUNKS_MAX and 0 not in kinds:
+        kind, length = chunks[0], _net16(chunks, 2)
+        _demand(length >= 4 and (first or length <= len(chunks)), "chunk length")
+        kinds.append(kind)
+        if kind in (1, 2):
+            _demand(length >= 20 <= len(chunks), "INIT cut short")
+            _demand(any(chunks[4:8]), "an INIT must choose a tag")
+        chunks = chunks[length + -length % 4 :]
+    _demand(len(kinds) == 1 or not {1, 2, 14} & set(kinds), "a chunk that must be alone")
+    _demand(any(body[4:8]) != (1 in kinds), "only INIT has no tag")
 
 
 def _icmp(body: bytes, plain: Reading) -> Reading:

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from firewall import abi
 from tests import dissect
+from tests.chunks import data, heartbeat
 from tests.packet.ends import ECHO_REPLY, V4, V6, Ends
 from tests.packet.path import PacketPath, Verdict
 from tests.packet.reading import AH, ETH_IPV4, ETH_IPV6, ICMP, ICMP6, Lie, Reading, read
@@ -61,6 +62,7 @@ OF_LIES = {
     "bad_header_length",
     "dishonest_length",
     "bad_tcp_flags",
+    "bad_chunks",
     "many_tags",
     "long_chain",
     "bad_chain",
@@ -82,7 +84,7 @@ def sent_by_us(ends: Ends) -> list[Layer]:
     segments = (
         udp(5000, 53, bytes(16)),
         tcp(5000, 80, "S"),
-        sctp(5000, 36412, bytes(16)),
+        sctp(5000, 36412),
         ends.echo(ident=9),
     )
     return [ip(ends.us, ends.them, segment) for segment in segments]
@@ -94,7 +96,8 @@ def honest_packets(ends: Ends) -> list[Layer]:
         tcp(4000, 22, "PA", b"hello", seq=1, ack=1),
         udp(4000, 53, b"question"),
         udp(4000, 53),
-        sctp(4000, 36412, bytes(16)),
+        sctp(4000, 36412),
+        sctp(4000, 36412, heartbeat(), data(), tag=0x1234),
         gre(bytes(20), key=7, ethertype=ETH_IPV4),
         esp(0x1234),
         ends.echo(payload=bytes(8)),

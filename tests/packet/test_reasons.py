@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from firewall import abi, clock
+from tests import chunks
 from tests.packet.path import ANSWER_MARK, PacketPath, Verdict
 from tests.packet.places import add, confirmed_flow
 from tests.packets import (
@@ -26,6 +27,7 @@ from tests.packets import (
     ipv6,
     options_header,
     routing_header,
+    sctp,
     tcp,
     udp,
     vlan,
@@ -110,6 +112,11 @@ def out_of_window(path: PacketPath) -> Verdict:
     path.ingress(syn(22, seq=100))
     path.egress(eth(ipv4(US, THEM, tcp(22, 4000, "SA", seq=900, ack=101))))
     return path.ingress(syn(22, flags="A", seq=100_000, ack=901))
+
+
+def bad_tag(path: PacketPath) -> Verdict:
+    path.egress(eth(ipv4(US, THEM, sctp(5000, 36412, chunks.init(7)))))
+    return path.ingress(eth(ipv4(THEM, US, sctp(36412, 5000, chunks.init_ack(8), tag=9))))
 
 
 def cut(payload: bytes, proto: int = 17, **fields: Any) -> Layer:
@@ -221,6 +228,7 @@ STORIES: dict[str, Story] = {
     "no_flow": arriving(syn(22, flags="A")),
     "bad_handshake": bad_handshake,
     "out_of_window": out_of_window,
+    "bad_tag": bad_tag,
     "unrelated": arriving(eth(ipv4(THEM, US, icmp_error(ipv4(US, THEM, udp(1, 2)))))),
     "fragment_unknown": fragment_unknown,
     "fragment_flood": fragment_flood,
@@ -238,6 +246,7 @@ STORIES: dict[str, Story] = {
     "bad_header_length": arriving(eth(ipv4(THEM, US, tcp(1, 22), ihl=4))),
     "dishonest_length": arriving(eth(ipv4(THEM, US, tcp(1, 22), total_length=400))),
     "bad_tcp_flags": arriving(syn(22, flags="SF")),
+    "bad_chunks": arriving(eth(ipv4(THEM, US, sctp(1, 22, chunks.init(7), chunks.data())))),
     "many_tags": arriving(eth(vlan(1, vlan(2, vlan(3, ipv4(THEM, US, tcp(1, 22))))))),
     "long_chain": long_chain,
     "bad_chain": arriving(chain(options_header(DEST_OPTIONS), options_header(HOP_BY_HOP))),

@@ -16,7 +16,7 @@ from tests.fakepins import FakeMap, FakePins
 
 LO4, HI4 = "192.0.2.1", "198.51.100.7"
 LO6, HI6 = "2001:db8::1", "2001:db8::2"
-TCP, UDP, ICMP, ICMP6, OSPF = 6, 17, 1, 58, 89
+TCP, UDP, ICMP, ICMP6, OSPF, SCTP = 6, 17, 1, 58, 89, 132
 NONE, SYN, OPEN, FIN, RST = (int(state) for state in abi.SideState)
 SEEN = int(abi.SideFlags.SIDE_SEEN)
 
@@ -133,6 +133,25 @@ def test_tcp_states(state: str, opener: dict[str, int], responder: dict[str, int
     assert only(entry(sides=(opener, responder))).state == state
 
 
+SCTP_STATES = [
+    ("cookie_wait", {"state": SYN}, {"flags": 0}),
+    ("cookie_wait", {"state": SYN}, {"state": SYN}),
+    ("cookie_echoed", {"state": OPEN}, {"state": SYN}),
+    ("cookie_echoed", {"state": SYN}, {"state": OPEN}),
+    ("heartbeat_sent", {"state": OPEN}, {"flags": 0}),
+    ("established", {"state": OPEN}, {"state": OPEN}),
+    ("shutdown_sent", {"state": OPEN}, {"state": FIN}),
+    ("shutdown_ack_sent", {"state": FIN}, {"state": FIN}),
+    ("closed", {"state": RST}, {"state": FIN}),
+    ("closed", {"state": SYN}, {"state": RST}),
+]
+
+
+@pytest.mark.parametrize(("state", "opener", "responder"), SCTP_STATES)
+def test_sctp_states(state: str, opener: dict[str, int], responder: dict[str, int]) -> None:
+    assert only(entry(SCTP, sides=(opener, responder))).state == state
+
+
 @pytest.mark.parametrize("proto", [UDP, ICMP, OSPF])
 def test_answered_or_not(proto: int) -> None:
     assert only(entry(proto, sides=({}, {"flags": 0}))).state == "one_way"
@@ -150,6 +169,7 @@ TIMEOUTS = [
     (UDP, ({}, {"flags": 0}), "udp-one-way"),
     (UDP, ({}, {}), "udp"),
     (ICMP, ({}, {}), "icmp"),
+    *((SCTP, sides, f"sctp-{state.replace('_', '-')}") for state, *sides in SCTP_STATES[1:9]),
     (OSPF, ({}, {"flags": 0}), "other-one-way"),
     (OSPF, ({}, {}), "other"),
 ]
@@ -159,7 +179,7 @@ TIMEOUTS = [
 CHOSEN = {name: f"{7500 + 100 * number}s" for number, (_, _, name) in enumerate(TIMEOUTS)}
 
 
-@pytest.mark.parametrize(("proto", "sides", "name"), TIMEOUTS, ids=CHOSEN)
+@pytest.mark.parametrize(("proto", "sides", "name"), TIMEOUTS)
 def test_a_flow_past_its_timeout_is_absent(proto: int, sides: Any, name: str) -> None:
     options = {f"timeout.{name}": value for name, value in CHOSEN.items()}
     timeout_s = int(CHOSEN[name].removesuffix("s"))

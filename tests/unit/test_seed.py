@@ -9,14 +9,14 @@ import pytest
 
 from firewall import abi
 from firewall.interfaces import Known
-from firewall.live import Connection, Ends, Tracked
+from firewall.live import Connection, Ends, Tags, Tracked
 from firewall.seed import Finder, Seed, Way, entry, flow_key
 from firewall.sockets import Address
 
 IN, OUT, FORWARD = abi.Scope.SCOPE_IN, abi.Scope.SCOPE_OUT, abi.Scope.SCOPE_FORWARD
 TRANSLATED, PARENT = abi.FlowFlags.FLOW_TRANSLATED, abi.FlowFlags.FLOW_PARENT
 SEEN, WSCALE = abi.SideFlags.SIDE_SEEN, abi.SideFlags.SIDE_WSCALE
-TCP, UDP = 6, 17
+TCP, UDP, SCTP = 6, 17, 132
 LO, LAN, WAN, SPARE, BLUE = 1, 2, 3, 4, 5
 PROTECTED = abi.IfaceFlags.IFACE_PROTECTED
 
@@ -212,6 +212,18 @@ def test_an_answered_query_is_two_way() -> None:
     assert opener.state == abi.SideState.SIDE_NONE
     unanswered = abi.Flow.unpack(entry(query._replace(replied=False), known(LAN, WAN), 1)[1])
     assert not unanswered.side[1].flags
+
+
+def test_an_association_has_its_tags() -> None:
+    """Each end puts the other's tag into its packets: conntrack tells these."""
+    ends_ = THROUGH._replace(proto=SCTP)
+    (one,) = of_conntrack(Tracked(ends_, ends_.reversed(), True, True, tags=Tags(0xAA, 0xBB)), WAN)
+    flow = abi.Flow.unpack(entry(one, known(LAN, WAN), 1)[1])
+    opener, responder = flow.side
+    assert (opener.seq_end, opener.ack) == (0xBB, 0xAA) and (responder.seq_end, responder.ack) == (0xAA, 0xBB)
+    assert opener.state == responder.state == abi.SideState.SIDE_OPEN
+    assert opener.flags == responder.flags == SEEN
+    assert flow.flags == 0
 
 
 def test_a_translated_flow_keeps_what_the_rules_are_asked_of() -> None:
