@@ -130,6 +130,7 @@ enum fw_reason {
 	REASON_DISHONEST_LENGTH,  /* length that the frame cannot hold */
 	REASON_BAD_TCP_FLAGS,     /* flags that no stack sends together */
 	REASON_BAD_CHUNKS,        /* SCTP chunks that no stack sends so */
+	REASON_BAD_TUNNEL,        /* GRE header or SPI that no stack sends */
 	REASON_MANY_TAGS,         /* too many VLAN tags */
 	REASON_LONG_CHAIN,        /* too many IPv6 extension headers, or options in one */
 	REASON_BAD_CHAIN,         /* IPv6 extension header where none may be */
@@ -402,7 +403,7 @@ struct tuple {
  * Key of both directions of a flow: the (address, port) pairs are ordered
  * as units, the lower one first. ICMP messages have their id as the first port;
  * the second is the type of the query, and KEY_ASKED_BY_HI if the `hi` end asks:
- * each end's queries are flows of their own.
+ * each end's queries are flows of their own. GRE has its key in both.
  */
 struct flow_key {
 	__be32 lo[4];
@@ -423,7 +424,7 @@ struct side {
 	__u64 seen_j;  /* jiffies of its last packet */
 	__u64 packets; /* segments */
 	__u64 bytes;
-	__u32 seq_end;    /* one past the highest it sent */
+	__u32 seq_end;    /* one past the highest it sent; ESP and AH: the SPI of its last */
 	__u32 ack;        /* highest it acknowledged */
 	__u32 window_end; /* highest that it allows the other to send */
 	__u32 window_max; /* largest window it offered, scaled */

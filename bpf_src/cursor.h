@@ -145,6 +145,11 @@ static __always_inline bool is_icmp(const struct tuple *t)
 	return t->proto == (t->family == 4 ? IPPROTO_ICMP : IPPROTO_ICMPV6);
 }
 
+static __always_inline bool has_spi(const struct tuple *t)
+{
+	return t->proto == IPPROTO_ESP || t->proto == IPPROTO_AH;
+}
+
 static __always_inline void copy_v4(__be32 *dst, __be32 address)
 {
 	const __be32 words[4] HALVES_ALIGNED = {0, 0, 0, address};

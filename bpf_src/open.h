@@ -248,6 +248,8 @@ GLOBAL int open_flow(void)
 		update_side(own, other, p, SEGMENT_ACCEPT);
 	if (p->tuple.proto == IPPROTO_SCTP)
 		begin_sctp(own, p);
+	if (has_spi(&p->tuple))
+		own->seq_end = p->seq;
 	if (p->handed == HANDED_TRANSLATED)
 		mark_translated(f, p);
 	if (p->expected) {

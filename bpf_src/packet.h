@@ -64,7 +64,7 @@ struct packet {
 	__u8 fragment_headers;
 	__u8 l4_header; /* bytes, of TCP, UDP and SCTP: each segment has one */
 	__u16 icmp;     /* type << 8 | code */
-	__u32 seq;
+	__u32 seq;      /* SCTP: the verification tag; GRE: the key; ESP and AH: the SPI */
 
 	/* From here to `key`: zero for each packet too. */
 	__u8 handed; /* enum fw_handed */
@@ -98,7 +98,7 @@ struct packet {
 	__u32 sack;      /* highest that it acknowledges, selectively or not */
 	__u32 window;    /* as on the wire, unscaled */
 	__u32 wscale;    /* of a SYN; NO_WSCALE */
-	__u32 chunks;    /* SCTP: see enum chunk_type; `seq` is the verification tag */
+	__u32 chunks;    /* SCTP: see enum chunk_type */
 	__u32 init_tag;  /* of an INIT or INIT ACK */
 	__u32 heartbeat; /* heartbeat_sum() of a HEARTBEAT or its answer; 0: none */
 	__u32 segments;

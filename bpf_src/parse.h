@@ -66,12 +66,15 @@ static __always_inline void make_key(struct packet *p)
 	struct tuple *t = &p->tuple;
 	struct flow_key *k = &p->key;
 	bool hi = sender_is_hi(t);
-	__be16 ports[2] = {t->sport, t->dport};
+	__be16 ports[2] __attribute__((aligned(4))) = {t->sport, t->dport};
 
 	if (is_icmp(t)) {
 		/* an id belongs to neither end; each end's questions are its own */
 		if (p->sender_asks == hi)
 			ports[1] |= bpf_htons(KEY_ASKED_BY_HI);
+	} else if (t->proto == IPPROTO_GRE) {
+		/* its key is both ends' */
+		*(word_t *)ports = bpf_htonl(p->seq);
 	} else if (hi) {
 		ports[0] = t->dport;
 		ports[1] = t->sport;

@@ -6,6 +6,7 @@
 #include "cursor.h"
 #include "parse_sctp.h"
 #include "parse_tcp_options.h"
+#include "parse_tunnel.h"
 #include "scope.h"
 
 /* What no stack sends: any set but these, PSH, ECE and CWR aside (as nf_conntrack_proto_tcp.c). */
@@ -198,6 +199,12 @@ GLOBAL int parse_quote(struct __sk_buff *skb)
 		if (p->icmp_kind == ICMP_ERROR) /* none is sent about one */
 			return REASON_UNRELATED;
 		icmp_ports(p, type, ports[1].sport);
+	} else if (proto == IPPROTO_GRE) {
+		enum fw_reason reason =
+			read_gre_key(skb, p, off, p->l4_off + p->l4_len, bpf_ntohs(ports->sport));
+
+		if (reason)
+			return reason;
 	}
 	p->icmp_kind = ICMP_ERROR;
 	return REASON_NONE;
@@ -234,6 +241,10 @@ static __always_inline enum fw_reason parse_transport(struct __sk_buff *skb, str
 		return p->tuple.family == 6 ? parse_icmp(skb, p) : REASON_NONE;
 	case IPPROTO_SCTP:
 		return parse_sctp(skb);
+	case IPPROTO_GRE:
+	case IPPROTO_ESP:
+	case IPPROTO_AH:
+		return parse_tunnel(skb);
 	}
 	return REASON_NONE;
 }

@@ -232,6 +232,8 @@ static __always_inline enum fw_reason follow(struct __sk_buff *skb, struct cpu *
 	if (moves) {
 		if (p->tuple.proto == IPPROTO_TCP)
 			update_side(own, other, p, segment);
+		else if (has_spi(&p->tuple))
+			own->seq_end = p->seq;
 		count_side(own, p);
 		if (p->confirmed && own->state >= SIDE_FIN && is_over(f, p->tuple.proto))
 			relieve_source();

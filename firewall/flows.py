@@ -19,7 +19,7 @@ from firewall.fields import picker
 from firewall.pins import Pins, offset_of
 from firewall.ranges import Range
 from firewall.requests import requests_of
-from firewall.services import ICMP, ICMP6, SCTP, TCP, UDP
+from firewall.services import AH, ESP, GRE, ICMP, ICMP6, SCTP, TCP, UDP
 
 # In the order of enum fw_state.
 STATES = (
@@ -83,8 +83,9 @@ class Flow(NamedTuple):
     """One flow; `src` and `sport` are its opener's.
 
     Addresses are numbers of `family` (4 or 6). ICMP has no ports: `icmp_id` and `icmp_type` (the query's
-    type and code, as type << 8 | code) are None for all else, as the ports are for what has none. `rule` is
-    0 for a default.
+    type and code, as type << 8 | code) are None for all else, as the ports are for what has none. `gre_key` is
+    None without one; `spi` and `reply_spi` are those that either side of ESP or AH used last. `rule` is 0 for a
+    default.
     """
 
     key: bytes
@@ -97,6 +98,9 @@ class Flow(NamedTuple):
     dport: int | None
     icmp_id: int | None
     icmp_type: int | None
+    gre_key: int | None
+    spi: int | None
+    reply_spi: int | None
     state: str
     scope: str
     rule: int
@@ -210,9 +214,13 @@ class Table:
         )
         if flags & _OPENER_HI:
             ends, ports = ends[::-1], ports[::-1]
-        icmp_id = icmp_type = None
+        icmp_id = icmp_type = gre_key = spi = reply_spi = None
         if _is_icmp(proto, family):
             icmp_id, icmp_type, ports = int.from_bytes(lo_port, "big"), icmp, (None, None)
+        elif proto == GRE:
+            gre_key, ports = int.from_bytes(lo_port + hi_port, "big") or None, (None, None)
+        elif proto in (ESP, AH):
+            spi, reply_spi, ports = opener.seq_end or None, responder.seq_end or None, (None, None)
         elif not any(ports):
             ports = (None, None)
         return Flow(
@@ -226,6 +234,9 @@ class Table:
             ports[1],
             icmp_id,
             icmp_type,
+            gre_key,
+            spi,
+            reply_spi,
             STATES[state],
             _SCOPES[scope] if scope < len(_SCOPES) else "?",
             rule,

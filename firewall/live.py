@@ -16,7 +16,7 @@ from firewall.errors import FwError
 from firewall.sockets import TCP_LISTEN, Address
 
 TCP, UDP, SCTP = socket.IPPROTO_TCP, socket.IPPROTO_UDP, socket.IPPROTO_SCTP
-ICMP, ICMP6 = socket.IPPROTO_ICMP, socket.IPPROTO_ICMPV6
+ICMP, ICMP6, GRE = socket.IPPROTO_ICMP, socket.IPPROTO_ICMPV6, socket.IPPROTO_GRE
 
 # include/net/tcp_states.h: all in which segments are still to be expected, from ESTABLISHED to NEW_SYN_RECV.
 _ESTABLISHED, _SYN_SENT, _SYN_RECV, _FIN_WAIT1, _FIN_WAIT2 = 1, 2, 3, 4, 5
@@ -234,6 +234,8 @@ def _ends(nested: bytes) -> Ends:
     sport, dport = (
         int.from_bytes(proto.get(port, b""), "big") for port in (_CTA_PROTO_SRC_PORT, _CTA_PROTO_DST_PORT)
     )
+    if proto[_CTA_PROTO_NUM][0] == GRE:  # calls of PPTP, which are no ports; the key of a tunnel is not told
+        sport = dport = 0
     return Ends(proto[_CTA_PROTO_NUM][0], src, sport, dst, dport)
 
 

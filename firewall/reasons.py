@@ -55,6 +55,7 @@ REASONS: dict[str, str] = {
     "dishonest_length": "says to be longer than it is",
     "bad_tcp_flags": "TCP flags that no honest sender combines",
     "bad_chunks": "SCTP chunks that no honest sender puts together",
+    "bad_tunnel": "GRE header, or SPI of ESP or AH, that no honest sender uses",
     "many_tags": "more VLAN tags than are followed",
     "long_chain": "more IPv6 extension headers, or options in one, than are followed",
     "bad_chain": "an IPv6 extension header where none of its kind may be",

@@ -6,7 +6,7 @@ Protocol numbers are IANA's "Assigned Internet Protocol Numbers"; ports are IANA
 Protocol Port Number Registry", with the few names added that people say instead (`dns`, `rdp`, `smb`).
 """
 
-ICMP, TCP, UDP, ICMP6, SCTP = 1, 6, 17, 58, 132
+ICMP, TCP, UDP, GRE, ESP, AH, ICMP6, SCTP = 1, 6, 17, 47, 50, 51, 58, 132
 
 PROTOCOLS = {
     "tcp": TCP,
@@ -14,9 +14,9 @@ PROTOCOLS = {
     "icmp": ICMP,
     "icmp6": ICMP6,
     "sctp": SCTP,
-    "gre": 47,
-    "esp": 50,
-    "ah": 51,
+    "gre": GRE,
+    "esp": ESP,
+    "ah": AH,
 }
 PROTOCOL_NAMES = {number: name for name, number in PROTOCOLS.items()}
 

@@ -280,11 +280,18 @@ def sctp(sport: int, dport: int, *chunks: bytes, tag: int = 0) -> Layer:
     return Layer(struct.pack("!HHII", sport, dport, tag, 0) + (b"".join(chunks) or init), SCTP)
 
 
-def gre(payload: bytes, key: int | None = None, *, ethertype: int | None = None) -> Layer:
-    """A GRE header (RFC 2784), with a key (RFC 2890) if one is given."""
-    flags = 0 if key is None else 0x2000
-    head = struct.pack("!HH", flags, _number(payload, ethertype, "ethertype"))
-    return Layer(head + (b"" if key is None else struct.pack("!I", key)) + payload, GRE)
+def gre(payload: bytes, key: int | None = None, *, ethertype: int | None = None, flags: int = 0) -> Layer:
+    """A GRE header (RFC 2784), with a key (RFC 2890) if one is given, and zeros for what other flags promise."""
+    head = struct.pack(
+        "!HH", flags | (0 if key is None else 0x2000), _number(payload, ethertype, "ethertype")
+    )
+    words = [0] * bool(flags & 0x8000) + ([] if key is None else [key]) + [0] * bool(flags & 0x1000)
+    return Layer(head + struct.pack(f"!{len(words)}I", *words) + payload, GRE)
+
+
+def pptp(call: int, payload: bytes = bytes(8), *, flags: int = 0x3001, protocol: int = 0x880B) -> Layer:
+    """A PPP frame of the call in an enhanced GRE header (RFC 2637 section 4.1), with a sequence number."""
+    return Layer(struct.pack("!HHHHI", flags, protocol, len(payload), call, 1) + payload, GRE)
 
 
 def esp(spi: int, sequence: int = 1, payload: bytes = b"\0" * 16) -> Layer:

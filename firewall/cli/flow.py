@@ -173,18 +173,32 @@ def _filter(
 
 
 def _order(one: "Flow") -> tuple[Any, ...]:
-    return (one.proto, one.family, one.src, one.dst, one.sport or 0, one.dport or 0, one.icmp_id or 0)
+    return (
+        one.proto,
+        one.family,
+        one.src,
+        one.dst,
+        one.sport or 0,
+        one.dport or 0,
+        one.icmp_id or one.gre_key or 0,
+    )
 
 
 def _row(one: "Flow") -> tuple[str, ...]:
     from firewall.flows import address_text
     from firewall.services import protocol_name
 
+    marks = (
+        ("id", one.icmp_id),
+        ("key", one.gre_key),
+        ("spi", one.spi and f"{one.spi:#010x}"),
+        ("back", one.reply_spi and f"{one.reply_spi:#010x}"),
+    )
     target = render.endpoint(address_text(one.family, one.dst), one.dport)
     return (
         protocol_name(one.proto),
         render.endpoint(address_text(one.family, one.src), one.sport),
-        target if one.icmp_id is None else f"{target} id {one.icmp_id}",
+        " ".join([target, *(f"{name} {value}" for name, value in marks if value is not None)]),
         one.state,
         render.count(one.opener.packets),
         render.size(one.opener.bytes),
@@ -207,6 +221,9 @@ def _fields(one: "Flow") -> "Mapping[str, Any]":
         "dst": address_text(one.family, one.dst),
         "dport": one.dport,
         "icmp_id": one.icmp_id,
+        "gre_key": one.gre_key,
+        "spi": one.spi,
+        "reply_spi": one.reply_spi,
         "state": one.state,
         "confirmed": one.confirmed,
         "scope": one.scope,

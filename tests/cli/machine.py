@@ -55,6 +55,7 @@ def flow(**fields: Any) -> Flow:
     usual: dict[str, Any] = {
         "key": b"", "confirmed": True, "proto": 6, "family": 4,
         "src": 0xC0000201, "sport": 40000, "dst": 0xC6336407, "dport": 443, "icmp_id": None, "icmp_type": None,
+        "gre_key": None, "spi": None, "reply_spi": None,
         "state": "established", "scope": "out", "rule": 0, "generation": 3, "age_s": 61, "expires_s": 86399,
         "opener": side._replace(packets=12, bytes=1536, out_ifindex=2),
         "responder": side._replace(packets=1000, bytes=1 << 20, in_ifindex=2),

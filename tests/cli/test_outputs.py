@@ -18,7 +18,7 @@ from firewall.errors import FwError, KernelLacks, NotPermitted
 from firewall.events import Event
 from firewall.reasons import REASONS
 from tests.cli.conftest import Fw
-from tests.cli.machine import EVENTS, FLOWS, Machine
+from tests.cli.machine import EVENTS, FLOWS, Machine, flow
 
 LAYOUT = int(abi.Layout.LAYOUT_VERSION)
 GOLDEN = Path(__file__).parent / "golden"
@@ -144,11 +144,33 @@ def test_flow_list_json(fw: Fw, machine: Machine) -> None:
     flows = fw("flows --json").json["flows"]
     assert flows[0] == {
         "proto": "tcp", "src": "192.0.2.1", "sport": 40000, "dst": "198.51.100.7", "dport": 443, "icmp_id": None,
+        "gre_key": None, "spi": None, "reply_spi": None,
         "state": "established", "confirmed": True, "scope": "out", "packets": 12, "bytes": 1536,
         "reply_packets": 1000, "reply_bytes": 1 << 20, "age_s": 61, "expires_s": 86399, "rule": None,
     }  # fmt: skip
     assert [flow["rule"] for flow in flows] == [None, 3, None, 4]
     assert [flow["proto"] for flow in flows] == ["tcp", "udp", "icmp6", "proto 89"]
+
+
+def test_flow_list_tells_tunnels_apart(fw: Fw, machine: Machine) -> None:
+    machine.flows = [
+        flow(proto=47, sport=None, dport=None),
+        flow(proto=47, sport=None, dport=None, gre_key=77),
+        flow(proto=50, sport=None, dport=None, spi=0xABC, reply_spi=0xFFFFFFFE),
+        flow(proto=51, sport=None, dport=None, spi=0x100),
+    ]
+    shown = [
+        line.split("established")[0].split(None, 2)[2].rstrip()
+        for line in fw("flow list").out.splitlines()[1:]
+    ]
+    assert shown == [
+        "198.51.100.7",
+        "198.51.100.7 key 77",
+        "198.51.100.7 spi 0x00000abc back 0xfffffffe",
+        "198.51.100.7 spi 0x00000100",
+    ]
+    told = [(one["gre_key"], one["spi"], one["reply_spi"]) for one in fw("flow list --json").json["flows"]]
+    assert told == [(None, None, None), (77, None, None), (None, 0xABC, 0xFFFFFFFE), (None, 0x100, None)]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 ETH_IPV4, ETH_IPV6, TAGS = 0x0800, 0x86DD, (0x8100, 0x88A8)
 TAGS_MAX, EXTENSIONS_MAX, OPTIONS_MAX, CHUNKS_MAX = 2, 8, 32, 16
-ICMP, TCP, UDP, AH, ICMP6, SCTP = 1, 6, 17, 51, 58, 132
+ICMP, TCP, UDP, GRE, ESP, AH, ICMP6, SCTP = 1, 6, 17, 47, 50, 51, 58, 132
 HOP_BY_HOP, ROUTING, FRAGMENT, DEST_OPTIONS = 0, 43, 44, 60
 ICMP_ERRORS = (3, 4, 5, 11, 12)
 # flags but for PSH, ECE and CWR: FIN 1, SYN 2, RST 4, ACK 16, URG 32
@@ -23,7 +23,10 @@ class Lie(ValueError):
 
 
 class Reading(NamedTuple):
-    """An honest frame. `family` is 0 if it is not IP; ports are 0 where there are none, or not in this fragment."""
+    """An honest frame. `family` is 0 if it is not IP; ports are 0 where there are none, or not in this fragment.
+
+    `key` is of GRE.
+    """
 
     family: int
     src: bytes = b""
@@ -33,6 +36,7 @@ class Reading(NamedTuple):
     dport: int = 0
     later: bool = False
     is_error: bool = False
+    key: int = 0
 
 
 def read(frame: bytes) -> Reading:
@@ -143,6 +147,11 @@ def _transport(
         _udp(body, first)
     elif proto == SCTP:
         _sctp(body, first)
+    elif proto == GRE:
+        return plain._replace(key=_gre(body))
+    elif proto in (ESP, AH):
+        _ipsec(body, proto)
+        return plain
     elif proto == (ICMP if family == 4 else ICMP6):
         return _icmp(body, plain)
     else:
@@ -179,6 +188,29 @@ def _sctp(body: bytes, first: bool) -> None:
         chunks = chunks[length + -length % 4 :]
     _demand(len(kinds) == 1 or not {1, 2, 14} & set(kinds), "a chunk that must be alone")
     _demand(any(body[4:8]) != (1 in kinds), "only INIT has no tag")
+
+
+def _gre(body: bytes) -> int:
+    """RFC 2784 section 2, RFC 2890 section 2, RFC 2637 section 4.1; the key."""
+    _demand(len(body) >= 4, "GRE header cut short")
+    flags, version = _net16(body, 0), body[1] & 7
+    checksum, key, sequence, ack = (bool(flags & bit) for bit in (0x8000, 0x2000, 0x1000, 0x80))
+    if version == 1:
+        _demand(not flags & 0xCF78 and key and _net16(body, 2) == 0x880B, "enhanced GRE")
+        _demand(len(body) >= 8 + 4 * sequence + 4 * ack, "enhanced GRE cut short")
+        return 0
+    _demand(version == 0 and not flags & 0x4C00, "GRE flags")
+    _demand(len(body) >= 4 + 4 * (checksum + key + sequence), "GRE header cut short")
+    at = 4 + 4 * checksum
+    return int.from_bytes(body[at : at + 4], "big") if key else 0
+
+
+def _ipsec(body: bytes, proto: int) -> None:
+    """RFC 4303 section 2, RFC 4302 section 2."""
+    _demand(len(body) >= 8, "SPI cut short")
+    if proto == AH:
+        _demand(body[1] >= 1 and (body[1] + 2) * 4 <= len(body), "AH length")
+    _demand(any(body[4:8] if proto == AH else body[:4]), "no SPI")
 
 
 def _icmp(body: bytes, plain: Reading) -> Reading:

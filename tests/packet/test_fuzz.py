@@ -22,7 +22,7 @@ from tests import dissect
 from tests.chunks import data, heartbeat
 from tests.packet.ends import ECHO_REPLY, V4, V6, Ends
 from tests.packet.path import PacketPath, Verdict
-from tests.packet.reading import AH, ETH_IPV4, ETH_IPV6, ICMP, ICMP6, Lie, Reading, read
+from tests.packet.reading import AH, ETH_IPV4, ETH_IPV6, GRE, ICMP, ICMP6, Lie, Reading, read
 from tests.packets import (
     DEST_OPTIONS,
     HOP_BY_HOP,
@@ -41,6 +41,7 @@ from tests.packets import (
     ipv6,
     mss,
     options_header,
+    pptp,
     routing_header,
     sack,
     sctp,
@@ -63,6 +64,7 @@ OF_LIES = {
     "dishonest_length",
     "bad_tcp_flags",
     "bad_chunks",
+    "bad_tunnel",
     "many_tags",
     "long_chain",
     "bad_chain",
@@ -99,7 +101,10 @@ def honest_packets(ends: Ends) -> list[Layer]:
         sctp(4000, 36412),
         sctp(4000, 36412, heartbeat(), data(), tag=0x1234),
         gre(bytes(20), key=7, ethertype=ETH_IPV4),
+        gre(bytes(20), ethertype=ETH_IPV4, flags=0x9000),
+        pptp(7),
         esp(0x1234),
+        Layer(b"\x3b" + ah(6)[1:], AH),
         ends.echo(payload=bytes(8)),
         ends.echo(ECHO_REPLY, ident=9),
         *[icmp_error(sent) for sent in sent_by_us(ends)],
@@ -201,7 +206,9 @@ class Checked:
         pad = bytes(16 - len(reading.src))
         low, high = sorted([(pad + reading.src, reading.sport), (pad + reading.dst, reading.dport)])
         assert (bytes(key.lo), bytes(key.hi)) == (low[0], high[0]), self.story
-        if key.proto != (ICMP if key.family == 4 else ICMP6):
+        if key.proto == GRE:
+            assert key.lo_port << 16 | key.hi_port == reading.key, self.story
+        elif key.proto != (ICMP if key.family == 4 else ICMP6):
             assert (key.lo_port, key.hi_port) == (low[1], high[1]), self.story
 
 

@@ -26,7 +26,24 @@ from firewall.policy import Policy
 from firewall.services import EXTENSION_HEADERS
 from tests import strategies
 from tests.packet.path import PacketPath, Verdict
-from tests.packets import AH, ICMP, ICMP6, SCTP, TCP, UDP, Layer, eth, icmp, icmp6, ip, sctp, tcp, udp
+from tests.packets import (
+    AH,
+    GRE,
+    ICMP,
+    ICMP6,
+    SCTP,
+    TCP,
+    UDP,
+    Layer,
+    eth,
+    gre,
+    icmp,
+    icmp6,
+    ip,
+    sctp,
+    tcp,
+    udp,
+)
 
 # What rules are never asked about: replies and errors (types of ICMP, from 128 on of ICMPv6).
 NOT_OPENING = {ICMP: {0, 3, 4, 5, 11, 12, 14, 16, 18}, ICMP6: {*range(128), 129, 140}}
@@ -86,9 +103,11 @@ def packet(question: Question) -> Layer:
     elif is_icmp(question):
         message = icmp if question.proto == ICMP else icmp6
         segment = message(question.icmp_type, question.icmp_code, bytes(8), ident=1)
+    elif question.proto == GRE:
+        segment = gre(bytes(20), ethertype=0x0800)
     else:
-        # as an AH reads: nothing follows, and 24 bytes are its length
-        segment = Layer(bytes([59, 4]) + bytes(22), question.proto)
+        # as an AH reads: nothing follows, and 24 bytes are its length; its SPI is not zero, nor is an ESP's
+        segment = Layer(bytes([59, 4, 0, 0, 0, 0, 1, 0]) + bytes(16), question.proto)
     return eth(ip(str(question.src), str(question.dst), segment))
 
 
