@@ -95,7 +95,7 @@ _TABLE = (
     # RFC 4787 REQ-5: not less than 2 minutes.
     _timeout("udp-one-way", "120s", 1, "UDP flow that was not answered"),
     _timeout("udp", "180s", 120, "UDP flow that was answered"),
-    # RFC 5508 REQ-1: not less than 60 seconds.
+    # RFC 5508 REQ-2: not less than 60 seconds.
     _timeout("icmp", "60s", 60, "echo request waiting for more"),
     # Twice the longest time between two tries (RFC 9260, section 16: RTO.Max is 60 s), so that one may be lost.
     _timeout("sctp-cookie-wait", "120s", 1, "SCTP association of which no cookie has come back"),

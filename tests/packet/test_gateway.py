@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.chunks import init, init_ack
 from tests.packet.ends import ECHO_REPLY, FAMILIES, V6, Ends
 from tests.packet.path import PacketPath, Verdict
 from tests.packets import AH, UDP, Layer, ah, eth, icmp_error, ip, ipv6, routing_header, sctp, tcp, udp
@@ -30,7 +31,7 @@ PROTOCOLS = {
     "udp": (udp(5000, 53), udp(53, 5000)),
     "ike": (udp(500, 500), udp(500, 500)),
     "tcp": (tcp(5000, 80, "S", seq=99), tcp(80, 5000, "SA", seq=7, ack=100)),
-    "sctp": (sctp(5000, 80), sctp(80, 5000)),
+    "sctp": (sctp(5000, 80, init(7), tag=0), sctp(80, 5000, init_ack(9), tag=7)),
     "esp": (bare(ESP), bare(ESP)),
     "ah": (authenticated(udp(5000, 80)), authenticated(udp(80, 5000))),
     "dccp": (bare(DCCP), bare(DCCP)),
@@ -64,7 +65,7 @@ def test_what_goes_out_is_answered_by_whom_it_asked(home: PacketPath, ends: Ends
     assert outward(home, ends, question).reason == "rule_allow"
     assert inward(home, ends, answer).reason == "flow"
     stranger = inward(home, ends, answer, source=ends.hop)
-    assert stranger.reason == ("no_flow" if protocol == "tcp" else "default_drop")
+    assert stranger.reason == ("no_flow" if protocol in ("tcp", "sctp") else "default_drop")
 
 
 @FAMILIES
@@ -178,7 +179,7 @@ def test_routing_headers_of_mobile_nodes_pass_by_an_option(path: PacketPath) -> 
 
 
 @FAMILIES
-@pytest.mark.parametrize("protocol", ["udp", "sctp", "esp", "dccp"])
+@pytest.mark.parametrize("protocol", ["udp", "esp", "dccp"])
 def test_idle_flows_outlive_the_least_times(home: PacketPath, ends: Ends, protocol: str) -> None:
     """RFC 4787 REQ-5, RFC 6092 REC-12 and REC-14: two minutes, of a flow that was answered."""
     question, answer = PROTOCOLS[protocol]

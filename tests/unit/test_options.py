@@ -22,7 +22,7 @@ def test_the_table() -> None:
 def test_floors_of_the_rfcs() -> None:
     assert OPTIONS["timeout.tcp-established"].minimum == 7440  # RFC 5382, REQ-5
     assert OPTIONS["timeout.udp"].minimum == 120  # RFC 4787, REQ-5
-    assert OPTIONS["timeout.icmp"].minimum == 60  # RFC 5508, REQ-1
+    assert OPTIONS["timeout.icmp"].minimum == 60  # RFC 5508, REQ-2
     defaults = effective({})
     for state in ("syn-sent", "syn-recv", "fin-wait", "last-ack", "time-wait", "closed"):
         assert defaults[f"timeout.tcp-{state}"] >= 240  # RFC 5382, REQ-5; RFC 7857, sections 2.1 and 2.2
