@@ -15,11 +15,11 @@ from firewall.bpfmap import Map, open_pinned
 from firewall.btf import Shape, shape_of, shapes_of
 from firewall.carry import bring_up_to_date
 from firewall.errors import FwError, NotLoaded
+from firewall.flowkey import key_tag
 from firewall.interfaces import Known, decode
 from firewall.layout import CStruct
 from firewall.pins import Pins, offset_of
 from firewall.requests import requests_of
-from firewall.seed import key_tag
 
 _TABLES = {"flows": True, "embryonic": False}  # whether its flows are confirmed
 _AT = {name: offset for name, (offset, _) in shape_of(abi.Flow).items()}

@@ -6,13 +6,12 @@ do not allow ends there. Its sequence numbers are not known, which FLOW_LIBERAL 
 """
 
 import os
-import struct
 from collections.abc import Iterable, Iterator, Mapping
-from ipaddress import IPv4Network, IPv6Network
 from typing import NamedTuple
 
 from firewall import abi
 from firewall.clock import now_j
+from firewall.flowkey import LINK_ZONE, flow_key, key_tag, link_scoped, words
 from firewall.interfaces import Known
 from firewall.live import (
     SCTP,
@@ -33,8 +32,6 @@ from firewall.sockets import Address
 _IN, _OUT, _FORWARD = abi.Scope.SCOPE_IN, abi.Scope.SCOPE_OUT, abi.Scope.SCOPE_FORWARD
 _OPENER_HI, _LIBERAL = abi.FlowFlags.FLOW_OPENER_HI, abi.FlowFlags.FLOW_LIBERAL
 _TRANSLATED, _PARENT = abi.FlowFlags.FLOW_TRANSLATED, abi.FlowFlags.FLOW_PARENT
-_LINK_ZONE = 0x8000  # plus the slot of the interface: see make_key() in bpf_src/parse.h
-_LINK_SCOPED = (IPv4Network("169.254.0.0/16"), IPv6Network("fe80::/10"))
 
 
 class Way(NamedTuple):
@@ -217,20 +214,10 @@ def entry(one: Seed, known: Mapping[int, Known], when_j: int) -> tuple[bytes, by
     return key, flow.pack()
 
 
-def flow_key(ends: Ends, zone: int) -> tuple[bytes, bool]:
-    """The key of both directions, and whether the opener is its `hi` end."""
-    src, dst = _words(ends.src), _words(ends.dst)
-    sport, dport = struct.pack(">H", ends.sport), struct.pack(">H", ends.dport)
-    opener_hi = (src, sport) > (dst, dport)
-    lo, hi = ((dst, dport), (src, sport)) if opener_hi else ((src, sport), (dst, dport))
-    rest = struct.pack("=HBB", zone, ends.proto, ends.src.version)
-    return lo[0] + hi[0] + lo[1] + hi[1] + rest, opener_hi
-
-
 def _tuple(ends: Ends, zone: int) -> abi.Tuple:
     return abi.Tuple(
-        src=_words(ends.src),
-        dst=_words(ends.dst),
+        src=words(ends.src),
+        dst=words(ends.dst),
         sport=ends.sport,
         dport=ends.dport,
         zone=zone,
@@ -241,23 +228,10 @@ def _tuple(ends: Ends, zone: int) -> abi.Tuple:
 
 def _zone(one: Seed, known: Mapping[int, Known]) -> int:
     interfaces = [known[i] for i in (one.way.in_ifindex, one.way.out_ifindex) if i in known]
-    if any(address in net for address in (one.ends.src, one.ends.dst) for net in _LINK_SCOPED):
-        return _LINK_ZONE | next((interface.slot for interface in interfaces if interface.slot), 0)
+    if link_scoped(one.ends.src.version, words(one.ends.src), words(one.ends.dst)):
+        return LINK_ZONE | next((interface.slot for interface in interfaces if interface.slot), 0)
     return next((interface.zone for interface in interfaces if interface.zone), 0)
 
 
 def _slot(known: Mapping[int, Known], ifindex: int) -> int:
     return known[ifindex].slot if ifindex in known else 0
-
-
-def _words(address: Address) -> bytes:
-    """Four words in network order; an IPv4 address is the last."""
-    return address.packed.rjust(16, b"\0")
-
-
-def key_tag(key: bytes) -> int:
-    """All words of a key, xored: key_tag() in bpf_src/flow.h."""
-    tag = 0
-    for (word,) in struct.iter_unpack("=I", key):
-        tag ^= word
-    return tag

@@ -8,9 +8,10 @@ from ipaddress import ip_address
 import pytest
 
 from firewall import abi
+from firewall.flowkey import flow_key
 from firewall.interfaces import Known
 from firewall.live import Connection, Ends, Tags, Tracked
-from firewall.seed import Finder, Seed, Way, entry, flow_key
+from firewall.seed import Finder, Seed, Way, entry
 from firewall.sockets import Address
 
 IN, OUT, FORWARD = abi.Scope.SCOPE_IN, abi.Scope.SCOPE_OUT, abi.Scope.SCOPE_FORWARD
