@@ -9,7 +9,8 @@ two.
 
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv6Address
+from socket import inet_ntoa
 from typing import NamedTuple
 
 from firewall import abi
@@ -140,6 +141,10 @@ class Filter(NamedTuple):
         return any(low <= end <= high for end in (flow.src, flow.dst) for low, high in ranges)
 
 
+Entry = tuple[bytes, bytes, bool]
+"""Key and value of a flow as the tables hold them, and whether it is confirmed."""
+
+
 class Counts(NamedTuple):
     """How many flows are live; of embryonic ones also how many have an entry."""
 
@@ -155,19 +160,25 @@ class Table:
         self._pins = pins
         self._maps = (pins.map("flows"), pins.map("embryonic"))
         self._timeouts_j = _timeouts(pins)
+        self._surely_live_j, self._surely_dead_j = min(self._timeouts_j), max(self._timeouts_j)
         self._hz = hz()
         self._now_j = now_j(self._hz)
 
     def __iter__(self) -> Iterator[Flow]:
         """The live flows, confirmed ones first."""
-        seen: set[bytes] = set()
-        for table, confirmed in zip(self._maps, (True, False), strict=True):
-            for key, value in table.items():
-                # A flow that is just being promoted is in both.
-                flow = self._flow(key, value, confirmed) if confirmed or key not in seen else None
-                if flow:
-                    seen.add(key)
-                    yield flow
+        return (self.flow(*entry) for entry in self.entries())
+
+    def entries(self) -> Iterator[Entry]:
+        """The live flows as the tables hold them, confirmed ones first."""
+        # A flow that is promoted meanwhile is in both.
+        embryonic = dict(self._maps[1].items())
+        for key, value in self._maps[0].items():
+            embryonic.pop(key, None)
+            if self.is_live(key, value):
+                yield key, value, True
+        for key, value in embryonic.items():
+            if self.is_live(key, value):
+                yield key, value, False
 
     def counts(self) -> Counts:
         """How many there are."""
@@ -180,33 +191,33 @@ class Table:
             return requests.delete(flow.key for flow in flows)
 
     def _count(self, table: Map) -> tuple[int, int]:
-        """Live flows, and all entries. Most are told live by their idleness alone: a full table is quick to count."""
-        now_j, unpack, live, entries = self._now_j, _SEEN.unpack, 0, 0
-        surely_live_j, surely_dead_j = min(self._timeouts_j), max(self._timeouts_j)
+        """Live flows, and all entries."""
+        live = entries = 0
         for key, value in table.items():
-            opener_j, responder_j = unpack(value)
             entries += 1
-            idle_j = now_j - (opener_j if opener_j > responder_j else responder_j)
-            if idle_j <= surely_live_j or (idle_j <= surely_dead_j and self._is_live(key, value, idle_j)):
-                live += 1
+            live += self.is_live(key, value)
         return live, entries
 
-    def _is_live(self, key: bytes, value: bytes, idle_j: int) -> bool:
+    def is_live(self, key: bytes, value: bytes) -> bool:
+        """Whether a flow still counts. Most are told by their idleness alone: a full table is quick to walk."""
+        opener_j, responder_j = _SEEN.unpack(value)
+        idle_j = self._now_j - (opener_j if opener_j > responder_j else responder_j)
+        if idle_j <= self._surely_live_j or idle_j > self._surely_dead_j:
+            return bool(idle_j <= self._surely_live_j)
         proto, family = _KEY.unpack(key)[4:]
         fields = _FLOW.unpack(value)
-        state = _state(proto, fields[3], fields[6:15], fields[15:24])
+        state = state_of(proto, fields[3], fields[6:15], fields[15:24])
         return bool(idle_j <= self._timeouts_j[_timeout(proto, family, state)])
 
-    def _flow(self, key: bytes, value: bytes, confirmed: bool) -> Flow | None:
+    def flow(self, key: bytes, value: bytes, confirmed: bool) -> Flow:
+        """What an entry says."""
         lo, hi, lo_port, hi_port, proto, family = _KEY.unpack(key)
         fields = _FLOW.unpack(value)
         generation, rule, scope, flags, icmp, created_j = fields[:6]
         opener, responder = Side._make(fields[6:15]), Side._make(fields[15:24])
-        state = _state(proto, flags, opener, responder)
+        state = state_of(proto, flags, opener, responder)
         last_j = max(opener.seen_j, responder.seen_j)
         left_j = self._timeouts_j[_timeout(proto, family, state)] - (self._now_j - last_j)
-        if left_j < 0:
-            return None
         ends = (int.from_bytes(lo, "big"), int.from_bytes(hi, "big"))
         ports: tuple[int | None, int | None] = (
             int.from_bytes(lo_port, "big"),
@@ -242,7 +253,7 @@ class Table:
             rule,
             generation,
             max(0, self._now_j - created_j) // self._hz,
-            left_j // self._hz,
+            max(0, left_j) // self._hz,
             opener,
             responder,
         )
@@ -250,7 +261,7 @@ class Table:
 
 def address_text(family: int, address: int) -> str:
     """An address as it is written."""
-    return str(IPv4Address(address) if family == 4 else IPv6Address(address))
+    return inet_ntoa(address.to_bytes(4)) if family == 4 else str(IPv6Address(address))
 
 
 def _is_icmp(proto: int, family: int) -> bool:
@@ -267,7 +278,9 @@ def _interfaces(flow: Flow) -> set[int]:
     return {ifindex for ifindex in ways if ifindex}
 
 
-def _state(proto: int, flags: int, opener: Side | tuple[int, ...], responder: Side | tuple[int, ...]) -> int:
+def state_of(
+    proto: int, flags: int, opener: Side | tuple[int, ...], responder: Side | tuple[int, ...]
+) -> int:
     """tcp_state() of bpf_src/flow.h (RFC 9293, section 3.3.2, of both ends at once); else whether it was
     answered.
     """

@@ -36,22 +36,35 @@ class Occupancy(NamedTuple):
     busiest: tuple[tuple[str, int], ...]
 
 
+class Use(NamedTuple):
+    """The first figures of an `Occupancy`, which take no time."""
+
+    used: int
+    max: int
+    timeout_percent: int
+
+
+def use(pins: Pins, generation: int) -> Use:
+    """How many places of confirmed flows are taken."""
+    table = abi.Table.unpack(pins.map("table").lookup(_key(0)) or b"")
+    slot = generation % abi.Limits.GENERATION_SLOTS
+    settings = abi.Settings.unpack(pins.map("settings").lookup(_key(slot)) or b"")
+    return Use(table.used, table.size, timeout_percent(table.used, settings))
+
+
 def occupancy(pins: Pins, generation: int, embryonic_entries: int) -> Occupancy:
     """What the tables of confirmed and embryonic flows hold; of the latter it has been counted how many entries."""
-    table = abi.Table.unpack(pins.map("table").lookup(_key(0)) or b"")
     slot = generation % abi.Limits.GENERATION_SLOTS
     settings = abi.Settings.unpack(pins.map("settings").lookup(_key(slot)) or b"")
     totals = [abi.Totals.unpack(cpu) for cpu in pins.map("totals").lookup_percpu(_key(0))]
     made, gone = (sum(getattr(cpu, f"embryonic_{what}") for cpu in totals) for what in ("made", "gone"))
     return Occupancy(
-        used=table.used,
-        max=table.size,
+        **use(pins, generation)._asdict(),
         embryonic_max=pins.map("embryonic").max_entries,
         displaced=max(0, made - gone - embryonic_entries),
         evicted=sum(cpu.evicted for cpu in totals),
         collected=sum(cpu.collected for cpu in totals),
         lost=sum(cpu.lost for cpu in totals),
-        timeout_percent=timeout_percent(table.used, settings),
         per_source=settings.per_source,
         busiest=_busiest(pins),
     )

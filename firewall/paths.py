@@ -20,6 +20,7 @@ from firewall.errors import Busy, FwError, UsageError, fault
 RUN_DIR = "/run/fw"
 _BPFFS = f"{RUN_DIR}/bpf"
 ETC_DIR = "/etc"
+LIB_DIR = "/var/lib/fw"
 NETNS_DIR = "/run/netns"  # where iproute2 keeps named namespaces
 SO_NETNS_COOKIE = 71  # include/uapi/asm-generic/socket.h, since 5.14
 _HERE, _INIT = "/proc/thread-self/ns/net", "/proc/1/ns/net"
@@ -86,6 +87,12 @@ def policy_path() -> Path:
     """The saved policy of the network namespace that we are in."""
     name = namespace_name()
     return Path(ETC_DIR, "netns", name, "fw/rules.fw") if name else Path(ETC_DIR, "fw/rules.fw")
+
+
+def flows_path() -> Path:
+    """Where `fw flow save` puts the flows of the network namespace that we are in."""
+    name = namespace_name()
+    return Path(LIB_DIR, "netns", name, "flows.jsonl") if name else Path(LIB_DIR, "flows.jsonl")
 
 
 def _mount_keeper() -> str:

@@ -2,12 +2,15 @@
 """Options that pick flows or events, and how their words are read."""
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from firewall.cli.base import unknown_value
 from firewall.errors import UsageError
+
+if TYPE_CHECKING:
+    from firewall.flows import Filter
 
 Proto = Annotated[
     str | None, typer.Option("--proto", "-p", metavar="PROTO", help="tcp, udp, icmp, ... or a number.")
@@ -15,6 +18,17 @@ Proto = Annotated[
 Address = Annotated[
     str | None,
     typer.Option("--address", "-a", metavar="IP[/LEN]", help="Of either end; several with commas."),
+]
+
+Port = Annotated[int | None, typer.Option("--port", metavar="PORT", help="Of either end.")]
+State = Annotated[
+    str | None, typer.Option("--state", "-s", metavar="STATE", help="established, syn_sent, ...")
+]
+Rule = Annotated[
+    int | None, typer.Option("--rule", "-r", metavar="ID", help="The rule that allowed it; 0: a default.")
+]
+Iface = Annotated[
+    str | None, typer.Option("--iface", "-i", metavar="IF", help="It came or left by this interface.")
 ]
 
 
@@ -68,3 +82,29 @@ def port(number: int) -> int:
     if not 0 <= number <= 0xFFFF:
         raise UsageError(f"there is no port {number}", "ports go from 0 to 65535")
     return number
+
+
+def flow_filter(
+    proto: str | None,
+    address: str | None,
+    end_port: int | None,
+    in_state: str | None,
+    rule: int | None,
+    iface: str | None,
+) -> "Filter":
+    """What the options ask of a flow; None asks nothing."""
+    from firewall.flows import Filter
+
+    ifindexes = None
+    if iface is not None:
+        from firewall.links import find
+
+        ifindexes = frozenset((find(iface).ifindex,))
+    return Filter(
+        proto=None if proto is None else protocol(proto),
+        addresses=None if address is None else addresses(address),
+        port=None if end_port is None else port(end_port),
+        state=None if in_state is None else state(in_state),
+        rule=rule,
+        ifindexes=ifindexes,
+    )

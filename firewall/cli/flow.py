@@ -1,32 +1,25 @@
 # SPDX-License-Identifier: MIT
 """`fw flow`: the connections that are tracked."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+import gc
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from firewall import render
 from firewall.cli import filters
 from firewall.cli.base import Command, Report, Session, Yes, new_app, run_default, session_of
+from firewall.cli.flowwatch import WATCH, watch
+from firewall.cli.keep import RESTORE, SAVE, restore, save
 from firewall.errors import NeedsYes, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from firewall.flows import Filter, Flow
 
 app = new_app()
-
-Port = Annotated[int | None, typer.Option("--port", metavar="PORT", help="Of either end.")]
-State = Annotated[
-    str | None, typer.Option("--state", "-s", metavar="STATE", help="established, syn_sent, ...")
-]
-Rule = Annotated[
-    int | None, typer.Option("--rule", "-r", metavar="ID", help="The rule that allowed it; 0: a default.")
-]
-Iface = Annotated[
-    str | None, typer.Option("--iface", "-i", metavar="IF", help="It came or left by this interface.")
-]
 
 _LIST = """
 fw flows                                  the same
@@ -43,9 +36,12 @@ fw flow flush                             every connection has to begin anew
 """
 
 
-@app.callback(invoke_without_command=True, epilog=_LIST + _DELETE.lstrip() + _FLUSH.lstrip())
+@app.callback(
+    invoke_without_command=True,
+    epilog=_LIST + "".join(part.lstrip() for part in (_DELETE, _FLUSH, WATCH, SAVE, RESTORE)),
+)
 def flow(ctx: typer.Context) -> None:
-    """List, delete and flush tracked connections.
+    """List, watch, delete and keep tracked connections.
 
     Without a verb: list.
     """
@@ -57,21 +53,26 @@ def list_(
     ctx: typer.Context,
     proto: filters.Proto = None,
     address: filters.Address = None,
-    port: Port = None,
-    state: State = None,
-    rule: Rule = None,
-    iface: Iface = None,
+    port: filters.Port = None,
+    state: filters.State = None,
+    rule: filters.Rule = None,
+    iface: filters.Iface = None,
 ) -> None:
     """List the live flows: between whom, state, traffic, age."""
     from firewall.flows import Table
     from firewall.pins import demand_pins
 
     session = session_of(ctx)
-    wanted = _filter(proto, address, port, state, rule, iface)
+    wanted = filters.flow_filter(proto, address, port, state, rule, iface)
+    # A million flows are no garbage, and to look for it takes as long as to list them.
+    gc.disable()
+    # Nor is more kept of each than what is printed.
+    form: Callable[[Flow], Any] = fields_of if session.json else row_of
     with demand_pins() as pins:
-        found = sorted((one for one in Table(pins) if wanted.matches(one)), key=_order)
+        chosen = ((_order(one), form(one)) for one in Table(pins) if wanted.matches(one))
+        found = [printed for _, printed in sorted(chosen, key=itemgetter(0))]
     if session.json:
-        session.print_json(flows=[_fields(one) for one in found])
+        session.print_json(flows=found)
     else:
         header = (
             "proto",
@@ -87,7 +88,7 @@ def list_(
             "rule",
         )
         right = ("packets", "bytes", "replies", "age", "expires", "rule")
-        session.print(*render.table(header, map(_row, found), right))
+        session.print(*render.table(header, found, right))
 
 
 @app.command(cls=Command, epilog=_DELETE)
@@ -95,10 +96,10 @@ def delete(
     ctx: typer.Context,
     proto: filters.Proto = None,
     address: filters.Address = None,
-    port: Port = None,
-    state: State = None,
-    rule: Rule = None,
-    iface: Iface = None,
+    port: filters.Port = None,
+    state: filters.State = None,
+    rule: filters.Rule = None,
+    iface: filters.Iface = None,
     yes: Yes = False,
 ) -> None:
     """Forget the flows that match.
@@ -108,7 +109,7 @@ def delete(
     wanted = (proto, address, port, state, rule, iface)
     if not any(option is not None for option in wanted):
         raise UsageError("which flows?", "give --address or another filter, or 'fw flow flush' for all")
-    _delete(session_of(ctx), _filter(*wanted), yes)
+    _delete(session_of(ctx), filters.flow_filter(*wanted), yes)
 
 
 @app.command(cls=Command, epilog=_FLUSH)
@@ -117,6 +118,11 @@ def flush(ctx: typer.Context, yes: Yes = False) -> None:
     from firewall.flows import Filter
 
     _delete(session_of(ctx), Filter(), yes)
+
+
+app.command(cls=Report, epilog=WATCH)(watch)
+app.command(cls=Command, epilog=SAVE)(save)
+app.command(cls=Command, epilog=RESTORE)(restore)
 
 
 def _delete(session: Session, wanted: "Filter", yes: bool) -> None:
@@ -147,31 +153,6 @@ def _refuse_to_cut(found: "Iterable[Flow]") -> None:
             raise NeedsYes(f"this would cut your connection from {cut.remote}", "--yes does it all the same")
 
 
-def _filter(
-    proto: str | None,
-    address: str | None,
-    port: int | None,
-    state: str | None,
-    rule: int | None,
-    iface: str | None,
-) -> "Filter":
-    from firewall.flows import Filter
-
-    ifindexes = None
-    if iface is not None:
-        from firewall.links import find
-
-        ifindexes = frozenset((find(iface).ifindex,))
-    return Filter(
-        proto=None if proto is None else filters.protocol(proto),
-        addresses=None if address is None else filters.addresses(address),
-        port=None if port is None else filters.port(port),
-        state=None if state is None else filters.state(state),
-        rule=rule,
-        ifindexes=ifindexes,
-    )
-
-
 def _order(one: "Flow") -> tuple[Any, ...]:
     return (
         one.proto,
@@ -184,7 +165,8 @@ def _order(one: "Flow") -> tuple[Any, ...]:
     )
 
 
-def _row(one: "Flow") -> tuple[str, ...]:
+def row_of(one: "Flow") -> tuple[str, ...]:
+    """A line of the list: protocol, ends, state, and what has passed."""
     from firewall.flows import address_text
     from firewall.services import protocol_name
 
@@ -210,7 +192,8 @@ def _row(one: "Flow") -> tuple[str, ...]:
     )
 
 
-def _fields(one: "Flow") -> "Mapping[str, Any]":
+def fields_of(one: "Flow") -> "Mapping[str, Any]":
+    """A flow as JSON has it."""
     from firewall.flows import address_text
     from firewall.services import protocol_name
 

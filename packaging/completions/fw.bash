@@ -61,10 +61,17 @@ _fw() {
                 flows) words="$filters --json" ;;
                 flow)
                     case $verb in
-                        "") words="list delete flush $filters --json" ;;
+                        "") words="list delete flush watch save restore $filters --json" ;;
                         list) words="$filters --json" ;;
                         delete) words="$filters --yes" ;;
                         flush) words="--yes" ;;
+                        watch) words="$filters --interval --count --limit --json" ;;
+                        save | restore)
+                            if [[ $current != -* ]]; then
+                                mapfile -t COMPREPLY < <(compgen -f -- "$current")
+                                return
+                            fi
+                            ;;
                     esac
                     ;;
                 log) words="--follow -n --reason --address --proto --json" ;;

@@ -32,7 +32,7 @@ complete -c fw -n __fish_use_subcommand -a option -d 'List options, show one, or
 complete -c fw -n __fish_use_subcommand -a options -d 'List options'
 complete -c fw -n __fish_use_subcommand -a rule -d 'List, add, insert and delete rules'
 complete -c fw -n __fish_use_subcommand -a rules -d 'List the rules and what they decided'
-complete -c fw -n __fish_use_subcommand -a flow -d 'List, delete and flush connections'
+complete -c fw -n __fish_use_subcommand -a flow -d 'List, watch, delete and keep connections'
 complete -c fw -n __fish_use_subcommand -a flows -d 'List the live flows'
 complete -c fw -n __fish_use_subcommand -a log -d 'Show the last drops'
 complete -c fw -n __fish_use_subcommand -a doctor -d 'Check this machine'
@@ -63,7 +63,11 @@ complete -c fw -n "$with option" -a 'flows.max flows.embryonic flows.per-source 
 complete -c fw -n "$with rule; and not $with list add insert delete" -a 'list add insert delete'
 complete -c fw -n "$with rule; and $with add insert delete" -a 'allow drop reject in out forward on via from to any not \
     port tcp udp icmp icmp6 sctp gre esp ah proto icmp-type log comment'
-complete -c fw -n "$with flow; and not $with list delete flush" -a 'list delete flush'
+complete -c fw -n "$with flow; and not $with list delete flush watch save restore" -a 'list delete flush watch save restore'
+complete -c fw -n "$with flow; and $with save restore" -F
+complete -c fw -n "$with flow; and $with watch" -l interval -x -d 'Seconds from look to look'
+complete -c fw -n "$with flow; and $with watch" -l count -x -d 'End after so many looks'
+complete -c fw -n "$with flow; and $with watch" -l limit -x -d 'So many flows'
 complete -c fw -n "$with $flows log" -s p -l proto -x -a 'tcp udp icmp icmp6 sctp gre esp ah' -d Protocol
 complete -c fw -n "$with $flows log" -s a -l address -x -d 'Address or prefix of either end'
 complete -c fw -n "$with $flows" -l port -x -d 'Port of either end'

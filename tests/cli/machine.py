@@ -17,10 +17,11 @@ from firewall.document import Document, PlacedRule, place
 from firewall.engine import Source
 from firewall.errors import NotLoaded
 from firewall.events import Event
+from firewall.flowrestore import Restored
 from firewall.flows import Counts, Flow, Side
 from firewall.lang import decode_policy
 from firewall.links import Link
-from firewall.occupancy import Occupancy
+from firewall.occupancy import Occupancy, Use
 from firewall.policy import Policy, parse_policy
 from firewall.reasons import REASONS
 from firewall.reports import ApplyReport, LoadReport, UnloadReport, UpgradeReport
@@ -284,6 +285,14 @@ class Table:
     def __iter__(self) -> Any:
         return iter(self.machine.flows)
 
+    def entries(self) -> Any:
+        for i, flow in enumerate(self.machine.flows):
+            sides = [abi.Side(bytes=side.bytes) for side in (flow.opener, flow.responder)]
+            yield i.to_bytes(40), abi.Flow(incarnation=flow.age_s, side=sides).pack(), flow.confirmed
+
+    def flow(self, key: bytes, value: bytes, confirmed: bool) -> Flow:
+        return self.machine.flows[int.from_bytes(key)]
+
     def counts(self) -> Counts:
         confirmed = sum(flow.confirmed for flow in self.machine.flows)
         embryonic = len(self.machine.flows) - confirmed
@@ -307,6 +316,43 @@ class Journal:
     def follow(self, on_events: Callable[[list[Event], int], None]) -> None:
         on_events(self.machine.events, 0)
         on_events([event(20, dport=99)], 8)
+
+
+class Clock:
+    """Time for who watches: at each nap the first two flows send, and after the fourth fw is gone."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+        self.now_s = 1000.0
+        self.naps: list[float] = []
+
+    def monotonic(self) -> float:
+        return self.now_s
+
+    def sleep(self, seconds: float) -> None:
+        self.naps.append(seconds)
+        self.now_s += seconds
+        flows = self.machine.flows
+        for i, sent in enumerate((2048, 600)[: len(flows)]):
+            opener, responder = flows[i].opener, flows[i].responder
+            flows[i] = flows[i]._replace(
+                opener=opener._replace(bytes=opener.bytes + sent),
+                responder=responder._replace(bytes=responder.bytes + 100 * sent * (1 - i)),
+            )
+        if len(self.naps) == 4:
+            self.machine.loaded = False
+
+
+LINES = ['{"fw":"flows"}', '{"proto":6}', '{"proto":17}', '{"end":2}']
+
+
+def read_flows(machine: Machine, lines: Any, name: str) -> list[bytes]:
+    machine.done.append(f"read {Path(name).name}")
+    return list(lines)
+
+
+def restore_flows(machine: Machine, flows: list[bytes]) -> Restored:
+    return Restored(len(flows) - 2, 3, 0, 12, 0)
 
 
 class NoLock:
@@ -335,6 +381,14 @@ def install(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("firewall.paths.Lock", NoLock)
     monkeypatch.setattr("firewall.links.list_links", lambda: LINKS)
     monkeypatch.setattr("firewall.flows.Table", Table)
+    clock = Clock(machine)
+    monkeypatch.setattr("time.sleep", clock.sleep)
+    monkeypatch.setattr("time.monotonic", clock.monotonic)
+    monkeypatch.setattr("firewall.occupancy.use", lambda *_: Use(4, 65536, machine.occupancy.timeout_percent))
+    monkeypatch.setattr("firewall.flowsave.save", lambda _: iter(LINES))
+    monkeypatch.setattr("firewall.flowrestore.read", read_flows)
+    monkeypatch.setattr("firewall.flowrestore.restore", restore_flows)
+    monkeypatch.setattr("firewall.paths.flows_path", lambda: machine.file.parent / "lib" / "flows.jsonl")
     monkeypatch.setattr("firewall.occupancy.occupancy", lambda *_: machine.occupancy)
     monkeypatch.setattr("firewall.events.Journal", Journal)
     monkeypatch.setattr("firewall.sshguard.caller_connections", list)

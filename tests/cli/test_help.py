@@ -66,6 +66,9 @@ def test_examples_work(
     fw: Fw, machine: Machine, monkeypatch: pytest.MonkeyPatch, path: str, line: str
 ) -> None:
     monkeypatch.chdir(machine.file.parent)
+    saved_flows = machine.file.parent / "lib/flows.jsonl"
+    saved_flows.parent.mkdir()
+    saved_flows.touch()
     monkeypatch.setattr("firewall.links.find", lambda name: None)
     monkeypatch.setattr("firewall.doctor.examine", list)
     output = ""

@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: MIT
+"""Restored flows before the packet path: keys as it makes them, rules judge them anew, nothing is overwritten."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from firewall import abi, flowrestore, flowsave
+from firewall.flowrestore import Restored
+from tests.packet.ends import FAMILIES, V4, Connection, Ends, Talk
+from tests.packet.path import FLOWS_MAX, PacketPath
+from tests.packet.places import books
+from tests.packet.test_flow_listing import PathPins
+from tests.packets import eth, ip, udp
+
+OPEN = """
+    default in drop
+    default out allow
+    allow in tcp, udp to port 22
+    allow in icmp, icmp6
+    allow in proto 89
+"""
+
+
+@pytest.fixture
+def pins(path: PacketPath) -> Iterator[PathPins]:
+    found = PathPins(path)
+    path.policy(OPEN)
+    yield found
+    found.control.close()
+
+
+def saved(pins: PathPins) -> list[bytes]:
+    return [f"{line}\n".encode() for line in flowsave.save(pins)]
+
+
+def restore(pins: PathPins, lines: list[bytes]) -> Restored:
+    return flowrestore.restore(pins, flowrestore.read(pins, lines, "file"))
+
+
+@FAMILIES
+def test_a_connection_goes_on(path: PacketPath, pins: PathPins, ends: Ends) -> None:
+    talk = Connection(path, ends)
+    talk.establish()
+    talk.r("PA", 901, 101, b"x" * 100)
+    lines = saved(pins)
+    path.reset_flows()
+    assert talk.o("A", 101, 1001).reason == "no_flow"
+    assert restore(pins, lines) == Restored(1, 0, 0, 0, 0)
+    assert books(path) == 1
+    # Much has been sent that we did not see.
+    assert talk.r("PA", 1_000_001, 5101, b"y" * 10).reason == "flow"
+    assert talk.o("A", 5101, 1_000_011).reason == "flow"
+    assert talk.r("PA", 1_000_011, 5101, b"z" * 10).reason == "flow"
+    _, _, flow = path.the_flow()
+    assert flow.rule == 1 and flow.generation
+    assert all(side.flags & abi.SideFlags.SIDE_SETTLED for side in flow.side)
+    assert talk.r("PA", 1_000_021 + 2**30, 5101, b"!").reason == "out_of_window"
+
+
+@FAMILIES
+def test_each_kind_has_the_key_that_its_packets_have(path: PacketPath, pins: PathPins, ends: Ends) -> None:
+    """What the first packet after a restore finds is its flow, whoever sends it."""
+    kinds = [udp(4000, 22), ends.echo()]
+    for low, high in ((ends.us, ends.them), (ends.us, ends.below)):
+        path.policy(OPEN)
+        for segment in kinds:
+            assert path.ingress(eth(ip(high, low, segment))).reason == "rule_allow"
+        assert path.ingress(eth(ip(high, low, b"x" * 8, proto=89))).reason == "rule_allow"
+        lines = saved(pins)
+        before = {key.pack() for _, key, _ in path.flows()}
+        path.reset_flows()
+        assert restore(pins, lines).restored == 3
+        assert {key.pack() for _, key, _ in path.flows()} == before
+        for segment in kinds:
+            assert path.ingress(eth(ip(high, low, segment))).reason == "flow"
+        assert path.ingress(eth(ip(high, low, b"x" * 8, proto=89))).reason == "flow"
+        path.reset_flows()
+
+
+def test_what_the_rules_forbid_ends_at_its_next_packet(path: PacketPath, pins: PathPins) -> None:
+    talk = Connection(path, V4)
+    talk.establish()
+    lines = saved(pins)
+    path.reset_flows()
+    path.policy("default in drop\ndefault out drop\n")
+    assert restore(pins, lines).restored == 1
+    assert talk.r("PA", 901, 101, b"x").reason == "revoked"
+    assert talk.o("PA", 101, 901, b"x").reason == "revoked"
+
+
+def test_what_is_there_stays_as_it_is(path: PacketPath, pins: PathPins) -> None:
+    talk = Connection(path, V4)
+    talk.establish()
+    embryo = Talk(path, V4)
+    embryo.opener(udp(4000, 22))
+    lines = saved(pins)
+    talk.r("PA", 901, 101, b"x" * 100)
+    embryo.opener(udp(4000, 22))
+    before = sorted((name, key.pack(), flow.pack()) for name, key, flow in path.flows())
+    assert restore(pins, lines) == Restored(0, 2, 0, 0, 0)
+    assert sorted((name, key.pack(), flow.pack()) for name, key, flow in path.flows()) == before
+
+
+def test_a_flow_in_the_other_table_is_there_too(path: PacketPath, pins: PathPins) -> None:
+    """One that was confirmed when it was saved and has begun anew, and the other way round."""
+    talk = Talk(path, V4)
+    for _ in range(2):
+        talk.opener(udp(4000, 22))
+        talk.responder(udp(22, 4000))
+    confirmed = saved(pins)
+    path.reset_flows()
+    talk.opener(udp(4000, 22))
+    begun = saved(pins)
+    assert restore(pins, confirmed) == Restored(0, 1, 0, 0, 0)
+    assert [name for name, _, _ in path.flows()] == ["embryonic"]
+    path.reset_flows()
+    assert restore(pins, confirmed).restored == 1
+    assert restore(pins, begun) == Restored(0, 1, 0, 0, 0)
+    assert [name for name, _, _ in path.flows()] == ["flows"]
+
+
+def test_no_place_is_said(path: PacketPath, pins: PathPins) -> None:
+    from tests.packet.places import add, confirmed_flow
+
+    talk = Connection(path, V4)
+    talk.establish()
+    lines = saved(pins)
+    path.reset_flows()
+    assert add(path, [confirmed_flow(f"10.9.{i >> 8}.{i & 255}", 9) for i in range(FLOWS_MAX)]) == FLOWS_MAX
+    assert restore(pins, lines) == Restored(0, 0, 1, 0, 0)
+    assert books(path) == FLOWS_MAX
+
+
+def test_a_half_open_connection_can_complete(path: PacketPath, pins: PathPins) -> None:
+    talk = Connection(path, V4)
+    talk.o("S", 100)
+    lines = saved(pins)
+    path.reset_flows()
+    assert restore(pins, lines).restored == 1
+    assert talk.r("SA", 900, 101).passed
+    assert talk.o("A", 101, 901).passed
+    assert talk.r("PA", 901, 101, b"x").passed
+    assert talk.o("A", 101, 902).passed
+    assert talk.table == "flows"
+
+
+def test_interfaces_must_not_change_between_reading_and_restoring(path: PacketPath, pins: PathPins) -> None:
+    Talk(path, V4).opener(udp(4000, 22))
+    flows = flowrestore.read(pins, saved(pins), "file")
+    path.interface("lan", zone=5)
+    with pytest.raises(Exception, match="the interfaces changed meanwhile"):
+        flowrestore.restore(pins, flows)
