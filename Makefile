@@ -24,7 +24,7 @@ PYTEST  := $(PY) -m pytest
 unexport PYTHONDONTWRITEBYTECODE
 
 .DELETE_ON_ERROR:
-.PHONY: all setup demo test test-fast test-differential test-kernels abi lint format bench bench-commands wheel install uninstall clean help
+.PHONY: all setup demo test test-fast test-differential test-kernels abi lint format bench bench-commands bench-full-table wheel install uninstall clean help
 
 all: build/fw.bpf.o $(OBJECTS) $(VENV)/bin/fw	## build the object and .venv/bin/fw
 
@@ -78,6 +78,9 @@ bench: all	## measure the cost of a packet against an empty program (as root)
 bench-commands: all	## measure how long each command takes (as root)
 	@$(PY) bench/commands
 
+bench-full-table: all	## measure commands on a table of a million flows, for some minutes (as root)
+	@$(PY) bench/full_table
+
 wheel: all	## build/dist/fw-*.whl, with the object in it
 	@rm -rf build/dist
 	@$(PY) -m pip --disable-pip-version-check --no-input -qq wheel --no-build-isolation --no-deps -w build/dist .
@@ -94,7 +97,7 @@ clean:	## remove what was built
 	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +
 
 help:
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-17s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-22s %s\n", $$1, $$2}' Makefile
 
 $(OUT)/%.bpf.o: bpf_src/%.bpf.c Makefile
 	@command -v $(CLANG) $(STRIP) >/dev/null || { echo "make: clang or llvm-strip is missing: run make setup" >&2; exit 1; }

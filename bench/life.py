@@ -62,7 +62,7 @@ def measure(plan: Plan) -> Result:
     with ExitStack() as stack:
         stack.enter_context(Namespace())
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        saved = stack.enter_context(_own_policy_file())
+        saved = stack.enter_context(own_policy_file())
         candidate = scratch / "rules.fw"
         stack.callback(subprocess.run, [str(plan.fw), "unload", "--all"], capture_output=True)
         for _ in range(plan.rounds):
@@ -169,7 +169,7 @@ def _run(words: list[str]) -> Run:
 
 
 @contextmanager
-def _own_policy_file() -> Iterator[Path]:
+def own_policy_file() -> Iterator[Path]:
     """The path of the saved policy of the namespace that we are in, which has none before and after."""
     path = policy_path()
     path.parent.mkdir(parents=True)
