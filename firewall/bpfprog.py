@@ -33,13 +33,12 @@ class Program(Owned):
 
     def __init__(self, fd: int) -> None:
         super().__init__(fd)
-        info = libbpf.object_info(fd, 232)
+        info = libbpf.object_info(fd, 80)
         self.type, self.id = struct.unpack_from("=2I", info, 0)
         self.tag = info[8:16].hex()
         self.jited: bool = struct.unpack_from("=I", info, 16)[0] > 0
         self._map_count = struct.unpack_from("=I", info, 52)[0]
         self.name = info[64:80].split(b"\0")[0].decode()
-        self.verified_insns: int = struct.unpack_from("=I", info, 216)[0]  # 0 before 5.16
 
     @property
     def map_ids(self) -> tuple[int, ...]:

@@ -81,7 +81,7 @@ def root_file_system(kernel: Kernel, script: str) -> bytes:
     archive.tree(PACKAGES, str(PACKAGES), _unused_package)
     _add_installed(archive)
     archive.file(ROOT / ".venv" / "bin" / "fw", f"{ROOT}/.venv/bin/fw")
-    for name in ("firewall", "packaging", "tests"):
+    for name in ("docs", "firewall", "packaging", "tests"):
         archive.tree(ROOT / name, f"{ROOT}/{name}")
     for name in ("build/fw.bpf.o", "pyproject.toml"):
         archive.file(ROOT / name, f"{ROOT}/{name}")
