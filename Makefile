@@ -53,9 +53,9 @@ test-differential:	## compare conntrack with netfilter's, for long: SEED= PACKET
 	@$(MAKE) --no-print-directory all
 	SEED=$(SEED) PACKETS=$(or $(PACKETS),1000000) $(PYTEST) -n 2 tests/lab/test_differential.py
 
-test-kernels: all build/stage/.done	## run the tests of packets and devices on Linux 5.10, 6.1 and 6.12 in QEMU (as root)
+test-kernels: all build/stage/.done	## test packets, devices and conntrack on Linux 5.10, 6.1 and 6.12 in QEMU: SEED= (as root)
 	@scripts/setup test
-	@$(PY) -m tests.vm
+	@SEED=$(SEED) $(PY) -m tests.vm
 
 abi: build/fw.bpf.o $(VENV)/bin/fw	## write firewall/abi.py from the object's BTF
 	@$(PY) scripts/gen-abi build/fw.bpf.o > build/abi.py

@@ -124,7 +124,8 @@ class PacketPath:
         if self._spoiled:
             self._load({})
         self.reset_flows()
-        for name in ("expectations", "fragments", "early_fragments", "vlan_devices", "interfaces"):
+        self.reset_fragments()
+        for name in ("expectations", "vlan_devices", "interfaces"):
             self._empty(name)
         self.maps["journal_head"].update(struct.pack("=I", 0), bytes(self.maps["journal_head"].value_size))
         budgets = self.maps["early_budgets"]
@@ -148,6 +149,11 @@ class PacketPath:
         self.maps["table"].update(struct.pack("=I", 0), abi.Table(size=FLOWS_MAX).pack())
         per_cpu = bytes(self.maps["totals"].raw_value_size)
         self.maps["totals"].update(struct.pack("=I", 0), per_cpu)
+
+    def reset_fragments(self) -> None:
+        """Forget every packet of which fragments have come."""
+        for name in ("fragments", "early_fragments"):
+            self._empty(name)
 
     def _empty(self, name: str) -> None:
         self.maps[name].delete_batch(list(self.maps[name].keys()))

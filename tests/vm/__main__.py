@@ -7,7 +7,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 
-from tests.vm.check import DEVICES, PACKETS, Report, Suite, check
+from tests.vm.check import ALL, Report, Suite, check, compile_tests
 from tests.vm.kernels import SUITES, VmError
 
 
@@ -23,9 +23,14 @@ def main(wanted: list[str]) -> int:
     if unknown:
         print(f"unknown kernel {unknown[0]}: one of {', '.join(SUITES)}", file=sys.stderr)
         return 2
+    try:
+        compile_tests(ALL)
+    except VmError as error:
+        print(error, file=sys.stderr)
+        return 1
     status = 0
     with ThreadPoolExecutor(2) as pool:
-        for report in pool.map(_check, *zip(*product(wanted or SUITES, (PACKETS, DEVICES)), strict=True)):
+        for report in pool.map(_check, *zip(*product(wanted or SUITES, ALL), strict=True)):
             if not report.passed:
                 status = 1
                 print(report.output, file=sys.stderr)

@@ -10,14 +10,22 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
-from tests.lab.differential.routers import FW, NFT, TCP_PORT, Routers
+from tests.lab.differential.routers import FW, NFT, TCP_PORT
 from tests.lab.differential.talk import ACK, CLIENT, SERVER, SYN, Ends, Packet, Segment
 
 SHARE_MAX = 0.01  # of the packets, that one entry may explain
 TOGETHER = 12  # conversations that are mixed with each other
 Maker = Callable[[random.Random], tuple[tuple[int, int], list[Packet]]]
 """Makes a conversation: (client's port, server's port) and its packets."""
+
+
+class Exchange(Protocol):
+    """What a comparison needs of `Routers`."""
+
+    def exchange(self, talk: Sequence[tuple[Ends, Packet]]) -> tuple[list[bool], list[bool]]:
+        """Send these packets, in this order; for each router (NFT, FW), which of them came through."""
 
 
 @dataclass
@@ -127,7 +135,7 @@ class Comparison:
 
     def __init__(
         self,
-        routers: Routers,
+        routers: Exchange,
         makers: Sequence[tuple[Maker, float]],
         allowed: Sequence[Allowed],
         seed: int,
