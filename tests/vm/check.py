@@ -50,9 +50,16 @@ class Suite(NamedTuple):
 
 PACKETS = Suite("packets", ("tests/vm/smoke.py", "tests/packet"), settings="FW_MUTATIONS=2000")
 DEVICES = Suite(
-    "devices", ("tests/lab/test_vrf.py", "tests/lab/test_devices.py", "tests/lab/test_links.py"), "devices"
+    "devices",
+    (
+        "tests/lab/test_vrf.py",
+        "tests/lab/test_devices.py",
+        "tests/lab/test_links.py",
+        "tests/lab/test_sctp.py",
+    ),
+    "devices",
 )
-"""The lab's tests of devices that are modules, which the kernel at hand may lack."""
+"""The lab's tests of devices and of SCTP, which are modules that the kernel at hand may lack."""
 _DIFFERENTIAL = "tests/lab/test_differential.py::"
 CONNTRACK = Suite(
     "conntrack",

@@ -21,7 +21,7 @@ PACKAGES = Path(sys.prefix, "lib", f"python3.{sys.version_info.minor}", "site-pa
 PROGRAMS = ("dash", "ip", "tc", "nft", "nsenter", "mount", "umount", "ping")
 MODULES = (
     "veth dummy tun sch_ingress cls_bpf act_gact 8021q bridge bonding wireguard vrf nf_conntrack "
-    "nf_tables nft_ct nft_counter nft_nat nft_chain_nat nft_masq nft_reject_inet inet_diag tcp_diag udp_diag"
+    "nf_tables nft_ct nft_counter nft_nat nft_chain_nat nft_masq nft_reject_inet inet_diag tcp_diag udp_diag sctp"
 ).split()
 # What the guest never imports, and what would only make it larger.
 UNUSED_LIBRARY = {"test", "idlelib", "tkinter", "turtledemo", "lib2to3", "ensurepip", "pydoc_data"}
