@@ -105,4 +105,4 @@ def test_count_ends_it(pair: PairLab) -> None:
     watcher = Watcher(pair.server, "--count", "2")
     assert watcher.end() == (0, [])
     assert len(watcher.looks) == 2
-    assert all(look["elapsed_s"] >= 0.2 for look in watcher.looks)
+    assert all(look["elapsed_s"] > 0 for look in watcher.looks)
