@@ -27,16 +27,13 @@ from firewall.pins import Pins
 from firewall.requests import Answers, requests_of
 from firewall.services import PORT_PROTOCOLS, TCP
 
-LINE_BYTES_MAX = 8192
+LINE_BYTES_MAX = 1 << 20  # the first line names all interfaces of a machine
 _CLOCKS_DIFFER_S = 60  # what two machines' clocks may
 _AGE_S_MAX = 100 * 365 * 86400
 _U8, _U16, _U32, _U64 = ((1 << bits) - 1 for bits in (8, 16, 32, 64))
 _WINDOW_MAX = 0xFFFF << 14  # the largest window by the largest scale (RFC 7323 section 2.3)
-_SIDE_MAX = (
-    {"packets": _U64, "bytes": _U64}
-    | dict.fromkeys(NUMBERS, _U32)
-    | {"window_max": _WINDOW_MAX, "scale": 14, "syn_bytes": _U16}
-)
+_SIDE_MAX = {"packets": _U64, "bytes": _U64} | dict.fromkeys(NUMBERS, _U32) | {"scale": 14, "syn_bytes": _U16}
+_TCP_SIDE_MAX = _SIDE_MAX | {"window_max": _WINDOW_MAX}  # elsewhere it is no window
 
 _LIBERAL = int(abi.FlowFlags.FLOW_LIBERAL)
 _OPENER_HI, _PARENT = int(abi.FlowFlags.FLOW_OPENER_HI), int(abi.FlowFlags.FLOW_PARENT)
@@ -162,7 +159,7 @@ class _Reader:
         if "parent" in record:
             flags |= _PARENT
             parent = _parent(record, family, proto, zone or 0)
-        opener, responder = (self._side(record, role) for role in ROLES)
+        opener, responder = (self._side(record, role, proto) for role in ROLES)
         created_j = self._when_j(record, "age_s")
         if zone is None:
             return None
@@ -173,14 +170,14 @@ class _Reader:
         head = (key_tag(key), incarnation, scope, scope, flags, icmp, created_j)  # a default's counter
         return key, _FLOW.pack(*head, *opener, *responder, *parent), confirmed
 
-    def _side(self, record: Mapping[str, Any], role: str) -> tuple[int, ...]:
+    def _side(self, record: Mapping[str, Any], role: str, proto: int) -> tuple[int, ...]:
         """The values of a struct side, in their order."""
         side = record.get(role)
         if not isinstance(side, dict):
             raise _Wrong(f"'{role}' is no object")
         seen_j = self._when_j(side, "idle_s") if "idle_s" in side else 0
         packets, octets, seq_end, ack, window_end, window_max, scale, syn_bytes, syn_again = _side_numbers(
-            side
+            side, _TCP_SIDE_MAX if proto == TCP else _SIDE_MAX
         )
         state = _word(side, "state", SIDE_STATES) if "state" in side else 0
         flags = _known(side)
@@ -268,10 +265,10 @@ def _flag(fields: Mapping[str, Any], name: str) -> bool:
     return value
 
 
-def _side_numbers(side: Mapping[str, Any]) -> list[int]:
+def _side_numbers(side: Mapping[str, Any], limits: Mapping[str, int]) -> list[int]:
     """The numbers of a side in the order of their names; 0 where it has none."""
-    values = [side.get(name, 0) for name in _SIDE_MAX]
-    for value, (name, most) in zip(values, _SIDE_MAX.items(), strict=True):
+    values = [side.get(name, 0) for name in limits]
+    for value, (name, most) in zip(values, limits.items(), strict=True):
         if type(value) is not int or not 0 <= value <= most:
             _refuse(name, value)
     return values
@@ -328,5 +325,8 @@ def _refuse(name: str, value: object) -> NoReturn:
 
 
 def _said(value: object) -> str:
-    said = json.dumps(value)
+    try:
+        said = json.dumps(value)
+    except RecursionError:  # reading bears a little more than writing
+        return "nested so deeply"
     return said if len(said) <= 40 else f"{said[:40]}..."

@@ -167,9 +167,13 @@ def sides(proto: int) -> st.SearchStrategy[abi.Side]:
         *(numbers, numbers, numbers, st.integers(0, 0xFFFF << 14), st.integers(0, 14)),
         *(st.integers(0, 0xFFFF), numbers),
     )
+    # tags, and of a path the sum of its heartbeat: bpf_src/sctp.h
+    none = st.just(0)
+    tags = st.tuples(numbers, numbers, none, numbers, none, none, none)
+    of_proto = {TCP: figures, SCTP: tags}.get(proto, st.just((0,) * 7))
     return st.builds(
         *(build, st.floats(0, 15), st.integers(0, 2**50), way),
-        *(st.sampled_from([0, 1, OPEN]), figures if proto == TCP else st.just((0,) * 7), known),
+        *(st.sampled_from([0, 1, OPEN]), of_proto, known),
     )
 
 
@@ -400,7 +404,7 @@ def test_a_wrong_field_refuses_the_file(changes: dict[str, Any], message: str) -
         (1, "[]", "file:2: this is no JSON object"),
         (1, "[" * 5000, "file:2: this is no JSON"),
         (1, "9" * 5000, "file:2: this is no JSON"),
-        (1, " " * 9000, "file:2: the line is too long"),
+        (1, " " * (1 << 20), "file:2: the line is too long"),
         (1, "\ud800", "file:2: this is no JSON"),
         (2, '{"end":7}', "file:3: 1 flows are before this line, which says 7"),
         (2, '{"end":1}\n{}', "file:3: more follows the last line"),
@@ -413,6 +417,23 @@ def test_a_wrong_line_refuses_the_file(line: int, text: str, message: str) -> No
     with pytest.raises(UsageError) as caught:
         flowrestore.read(pins(), raw, "file")
     assert caught.value.message.startswith(message)
+
+
+def test_any_number_of_interfaces_may_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host of thousands of containers."""
+    many = [
+        link._replace(name=f"veth{i:08x}", ifindex=1000 + i) for i, link in enumerate(links(ETH0) * 20_000)
+    ]
+    monkeypatch.setattr("firewall.flowsave.list_links", lambda: many)
+    raw = [f"{line}\n".encode() for line in saved(pair())]
+    assert len(raw[0]) < flowrestore.LINE_BYTES_MAX
+    assert flowrestore.read(pins(), raw, "file").confirmed
+
+
+def test_what_is_deeply_nested_is_refused_in_one_line() -> None:
+    for depth in range(900, 1000):
+        with pytest.raises(UsageError, match="file:2: "):
+            read([*record()[:1], '{"proto":' + "[" * depth + "]" * depth + "}"])
 
 
 def test_a_file_that_was_cut_short_is_refused() -> None:
