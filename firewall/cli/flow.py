@@ -127,10 +127,10 @@ app.command(cls=Command, epilog=RESTORE)(restore)
 
 def _delete(session: Session, wanted: "Filter", yes: bool) -> None:
     from firewall.flows import Table
-    from firewall.paths import Lock
     from firewall.pins import demand_pins
+    from firewall.recover import locked
 
-    with Lock(), demand_pins() as pins:
+    with locked(), demand_pins() as pins:
         table = Table(pins)
         found = [one for one in table if wanted.matches(one)]
         if not yes:

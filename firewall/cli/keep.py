@@ -77,12 +77,12 @@ def restore(ctx: typer.Context, file: Origin = None) -> None:
     are checked first, and one that is wrong restores nothing.
     """
     from firewall.flowrestore import restore as restore_flows
-    from firewall.paths import Lock
     from firewall.pins import demand_pins
+    from firewall.recover import locked
 
     with demand_pins() as pins:
         flows = _read(pins, file)
-    with Lock(), demand_pins() as pins:
+    with locked(), demand_pins() as pins:
         done = restore_flows(pins, flows)
     session_of(ctx).say(_said(done))
 

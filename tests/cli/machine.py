@@ -378,7 +378,7 @@ def install(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("firewall.paths.find_pin_dir", lambda: None)
     monkeypatch.setattr("firewall.paths.namespace_name", lambda: None)
     monkeypatch.setattr("firewall.paths.enter_netns", lambda name: machine.done.append(f"netns {name}"))
-    monkeypatch.setattr("firewall.paths.Lock", NoLock)
+    monkeypatch.setattr("firewall.recover.locked", NoLock)
     monkeypatch.setattr("firewall.links.list_links", lambda: LINKS)
     monkeypatch.setattr("firewall.flows.Table", Table)
     clock = Clock(machine)

@@ -119,6 +119,38 @@ with state.read() as running:
     assert len(flows(pair.server, dport=80)) == len(busy)
 
 
+@pytest.mark.parametrize("carried_out", ["not at all", "but for the pins"])
+def test_flows_deleted_after_an_interrupted_replacement_stay_away(
+    pair: PairLab, attach: str, carried_out: str
+) -> None:
+    """The tables that are about to come have copies of them."""
+    protect(pair.server, WEB, "eth0", attach=attach)
+    pair.server.udp(53, echo=True)
+    pair.server.fw("rule add allow in udp to port 53")
+    question = pair.client.udp()
+    for _ in range(3):
+        question.ask(pair.server.v4, 53)
+    inside(
+        pair.server,
+        """
+import os
+from firewall import programs, state
+with state.read() as running:
+    programs.prepare_next(running.pins, state.FlowLimits(100_000, 20_000))
+    if sys.argv[1] == "but for the pins":
+        programs.os.rename = lambda *_: os._exit(0)
+        programs.finish_next(running.pins)
+""",
+        carried_out,
+    )
+    (directory,) = pins(pair.server)
+    assert (directory / "next").exists()
+    assert pair.server.fw("flow flush --yes").stderr.splitlines()[-1] == "1 flow deleted"
+    assert not (directory / "next").exists()
+    pair.server.fw("mode observe")
+    assert flows(pair.server, proto="udp") == []
+
+
 def test_another_layout_is_replaced_and_nothing_is_open_meanwhile(
     pair: PairLab, busy: list[Stream], attach: str
 ) -> None:
