@@ -141,15 +141,17 @@ def _delete(session: Session, wanted: "Filter", yes: bool) -> None:
 
 def _refuse_to_cut(found: "Iterable[Flow]") -> None:
     """Raises NeedsYes if the caller works through one of the flows: mid-stream segments open none."""
+    from firewall.services import TCP
     from firewall.sshguard import caller_connections
 
     own = {
-        (int(one.remote), one.remote_port, int(one.local), one.local_port): one
+        frozenset(((int(one.remote), one.remote_port), (int(one.local), one.local_port))): one
         for one in caller_connections()
     }
     for one in found:
-        cut = own.get((one.src, one.sport or 0, one.dst, one.dport or 0))
-        if cut:
+        # Who is its opener may have been a guess, if it was met midway.
+        cut = own.get(frozenset(((one.src, one.sport or 0), (one.dst, one.dport or 0))))
+        if cut and one.proto == TCP:
             raise NeedsYes(f"this would cut your connection from {cut.remote}", "--yes does it all the same")
 
 

@@ -220,11 +220,15 @@ def test_flow_delete_spares_the_callers_connection(
 
     from firewall.sockets import TcpSocket
 
-    own = TcpSocket(1, 1, ip_address("198.51.100.7"), 443, ip_address("192.0.2.1"), 40000)
-    monkeypatch.setattr("firewall.sshguard.caller_connections", lambda: [own])
-    done = fw("flow flush")
-    assert (done.status, len(machine.flows)) == (8, 4)
-    assert done.err.startswith("fw: this would cut your connection from 192.0.2.1\nhint: --yes ")
+    theirs = ip_address("192.0.2.1"), 40000
+    here = ip_address("198.51.100.7"), 443
+    # In the second the flow was met midway and this host taken for its opener.
+    for local, remote in ((theirs, here), (here, theirs)):
+        own = TcpSocket(1, 1, *local, *remote)
+        monkeypatch.setattr("firewall.sshguard.caller_connections", lambda own=own: [own])
+        done = fw("flow flush")
+        assert (done.status, len(machine.flows)) == (8, 4)
+        assert done.err.startswith(f"fw: this would cut your connection from {remote[0]}\nhint: --yes ")
     assert fw("flow delete --proto udp").status == 0
     assert fw("flow flush --yes").err == "3 flows deleted\n"
 
