@@ -128,11 +128,10 @@ def detach(ifindex: int, pins: Path) -> bool:
 def attached(pins: Path) -> list[int]:
     """The interfaces that we hold something for, those that have gone included."""
     found = set()
-    with suppress(FileNotFoundError):
-        found |= {int(entry.name.partition("-")[0]) for entry in (pins / "links").iterdir()}
-    with suppress(FileNotFoundError):
-        found |= {int(entry.name) for entry in (pins / "clsact").iterdir()}
-    return sorted(found)
+    for kept in ("links", "clsact"):
+        with suppress(FileNotFoundError):
+            found |= {entry.name.partition("-")[0] for entry in (pins / kept).iterdir()}
+    return sorted(int(name) for name in found if name.isdecimal())
 
 
 def status(ifindex: int, pins: Path) -> Status:

@@ -68,11 +68,13 @@ def remove_all() -> tuple[str, ...]:
     root = find_bpffs()
     names = {link.ifindex: link.name for link in list_links()}
     directory = (root or Path("/nonexistent")) / namespace_id()
-    held = attach.attached(directory)
+    # Of two, either may have what is known of an attachment.
+    places = (_successor(directory), directory)
+    held = [ifindex for path in places for ifindex in attach.attached(path)]
     # A filter may be left whose pins somebody removed, so every interface is looked at.
-    removed = [ifindex for ifindex in sorted({*held, *names}) if _detach(ifindex, directory)]
+    removed = [i for i in sorted({*held, *names}) if sum(_detach(i, path) for path in places)]
     if root is not None:
-        for path in (_successor(directory), directory):
+        for path in places:
             if path.exists():
                 # Under this name whoever comes next clears away what a kill leaves of it.
                 os.rename(path, unfinished(directory))
