@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Puts another policy in the place of the one that runs: checked first, then all of it or nothing."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import ExitStack
 from typing import NamedTuple
 
@@ -174,14 +174,19 @@ def _plan(running: Running, policy: Policy, text: str, links: Sequence[Link], wi
 def _demand_safe(running: Running, plan: _Plan, links: Sequence[Link], wishes: Wishes) -> None:
     if wishes.yes:
         return
-    if plan.leaving and not plan.staying:
-        names = ", ".join(interface.name for interface in plan.leaving)
+    demand_protection((interface.name for interface in plan.leaving), plan.staying)
+    if running.mode == ENFORCE:
+        guard(plan.policy, {link.name for link in links if link.ifindex in plan.staying}, links)
+
+
+def demand_protection(leaving: Iterable[str], staying: Collection[object]) -> None:
+    """Raises NeedsYes if interfaces lose their protection and there are none that have it."""
+    names = ", ".join(leaving)
+    if names and not staying:
         raise NeedsYes(
             f"this policy protects no interface that exists: {names} would be open",
             f"keep 'protect {names}' in it, or give --yes",
         )
-    if running.mode == ENFORCE:
-        guard(plan.policy, {link.name for link in links if link.ifindex in plan.staying}, links)
 
 
 def _carry_out(running: Running, plan: _Plan, links: Sequence[Link], wishes: Wishes) -> int:

@@ -116,5 +116,5 @@ def build(
         publish(pins, policy, document, classes, _FIRST_GENERATION)
         pins.control.store_u32(offset_of(abi.Control, "mode"), mode)
         begin_grace(pins, policy)
-        given = heritage.give_flows(pins) if heritage and inherited else None
-        return (given or 0) + adopt_connections(pins)
+        given = heritage.give_flows(pins) if heritage and inherited else 0
+        return given + adopt_connections(pins)

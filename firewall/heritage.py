@@ -33,6 +33,7 @@ class Heritage:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
+        self.flows_given = False  # all that there are
 
     def mode(self) -> abi.Mode | None:
         """Whether they drop."""
@@ -51,15 +52,15 @@ class Heritage:
         found = self._read(table, abi.Flow, abi.FlowKey)
         return None if found is None else map(_anew, found)
 
-    def give_flows(self, pins: Pins) -> int | None:
-        """Brings tables of this layout up to date with the flows; how many are new to them. None: not readable."""
+    def give_flows(self, pins: Pins) -> int:
+        """Brings tables of this layout up to date with the flows that can be read; how many are new to them."""
         count = 0
         with requests_of(pins) as requests:
-            for table, confirmed in _TABLES.items():
-                found = self.flows(table)
-                if found is None:
-                    return None
-                count += bring_up_to_date(pins.map(table), found, requests, confirmed)
+            found = {table: self.flows(table) for table in _TABLES}
+            for table, flows in found.items():
+                if flows is not None:
+                    count += bring_up_to_date(pins.map(table), flows, requests, _TABLES[table])
+        self.flows_given = None not in found.values()
         return count
 
     def _read(

@@ -4,6 +4,7 @@
 from pathlib import Path
 
 from firewall import abi, attach
+from firewall.change import Wishes, demand_protection, put
 from firewall.errors import FwError
 from firewall.firstload import build
 from firewall.heritage import Heritage
@@ -43,21 +44,24 @@ def replace_layout(directory: Path, yes: bool) -> UpgradeReport:
     verify(policy)
     links = list_links()
     attached = set(attach.attached(directory))
-    chosen = [link for link in targets(policy, links) if link.ifindex in attached]
+    held = [link for link in links if link.ifindex in attached]
     if not yes:
-        guard(policy, {link.name for link in chosen}, links)
+        wanted = {link.name for link in targets(policy, links)}
+        demand_protection((link.name for link in held), wanted)
+        guard(policy, wanted, links)
     building = unfinished(directory)
     heritage = Heritage(directory)
     mode = heritage.mode()
     try:
-        build(building, policy, text, chosen, links, mode or abi.Mode.MODE_ENFORCE, heritage)
+        build(building, policy, text, held, links, mode or abi.Mode.MODE_ENFORCE, heritage)
     except BaseException:
         remove_tree(building)
         raise
     succeed(building, directory)
+    began_anew = ["flows"] * (not heritage.flows_given) + ["counters"] + ["mode"] * (mode is None)
     with read() as running:
-        said = "flows, counters and the mode began anew" if mode is None else "the counters began anew"
-        return _report(running, (f"another layout: {said}",))
+        put(running, text, Wishes(save=False, yes=True))  # which interfaces the saved policy protects
+        return _report(running, (f"another layout: {', '.join(began_anew)} began anew",))
 
 
 def _report(running: Running, warnings: tuple[str, ...]) -> UpgradeReport:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.lab.attachment import flows, index_of, inside, pins, programs, protect
+from tests.lab.host import Host
 from tests.lab.lab import PairLab, RouterLab
 from tests.lab.traffic import Stream, all_busy, no_tcp, reaches
 
@@ -200,6 +201,73 @@ upgrade.replace_layout(paths.find_pin_dir(), True)
     assert [path.name for path in pins(pair.server)] == [directory.name]
     assert replaced(pair, ids)
     all_busy(busy)
+
+
+def of_another_layout(host: Host) -> Path:
+    """The pins, as if a version with other maps had made them."""
+    (directory,) = pins(host)
+    (directory / "layout").unlink()
+    (directory / "layout").symlink_to("999")
+    return directory
+
+
+def test_a_change_of_layout_protects_what_the_saved_policy_names(lab: RouterLab, attach: str) -> None:
+    router = lab.router
+    protect(router, WEB, "lan0", attach=attach)
+    of_another_layout(router)
+    router.save_policy("protect nowhere0\n" + WEB)
+    done = router.fw("upgrade", check=False)
+    assert done.returncode == REFUSED and "lan0 would be open" in done.stderr
+    assert all(programs(router, "lan0").values()) and [path.name[-4:] != "next" for path in pins(router)] == [
+        True
+    ]
+    router.save_policy("protect wan0\n" + WEB)
+    assert router.fw("upgrade").stderr.splitlines()[-1] == "upgraded on wan0; 0 flows kept"
+    assert all(programs(router, "wan0").values()) and not any(programs(router, "lan0").values())
+    status = router.fw_json("status")
+    assert [one["name"] for one in status["interfaces"]] == ["wan0"] and not status["differs"]
+
+
+def test_what_another_layout_does_not_tell_is_said(pair: PairLab) -> None:
+    protect(pair.server, WEB, "eth0")
+    for lost, said in (
+        ((), "counters"),
+        (("flows",), "flows, counters"),
+        (("interfaces", "control"), "flows, counters, mode"),
+    ):
+        directory = of_another_layout(pair.server)
+        for name in lost:
+            (directory / name).unlink()
+        done = pair.server.fw("upgrade")
+        assert done.stderr.splitlines()[0] == f"warning: another layout: {said} began anew"
+
+
+def test_unloading_all_after_an_interrupted_change_of_layout_leaves_nothing(
+    pair: PairLab, attach: str
+) -> None:
+    """What is known of the attachments has been moved to the pins that are to take over."""
+    protect(pair.server, WEB, "eth0", attach=attach)
+    directory = of_another_layout(pair.server)
+    (directory / "links").mkdir(exist_ok=True)
+    (directory / "links" / "not_ours").mkdir()
+    inside(
+        pair.server,
+        """
+import os
+from firewall import paths, recover, upgrade
+recover.remove_tree = lambda directory: os._exit(0)
+upgrade.replace_layout(paths.find_pin_dir(), True)
+""",
+    )
+    assert not (directory / attach_kept(attach)).exists()
+    pair.server.fw("unload --all")
+    assert not pins(pair.server) and not any(programs(pair.server, "eth0").values())
+    assert "clsact" not in pair.server.run("tc qdisc show dev eth0").stdout
+
+
+def attach_kept(attach: str) -> str:
+    """Where it is kept how an interface is attached."""
+    return "links" if attach == "tcx" else "clsact"
 
 
 def test_what_cannot_be_attached_leaves_nothing(pair: PairLab) -> None:
