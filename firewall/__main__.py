@@ -17,6 +17,7 @@ def main(argv: Sequence[str] | None = None, out: TextIO | None = None, err: Text
     What the user asked for goes to `out`, all other talk to `err`: by default the process's own streams.
     Nothing is raised. FW_DEBUG=1 in the environment adds the traceback of an unexpected error.
     """
+    _open_what_is_closed()
     words = sys.argv[1:] if argv is None else argv
     out, err = out or sys.stdout, err or sys.stderr
     try:
@@ -38,8 +39,24 @@ def main(argv: Sequence[str] | None = None, out: TextIO | None = None, err: Text
         _say(err, FwError(f"fw needs the Python module '{error.name}'", "install it, or run 'make'"))
         return FwError.exit_code
     except Exception as error:
-        _flush(out)
+        if not _flush(out) and isinstance(error, OSError):
+            _say(err, FwError(f"cannot write standard output: {error.strerror}"))
+            return FwError.exit_code
         return _unexpected(err, error)
+
+
+def _open_what_is_closed() -> None:
+    """Where the caller has closed a standard stream, no file that is opened later takes its number.
+
+    To write to that output is an error then, as if it were closed still; what is said to nobody is not.
+    """
+    for name, mode, access in (
+        ("stdin", "r", os.O_RDONLY),
+        ("stdout", "w", os.O_RDONLY),
+        ("stderr", "w", os.O_WRONLY),
+    ):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, access), mode))
 
 
 def _say(err: TextIO, error: FwError) -> None:
@@ -66,12 +83,14 @@ def _unexpected(err: TextIO, error: Exception) -> int:
     return FwError.exit_code
 
 
-def _flush(stream: TextIO) -> None:
-    """What was printed before a failure still comes out before it, if anyone reads it."""
+def _flush(stream: TextIO) -> bool:
+    """What was printed before a failure still comes out before it, if anyone reads it; whether it did."""
     try:
         stream.flush()
     except OSError:
         _give_up(stream)
+        return False
+    return True
 
 
 def _give_up(stream: TextIO) -> None:

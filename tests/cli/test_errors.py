@@ -106,6 +106,9 @@ def test_a_reader_that_leaves_is_no_error(machine: Machine) -> None:
     assert err.getvalue() == ""
 
 
+BUFFERED = {**os.environ, "PYTHONUNBUFFERED": ""}  # as the installed fw is, whatever the environment says
+
+
 def fw_process(*words: str, **streams: Any) -> subprocess.Popen[str]:
     return subprocess.Popen([sys.executable, "-m", "firewall", *words], cwd=ROOT, text=True, **streams)
 
@@ -122,11 +125,34 @@ def test_a_closed_pipe_in_earnest() -> None:
 def test_a_full_disk_in_earnest() -> None:
     with (
         open("/dev/full", "w") as full,
-        fw_process("version", stdout=full, stderr=subprocess.PIPE) as process,
+        fw_process("version", stdout=full, stderr=subprocess.PIPE, env=BUFFERED) as process,
     ):
         said = process.communicate()[1]
         assert process.returncode == 1
-        assert said.splitlines()[0] == "fw: [Errno 28] No space left on device"
+        assert said == "fw: cannot write standard output: No space left on device\n"
+
+
+@pytest.mark.parametrize(
+    ("closed", "command", "status", "said"),
+    [
+        (1, "version", 1, "fw: cannot write standard output: Bad file descriptor\n"),
+        (0, "check -", 0, "standard input is a policy: 0 rules, 0 warnings\n"),
+        (2, "check", 1, ""),
+    ],
+)
+def test_closed_streams(tmp_path: Path, closed: int, command: str, status: int, said: str) -> None:
+    words = [sys.executable, "-m", "firewall", *command.split()]
+    if command == "check":
+        words.append(str(tmp_path / "none.fw"))
+    done = subprocess.run(
+        words,
+        cwd=ROOT,
+        text=True,
+        env=BUFFERED,
+        capture_output=True,
+        preexec_fn=lambda: os.close(closed),
+    )
+    assert (done.returncode, done.stderr) == (status, said)
 
 
 def test_problems_of_a_file_are_told_as_compilers_tell_them(fw: Fw, tmp_path: Path) -> None:
