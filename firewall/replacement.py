@@ -29,9 +29,9 @@ class Replacement:
 
     def write(self, parts: Iterable[bytes]) -> None:
         """Writes the file. Raises FwError if that cannot be done, and then leaves nothing behind."""
-        if self.target.exists() and not self.target.is_file():
-            raise FwError(f"cannot write {self.target}: it is no regular file", self._hint)
         try:
+            if self.target.exists() and not self.target.is_file():
+                raise FwError(f"cannot write {self.target}: it is no regular file", self._hint)
             self._drop_leftovers()
             fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             self._pending = True

@@ -24,6 +24,7 @@ fw flow watch --count 3 --json            one object a line
 
 _LIMIT = 20  # lines of flows where there is no screen
 _INTERVAL_S = (0.1, 86400.0)
+_UNTOLD = os.terminal_size((80, 24))  # of a terminal that says 0, as a serial line's does
 _AROUND = 3  # lines of a screen: figures, header, and the cursor's
 _HOME, _TO_END_OF_LINE, _TO_END, _CLEAR = "\x1b[H", "\x1b[K", "\x1b[J", "\x1b[2J"
 
@@ -96,8 +97,11 @@ class _Screen:
         """How many flows a look shows."""
         if not self._redraws:
             return self._limit or _LIMIT
-        fits = max(1, os.get_terminal_size(self._session.out.fileno()).lines - _AROUND)
+        fits = max(1, (self._size().lines or _UNTOLD.lines) - _AROUND)
         return min(self._limit or fits, fits)
+
+    def _size(self) -> os.terminal_size:
+        return os.get_terminal_size(self._session.out.fileno())
 
     def show(self, look: "Look", use: "Use") -> None:
         """Prints a look at once."""
@@ -105,7 +109,7 @@ class _Screen:
         if self._session.json:
             self._session.print(_json(look, use))
         elif self._redraws:
-            width = os.get_terminal_size(out.fileno()).columns
+            width = self._size().columns or _UNTOLD.columns
             lines = "".join(f"{line[:width]}{_TO_END_OF_LINE}\n" for line in _lines(look, use))
             out.write(f"{_HOME if self._shown else _CLEAR + _HOME}{lines}{_TO_END}")
         else:

@@ -52,7 +52,7 @@ def save(ctx: typer.Context, file: Target = None) -> None:
             for line in saved_lines(pins):
                 session.print(line)
             return
-        target = Path(file) if file else flows_path()
+        target = flows_path() if file is None else Path(file)
         if file is None:
             _make_directory(target.parent)
         with Replacement(target) as replacement:
@@ -91,7 +91,7 @@ def _read(pins: "Pins", file: str | None) -> "Flows":
     from firewall.flowrestore import LINE_BYTES_MAX, read
     from firewall.paths import flows_path
 
-    path = Path(file) if file else flows_path()
+    path = flows_path() if file is None else Path(file)
     with ExitStack() as stack:
         try:
             source = sys.stdin.buffer if file == _STREAM else stack.enter_context(open(path, "rb"))

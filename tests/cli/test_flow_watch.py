@@ -128,6 +128,24 @@ def test_on_a_terminal_it_redraws(machine: Machine, monkeypatch: pytest.MonkeyPa
         assert all(line.endswith("\x1b[K") and len(line) <= 43 for line in lines)
 
 
+def test_a_terminal_that_does_not_tell_its_size(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    from firewall.__main__ import main
+
+    monkeypatch.setattr(os, "get_terminal_size", lambda _: os.terminal_size((0, 0)))
+    out = Terminal()
+    assert main(["flow", "watch", "--count", "1"], out, io.StringIO()) == 0
+    first, *rest = out.getvalue().splitlines()
+    assert "places used" in first and len(rest) > 2
+
+
+def test_names_that_cannot_be_those_of_files(fw: Fw, machine: Machine) -> None:
+    assert ": it is no regular file" in fw("flow save ''").err, "not the file that is for none"
+    assert ": Is a directory" in fw("flow restore ''").err
+    long = "x" * 300
+    said = fw(f"flow save {long}")
+    assert said.status == 1 and said.err.endswith(f"{long}: File name too long\n")
+
+
 def test_ctrl_c_ends_it(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(_: float) -> None:
         raise KeyboardInterrupt
