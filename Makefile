@@ -89,7 +89,7 @@ wheel: all	## build/dist/fw-*.whl, with the object in it
 install: all build/stage/.done	## put fw, its boot unit, man page and completions below PREFIX
 	@packaging/install install "$(PREFIX)" "$(DESTDIR)" "$(PYTHON)"
 
-uninstall:	## unload fw and take away what install put there; /etc/fw stays
+uninstall:	## unload fw and take away what install put there; /etc/fw and /var/lib/fw stay
 	@packaging/install uninstall "$(PREFIX)" "$(DESTDIR)"
 
 clean:	## remove what was built

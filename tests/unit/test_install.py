@@ -25,7 +25,7 @@ PROGRAMS = {
 }
 
 
-def make(*words: str) -> None:
+def make(*words: str) -> str:
     done = subprocess.run(
         ["make", "-C", str(ROOT), *words],
         stdin=subprocess.DEVNULL,
@@ -34,6 +34,7 @@ def make(*words: str) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
 def files(folder: Path) -> set[str]:
@@ -60,7 +61,8 @@ def test_install_and_uninstall(tmp_path: Path) -> None:
     assert done.stdout.startswith("fw ")
     assert files(tmp_path) == installed, "all modules were compiled beforehand"
 
-    make("uninstall", "PREFIX=/usr", f"DESTDIR={tmp_path}")
+    said = make("uninstall", "PREFIX=/usr", f"DESTDIR={tmp_path}")
+    assert "the policy in /etc/fw and saved flows in /var/lib/fw stay" in said
     assert files(tmp_path) == {str(other.relative_to(tmp_path))}
 
 
