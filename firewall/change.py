@@ -65,6 +65,7 @@ def put(running: Running, text: str, wishes: Wishes) -> ApplyReport:
     warnings = _warnings(policy, running.document, wishes.edited)
     links = list_links()
     plan = _plan(running, policy, text, links, wishes)
+    warnings += _without_a_place(running, plan.limits)
     changed = plan.writes or plan.runs
     seeded = 0
     if changed:
@@ -219,6 +220,20 @@ def _carry_out(running: Running, plan: _Plan, links: Sequence[Link], wishes: Wis
         detach_all(pins, [interface.ifindex for interface in plan.leaving])
         describe(pins, plan.policy, links, plan.staying)
     return seeded
+
+
+def _without_a_place(running: Running, limits: FlowLimits) -> list[str]:
+    """That a smaller table cannot hold all flows."""
+    if limits.max >= running.flow_limits().max:
+        return []
+    from firewall.occupancy import use
+
+    used = use(running.pins, running.generation).used
+    if used <= limits.max:
+        return []
+    return [
+        f"{used} flows are in the table, of which {limits.max} have a place by 'option flows.max {limits.max}'"
+    ]
 
 
 def _warnings(policy: Policy, old: Document, edited: bool) -> list[str]:

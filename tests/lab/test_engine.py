@@ -120,6 +120,30 @@ with state.read() as running:
     assert len(flows(pair.server, dport=80)) == len(busy)
 
 
+def test_a_table_too_small_for_its_flows_is_said(pair: PairLab) -> None:
+    protect(pair.server, WEB + "option flows.max 4096\n", "eth0")
+    inside(
+        pair.server,
+        """
+from ipaddress import ip_address
+from firewall import abi, state
+from firewall.clock import now_j
+from firewall.live import Ends
+from firewall.requests import requests_of
+from firewall.seed import Seed, Way, entry
+way, here = Way(abi.Scope.SCOPE_IN, 2, 0), ip_address("192.0.2.1")
+seeds = [Seed(Ends(6, ip_address(0x0A000000 + i), 1024, here, 80), way) for i in range(1500)]
+with state.read() as running, requests_of(running.pins) as requests:
+    assert requests.add(entry(one, {}, now_j()) for one in seeds) == 1500
+""",
+    )
+    said = "1500 flows are in the table, of which 1024 have a place by 'option flows.max 1024'"
+    assert said not in pair.server.fw("option flows.max 2048").stderr
+    for words in (("--dry-run",), ()):
+        assert said in pair.server.fw("option", "flows.max", "1024", *words, check=False).stderr, words
+    assert pair.server.fw_json("status")["flows"]["used"] == 1024
+
+
 @pytest.mark.parametrize("carried_out", ["not at all", "but for the pins"])
 def test_flows_deleted_after_an_interrupted_replacement_stay_away(
     pair: PairLab, attach: str, carried_out: str
