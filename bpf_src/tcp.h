@@ -73,8 +73,12 @@ static __always_inline enum fw_segment judge_early(const struct packet *p, const
 									  SEGMENT_REFUSE;
 	if (!acknowledges(p, own, other))
 		return other->state > SIDE_SYN ? SEGMENT_OUTSIDE : SEGMENT_REFUSE;
-	if (!(other->flags & SIDE_ACK))
+	if (!(other->flags & SIDE_ACK)) {
+		/* a challenge before the handshake is complete, which anybody can provoke: it tells nothing */
+		if (own->state == SIDE_SYN && p->seq_end == p->seq)
+			return SEGMENT_PASS;
 		return first_seq_fits(p, own, other) ? SEGMENT_ACCEPT : SEGMENT_OUTSIDE;
+	}
 	if (own->state == SIDE_SYN) /* goes on where its SYN was acknowledged, or keeps alive */
 		return p->seq + 1 - other->ack <= other->window_end + 1 - other->ack ?
 			       SEGMENT_ACCEPT :

@@ -130,6 +130,21 @@ def test_other_syn_after_the_answer_changes_nothing(talk: Connection) -> None:
     assert talk.o("A", 101, 901).reason == "flow"
 
 
+def test_challenge_before_the_handshake_is_complete_helps_no_forger(talk: Connection) -> None:
+    """The number of the SYN-ACK must be guessed still, all of it."""
+    talk.o("S", 100)
+    talk.r("SA", 900, 101)
+    talk.o("S", 50_000)
+    before = talk.path.the_flow()
+    assert talk.r("A", 901, 101).reason == "flow"
+    assert talk.path.the_flow() == before
+    for guess in (899, 900, 902, 901 - 30_000 & 0xFFFFFFFF):
+        assert talk.o("A", 101, guess).reason == "bad_handshake"
+    assert talk.table == "embryonic"
+    assert talk.o("A", 101, 901).reason == "flow"
+    assert (talk.table, talk.sides()) == ("flows", ("OPEN", "SYN"))
+
+
 def test_challenge_then_reset_then_new_connection(talk: Connection) -> None:
     """RFC 9293 figure 9: a host comes back from a crash into its old connection's ports."""
     talk.establish()
