@@ -180,7 +180,10 @@ GLOBAL int collect(__u32 generation)
 	return 0;
 }
 
-/* The flow that has been idle for longest, of some that are taken at random, gives way. */
+/*
+ * The flow that has been idle for longest, of some that are taken at random, gives way;
+ * nobody does if there is a place among them, or the time of one was up.
+ */
 GLOBAL int evict(__u32 generation)
 {
 	struct table *t = the_table();
@@ -192,6 +195,8 @@ GLOBAL int evict(__u32 generation)
 		__u32 index = bpf_get_prandom_u32() % t->size;
 		__u32 idle = inspect(index, generation, 1024, false);
 
+		if (!idle)
+			return 0;
 		if (idle > longest) {
 			longest = idle;
 			oldest = index;

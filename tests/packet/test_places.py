@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import struct
+
 import pytest
 
 from firewall import abi
@@ -310,3 +312,18 @@ def test_table_larger_than_its_places_displaces_none(path: PacketPath) -> None:
         add(path, [confirmed_flow("198.51.100.7", 7000 + i % 60_000, proto=TCP)])
     assert books(path) == FLOWS_MAX
     assert path.totals().evicted == 4 * FLOWS_MAX
+
+
+def test_nobody_is_evicted_beside_one_whose_time_is_up(path: PacketPath) -> None:
+    path.policy(OPEN + "option flows.full evict\noption flows.adaptive 100\n")
+    keys = fill(path, 8)
+    fill(path, FLOWS_MAX - 8, start=FLOWS_MAX, idle_s=1700)
+    path.age(110)
+    # the hand stands before the eight whose time is not up
+    table = path.table()
+    table.hand = 0
+    path.maps["table"].update(struct.pack("=I", 0), table.pack())
+    assert come_in(path, V4.them, 4000) == ["rule_allow", "flow", "flow"]
+    assert path.totals().evicted == 0
+    assert all(path.maps["flows"].lookup(key) for key in keys)
+    books(path)
