@@ -101,10 +101,21 @@ GLOBAL int end_flow(void)
 }
 
 /*
+ * Who opened it may be somebody else than its source says: nothing in it repeats what an
+ * answer told, so who knows that it is answered forges its next packet too.
+ */
+static __always_inline bool may_be_forged(const struct flow *f, __u32 proto)
+{
+	return f->scope != SCOPE_OUT && proto != IPPROTO_TCP && proto != IPPROTO_SCTP;
+}
+
+/*
  * Move a flow that has shown itself two-way to the confirmed table. Both
  * entries exist for a moment; the confirmed one is looked up first. A packet
  * of the other side that writes the old entry meanwhile loses that write,
- * which its next packet makes good. One that finds no place ends here.
+ * which its next packet makes good. One that finds no place ends here; one
+ * that may be forged has no claim to the last quarter of the places nor to half
+ * of its source's, and stays where it is.
  */
 GLOBAL int promote(void)
 {
@@ -112,13 +123,16 @@ GLOBAL int promote(void)
 	enum fw_reason reason;
 	struct settings *s;
 	struct packet *p;
+	struct table *t;
 	struct flow *f;
+	bool doubtful;
 
 	if (!cpu)
 		return REASON_NO_POLICY;
 	p = &cpu->packet;
 	s = settings_of(p->generation);
-	if (!s)
+	t = the_table();
+	if (!s || !t)
 		return REASON_NO_POLICY;
 	f = bpf_map_lookup_elem(&embryonic, &p->key);
 	if (!f)
@@ -126,8 +140,15 @@ GLOBAL int promote(void)
 	cpu->fresh = *f;
 	if (cpu->fresh.tag != key_tag(&p->key))
 		return REASON_NONE;
-	reason = enter(&p->key, &cpu->fresh, p->generation, s->per_source);
-	if (reason == REASON_FLOW)
+	doubtful = may_be_forged(&cpu->fresh, p->key.proto);
+	if (doubtful && t->used >= t->size - t->size / 4) {
+		collect(p->generation);
+		return REASON_NONE;
+	}
+	if (doubtful && s->per_source == 1)
+		return REASON_NONE;
+	reason = enter(&p->key, &cpu->fresh, p->generation, s->per_source >> doubtful);
+	if (reason == REASON_FLOW || (doubtful && reason))
 		return REASON_NONE;
 	leave_embryonic(&p->key);
 	p->confirmed = !reason;

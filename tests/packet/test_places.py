@@ -314,6 +314,58 @@ def test_table_larger_than_its_places_displaces_none(path: PacketPath) -> None:
     assert path.totals().evicted == 4 * FLOWS_MAX
 
 
+@pytest.mark.parametrize("limit", [1, 2, 8])
+def test_forged_queries_leave_half_a_limit_to_their_source(path: PacketPath, limit: int) -> None:
+    """Who knows that a service answers need not see its answers to ask again."""
+    path.policy(OPEN + f"option flows.per-source {limit}\n")
+    query = Talk(path, V4)
+    for sport in range(4000, 4020):
+        assert query.opener(udp(sport, 22)).reason == "rule_allow"
+        assert query.responder(udp(22, sport)).reason == "flow"
+        assert query.opener(udp(sport, 22)).reason == "flow", "it stays, if not confirmed"
+    assert books(path) == limit // 2
+    for i in range(limit - limit // 2):
+        assert come_in(path, V4.them, 5000 + i) == ["rule_allow", "flow", "flow"]
+    assert knock(path, sport=6000) == "source_limit"
+
+
+@FAMILIES
+@pytest.mark.parametrize("full", ["refuse", "evict"])
+def test_forged_queries_leave_a_quarter_of_the_places(path: PacketPath, ends: Ends, full: str) -> None:
+    """They displace each other as others that nobody has confirmed."""
+    path.policy(OPEN + f"option flows.full {full}\n")
+    talk = Connection(path, ends)
+    talk.establish()
+    stem = "2001:db8:{}:{}::7" if ends.is_v6 else "172.{}.{}.7"
+    for i in range(FLOWS_MAX):
+        them = stem.format(20 + (i >> 8), i & 255)
+        for _ in range(2):
+            assert path.ingress(eth(ip(them, ends.us, udp(4000, 22)))).passed
+            assert path.egress(eth(ip(ends.us, them, udp(22, 4000)))).passed
+    assert books(path) == FLOWS_MAX * 3 // 4
+    assert talk.o("PA", 101, 901, b"x").reason == "flow"
+    for i in range(FLOWS_MAX // 4):
+        assert come_in(path, f"198.51.{101 + (i >> 7)}.{i & 127}", 4000) == ["rule_allow", "flow", "flow"]
+    assert books(path) == FLOWS_MAX
+    assert path.totals().evicted == 0
+
+
+def test_queries_are_confirmed_again_after_a_flood(path: PacketPath) -> None:
+    """Though nothing but queries comes: they collect what is over as well."""
+    path.policy(OPEN)
+    fill(path, FLOWS_MAX * 3 // 4, idle_s=200)
+    path.age(1300)
+    query = Talk(path, V4)
+    for _ in range(FLOWS_MAX):
+        query.opener(udp(4000, 22))
+        query.responder(udp(22, 4000))
+        if sources(path).get(V4.them):
+            break
+    else:
+        pytest.fail("never confirmed")
+    books(path)
+
+
 def test_nobody_is_evicted_beside_one_whose_time_is_up(path: PacketPath) -> None:
     path.policy(OPEN + "option flows.full evict\noption flows.adaptive 100\n")
     keys = fill(path, 8)
