@@ -114,7 +114,7 @@ GLOBAL int inspect(__u32 index, __u32 generation, __u32 share, __u32 must_go)
 	struct slot *slot = bpf_map_lookup_elem(&slots, &index);
 	struct settings *s = settings_of(generation);
 	struct totals *count = this_cpus_totals();
-	__u64 timeout_j, now_j = bpf_jiffies64();
+	__u64 timeout_j, least_j = hz, now_j = bpf_jiffies64();
 	struct flow_key key = {};
 	__u32 incarnation;
 	struct flow *f;
@@ -135,11 +135,11 @@ GLOBAL int inspect(__u32 index, __u32 generation, __u32 share, __u32 must_go)
 	}
 	idle_j = idle_of(f, now_j);
 	timeout_j = lifetime_j(f, key.proto, key.family, s);
-	/* what is over has no claim to its place where places are scarce */
+	/* what is over counts as nobody's: where places are scarce nobody keeps one by it */
 	if (share < 1024 && is_over(f, key.proto))
-		timeout_j = 0;
+		least_j = timeout_j = 0;
 	/* no timeout is shorter than a second */
-	if (idle_j > hz && idle_j > timeout_j * share >> 10) {
+	if (idle_j > 0 && idle_j > least_j && idle_j > timeout_j * share >> 10) {
 		tally(&count->collected, vacate(index, incarnation));
 		bpf_map_delete_elem(&flows, &key);
 		return 0;

@@ -273,6 +273,20 @@ def test_what_is_over_gives_way_first(path: PacketPath) -> None:
     assert sources(path) == {}
 
 
+def test_what_is_over_keeps_no_place_by_going_on(path: PacketPath) -> None:
+    """Each was reset, and somebody has sent by each a moment ago."""
+    path.policy(OPEN)
+    flows = []
+    for i in range(FLOWS_MAX):
+        key, value = confirmed_flow(V4.them, 2000 + i, proto=TCP, idle_s=0.1)
+        flow = abi.Flow.unpack(value)
+        flow.side[0].state = abi.SideState.SIDE_RST
+        flows.append((key, flow.pack()))
+    assert add(path, flows) == FLOWS_MAX
+    assert books(path) < FLOWS_MAX * 9 // 10
+    assert knock(path, "198.51.100.9") == "rule_allow"
+
+
 def test_timeouts_stay_where_they_shall(path: PacketPath) -> None:
     path.policy(OPEN + "option flows.adaptive 100\n")
     (key,) = fill(path, 1, idle_s=1700)
