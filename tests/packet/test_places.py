@@ -287,6 +287,19 @@ def test_what_is_over_keeps_no_place_by_going_on(path: PacketPath) -> None:
     assert knock(path, "198.51.100.9") == "rule_allow"
 
 
+@pytest.mark.parametrize("mode", ["log", "off"])
+def test_what_is_over_stays_so_whatever_passes(path: PacketPath, mode: str) -> None:
+    """Its source has been relieved of it: alive again it would be one more than it may have."""
+    path.policy(LIMITED + f"option tcp.window {mode}\n")
+    talk = Connection(path, V4)
+    talk.close()
+    assert (sources(path), talk.sides()) == ({}, ("FIN", "FIN"))
+    assert talk.o("A", 90_000_000, 902).passed
+    assert talk.r("PA", 90_000_000, 102, b"x").passed
+    assert talk.sides() == ("FIN", "FIN")
+    assert books(path) == 1
+
+
 def test_timeouts_stay_where_they_shall(path: PacketPath) -> None:
     path.policy(OPEN + "option flows.adaptive 100\n")
     (key,) = fill(path, 1, idle_s=1700)
