@@ -10,6 +10,7 @@ import pytest
 from firewall import abi
 from firewall.clock import hz, now_j
 from firewall.seed import Way
+from tests.packet.association import Association, established
 from tests.packet.ends import FAMILIES, V4, Connection, Ends, Talk
 from tests.packet.path import FLOWS_MAX, PacketPath
 from tests.packet.places import TCP, add, books, confirmed_flow, delete, sources
@@ -406,3 +407,26 @@ def test_nobody_is_evicted_beside_one_whose_time_is_up(path: PacketPath) -> None
     assert path.totals().evicted == 0
     assert all(path.maps["flows"].lookup(key) for key in keys)
     books(path)
+
+
+def test_who_is_proven_has_the_last_quarter(path: PacketPath) -> None:
+    """A cookie that came back, as a handshake; and whatever this host asks itself."""
+    path.policy(OPEN + "allow in sctp to port 3868\n")
+    fill(path, FLOWS_MAX * 3 // 4)
+    established(Association(path, V4))
+    query = Talk(path, V4, we_open=True)
+    for sender in (query.opener, query.responder, query.opener):
+        assert sender(udp(4000, 53) if sender == query.opener else udp(53, 4000)).passed
+    assert books(path) == FLOWS_MAX * 3 // 4 + 2
+
+
+def test_reopening_needs_no_further_place(path: PacketPath) -> None:
+    path.policy(OPEN + "option flows.adaptive 100\n")
+    talk = Connection(path, V4)
+    talk.close()
+    fill(path, FLOWS_MAX - 1)
+    assert knock(path, "198.51.100.9") == "table_full"
+    assert talk.o("S", 90_000).reason == "rule_allow"
+    assert talk.r("SA", 900, 90_001).reason == "flow"
+    assert talk.o("A", 90_001, 901).reason == "flow"
+    assert books(path) == FLOWS_MAX
