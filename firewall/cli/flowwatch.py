@@ -54,6 +54,7 @@ def watch(
     to look at; then the interval is longer.
     """
     from firewall import state as loaded
+    from firewall.cli.interrupt import Interruption
     from firewall.flows import Table
     from firewall.occupancy import use
     from firewall.rates import Rates
@@ -64,6 +65,7 @@ def watch(
     screen = _Screen(session, limit)
     rates = Rates(filters.flow_filter(proto, address, port, state, rule, iface))
     looks = 0
+    interruption = Interruption()
     while count is None or looks <= count:
         began_s = time.monotonic()
         try:
@@ -80,7 +82,7 @@ def watch(
         looks += 1
         if count is None or looks <= count:
             took_s = time.monotonic() - began_s
-            time.sleep(max(interval - took_s, took_s))  # at most half of the time is spent looking
+            interruption.wait(max(interval - took_s, took_s))  # at most half of the time is spent looking
 
 
 class _Screen:

@@ -90,10 +90,14 @@ class _Printer:
 
         Raises BrokenPipeError when nobody reads any longer.
         """
+        from firewall.cli.interrupt import Interruption
+
         first = True
+        interruption = Interruption()
 
         def show(events: "list[Event]", missed: int) -> None:
             nonlocal first
+            interruption.wait()
             if _reader_has_left(self._session.out):
                 raise BrokenPipeError
             chosen = list(filter(wanted, events))  # without a filter all

@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: MIT
+"""Ctrl-C for commands that go on until it comes."""
+
+import signal
+from threading import Event
+from types import FrameType
+
+
+class Interruption:
+    """Whether Ctrl-C has come. It raises KeyboardInterrupt wherever it falls, as it always does.
+
+    But Python throws away what is raised in a destructor or in a callback from C: whoever goes on for ever must ask.
+    """
+
+    def __init__(self) -> None:
+        self._came = Event()
+        signal.signal(signal.SIGINT, self._note)
+
+    def _note(self, _signal: int, _frame: FrameType | None) -> None:
+        self._came.set()
+        raise KeyboardInterrupt
+
+    def wait(self, seconds: float = 0) -> None:
+        """Rest for so long. Raises KeyboardInterrupt, also if it came before."""
+        if self._came.wait(seconds):
+            raise KeyboardInterrupt
