@@ -236,6 +236,8 @@ GLOBAL int open_flow(void)
 	f->created_j = p->now_j;
 	if ((p->role == ROLE_OPENER) == !!p->from_hi)
 		f->flags |= FLOW_OPENER_HI;
+	if (is_counted(p))
+		f->flags |= FLOW_COUNTED;
 	own = &f->side[p->role & 1];
 	other = &f->side[!(p->role & 1)];
 	own->generation = p->generation;

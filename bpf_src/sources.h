@@ -5,14 +5,6 @@
 
 #include "maps.h"
 
-/* Not of what this host opens itself, nor twice what the host translates. */
-static __always_inline bool has_source(__u32 scope, __u32 flow_flags)
-{
-	const __u32 translated = FLOW_TRANSLATED | FLOW_PARENT;
-
-	return scope != SCOPE_OUT && (flow_flags & translated) != translated;
-}
-
 static __always_inline void source_of(struct source_key *source, const struct flow_key *key,
 				      bool hi)
 {

@@ -19,7 +19,7 @@ static __always_inline enum fw_reason enter(const struct flow_key *key, struct f
 	__u32 counted;
 	int index;
 
-	counted = has_source(f->scope, f->flags);
+	counted = f->flags & FLOW_COUNTED;
 	source_of(&source, key, f->flags & FLOW_OPENER_HI);
 	if (counted) {
 		reason = count_source(&source, per_source);
@@ -169,6 +169,12 @@ GLOBAL int relieve_source(void)
 	return 0;
 }
 
+/* Not what this host opens, nor twice what it translates, nor what it masquerades for an interface without us. */
+static __always_inline bool is_counted(const struct packet *p)
+{
+	return p->hook == HOOK_INGRESS && p->role == ROLE_OPENER;
+}
+
 /* May one more flow be opened? Only who has confirmed ones is counted: senders may be forged before. */
 GLOBAL int has_room(void)
 {
@@ -186,7 +192,7 @@ GLOBAL int has_room(void)
 	t = the_table();
 	if (!s || !t)
 		return REASON_NO_POLICY;
-	if (p->scope != SCOPE_OUT && p->handed != HANDED_TRANSLATED) {
+	if (is_counted(p)) {
 		source_of(&key, &p->key, (p->role == ROLE_OPENER) == !!p->from_hi);
 		source = bpf_map_lookup_elem(&sources, &key);
 		if (source && source->flows >= s->per_source)

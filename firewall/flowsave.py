@@ -38,6 +38,7 @@ SIDE_FLAGS = {
 FLOW_FLAGS = {
     "translated": int(abi.FlowFlags.FLOW_TRANSLATED),
     "revoked": int(abi.FlowFlags.FLOW_REVOKED),
+    "counted": int(abi.FlowFlags.FLOW_COUNTED),
 }
 GRE = PROTOCOLS["gre"]
 NUMBERS = ("seq_end", "ack", "window_end", "window_max", "scale", "syn_bytes", "syn_again")

@@ -180,6 +180,8 @@ def entry(one: Seed, known: Mapping[int, Known], when_j: int) -> tuple[bytes, by
     zone = _zone(one, known)
     key, opener_hi = flow_key(one.ends, zone)
     flags = one.flags | (_OPENER_HI if opener_hi else 0)
+    if one.way.in_ifindex in known and known[one.way.in_ifindex].protected and one.parent is None:
+        flags |= abi.FlowFlags.FLOW_COUNTED
     state = abi.SideState.SIDE_NONE
     if one.ends.proto == TCP:
         flags |= _LIBERAL

@@ -26,6 +26,8 @@ def confirmed_flow(
     ends = Ends(proto, ip_address(src), sport, ip_address(dst), 22)
     key, value = entry(Seed(ends, way), {}, now_j() - round(idle_s * hz()))
     made = abi.Flow.unpack(value)
+    if way.scope != abi.Scope.SCOPE_OUT:
+        made.flags |= abi.FlowFlags.FLOW_COUNTED
     for side in made.side:
         side.flags |= abi.SideFlags.SIDE_SEEN
     return key, made.pack()

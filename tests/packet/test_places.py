@@ -220,17 +220,17 @@ def test_handshakes_that_end_past_the_limit(path: PacketPath) -> None:
 
 
 def test_who_is_counted(path: PacketPath) -> None:
-    """What this host opens is nobody's; what it translates is counted before, not again after."""
-    path.policy(OPEN)
-    translated = abi.FlowFlags.FLOW_TRANSLATED
-    key, value = confirmed_flow("172.20.0.1", 1)
-    before = abi.Flow.unpack(value)
-    before.flags |= translated
-    key_after, value = confirmed_flow("172.20.0.2", 1)
-    after = abi.Flow.unpack(value)
-    after.flags |= translated | abi.FlowFlags.FLOW_PARENT
-    ours = confirmed_flow("172.20.0.3", 1, way=OUT)
-    assert add(path, [(key, before.pack()), (key_after, after.pack()), ours]) == 3
+    """Who comes in by a protected interface: not this host, nor whom it masquerades for an interface without us."""
+    path.policy(OPEN + "allow forward\n")
+    path.interface("lan", class_id=2)
+    ask, answer, inner = udp(4000, 22), udp(22, 4000), "10.0.0.9"
+    for _ in range(2):
+        path.ingress(eth(ip("172.20.0.1", V4.us, ask)))
+        path.egress(eth(ip(V4.us, "172.20.0.1", answer)))
+        path.egress(eth(ip(V4.us, "172.20.0.2", ask)))
+        path.ingress(eth(ip("172.20.0.2", V4.us, answer)))
+        assert path.egress(eth(ip(inner, "172.20.0.3", ask)), came_by="lan", tc_index=0).passed
+        assert path.ingress(eth(ip("172.20.0.3", inner, answer))).passed
     assert sources(path) == {"172.20.0.1": 1}
     assert books(path) == 3
 
