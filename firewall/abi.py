@@ -238,6 +238,7 @@ class FlowFlags(IntEnum):
     FLOW_PARENT = 4
     FLOW_LIBERAL = 8
     FLOW_REVOKED = 16
+    FLOW_COUNTED = 32
 
 
 class TcIndex(IntEnum):

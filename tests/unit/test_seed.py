@@ -187,7 +187,7 @@ def test_a_connection_is_an_open_one_that_no_ruleset_has_judged() -> None:
     key, value = entry(one, known(LAN, WAN), 1000)
     flow = abi.Flow.unpack(value)
     assert flow.generation == 0 and flow.scope == FORWARD and flow.created_j == 1000
-    assert flow.flags == abi.FlowFlags.FLOW_LIBERAL
+    assert flow.flags == abi.FlowFlags.FLOW_LIBERAL | abi.FlowFlags.FLOW_COUNTED
     tag = 0
     for at in range(0, len(key), 4):
         tag ^= int.from_bytes(key[at : at + 4], "little")
@@ -224,7 +224,7 @@ def test_an_association_has_its_tags() -> None:
     assert (opener.seq_end, opener.ack) == (0xBB, 0xAA) and (responder.seq_end, responder.ack) == (0xAA, 0xBB)
     assert opener.state == responder.state == abi.SideState.SIDE_OPEN
     assert opener.flags == responder.flags == SEEN
-    assert flow.flags == 0
+    assert flow.flags == abi.FlowFlags.FLOW_COUNTED
 
 
 def test_a_translated_flow_keeps_what_the_rules_are_asked_of() -> None:
