@@ -2,7 +2,7 @@
 """Ctrl-C for commands that go on until it comes."""
 
 import signal
-from threading import Event
+import time
 from types import FrameType
 
 
@@ -13,14 +13,16 @@ class Interruption:
     """
 
     def __init__(self) -> None:
-        self._came = Event()
+        self._came = False
         signal.signal(signal.SIGINT, self._note)
 
     def _note(self, _signal: int, _frame: FrameType | None) -> None:
-        self._came.set()
+        self._came = True
         raise KeyboardInterrupt
 
     def wait(self, seconds: float = 0) -> None:
         """Rest for so long. Raises KeyboardInterrupt, also if it came before."""
-        if self._came.wait(seconds):
+        if not self._came:
+            time.sleep(seconds)
+        if self._came:
             raise KeyboardInterrupt
