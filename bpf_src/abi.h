@@ -19,7 +19,7 @@
  * by the names of their fields: states and flags of a flow keep their numbers.
  */
 enum fw_layout {
-	LAYOUT_VERSION = 4,
+	LAYOUT_VERSION = 5,
 };
 
 enum fw_limits {
@@ -381,6 +381,24 @@ struct entry {
 	__u16 flags;
 	__u32 rule;    /* stable id */
 	__u32 counter; /* index into rule_counters */
+	__u32 further; /* index into furthers; 0: it has no further clauses */
+	__u32 reserved;
+};
+
+/* What a rule's further clauses ask. */
+enum fw_further_asks {
+	FURTHER_MARK = 1 << 0,
+
+	/* asked of the opener's packet, of which its flow keeps nothing */
+	FURTHER_OF_PACKET = FURTHER_MARK,
+};
+
+/* furthers[generation % GENERATION_SLOTS][entry.further]: clauses that no box of numbers holds. */
+struct further {
+	__u32 asks; /* enum fw_further_asks */
+	__u32 mark;
+	__u32 mark_mask;
+	__u32 reserved;
 };
 
 struct chunk {
@@ -563,6 +581,8 @@ struct expectation_key {
 
 struct expectation {
 	__u64 when_j;
+	__u32 rule; /* that allowed the question */
+	__u32 reserved;
 	struct tuple asked; /* what the rules are asked of an answer */
 };
 

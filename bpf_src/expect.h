@@ -39,6 +39,7 @@ GLOBAL int expect_answers(void)
 	port = p->tuple.dport == bpf_htons(SSDP_PORT) ? 0 : p->tuple.dport;
 	expectation_key(&key, p, p->tuple.src, p->tuple.sport, port);
 	cpu->expectation.when_j = p->now_j;
+	cpu->expectation.rule = p->rule;
 	cpu->expectation.asked = p->tuple;
 	return bpf_map_update_elem(&expectations, &key, &cpu->expectation, BPF_ANY);
 }
@@ -62,8 +63,11 @@ static __always_inline bool expected(struct cpu *cpu, struct packet *p, const st
 	cpu->expectation.asked = e->asked;
 	ask(p, &cpu->expectation.asked, 0, false);
 	ask_way(p, s, SCOPE_OUT, 0, p->in_ifindex);
-	if (judge() || p->action != ACTION_ALLOW)
+	ask_anew(p, e->rule);
+	if (judge() || p->action != ACTION_ALLOW) {
+		p->anew = 0;
 		return false;
+	}
 	p->expected = 1;
 	p->role = ROLE_RESPONDER;
 	p->scope = SCOPE_OUT;

@@ -6,6 +6,7 @@
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 #include "packet.h"
+#include "ruleset.h"
 #include "types.h"
 
 const volatile __u32 hz = 250;        /* jiffies per second */
@@ -64,45 +65,6 @@ struct {
 	__type(key, __u32);
 	__type(value, struct control);
 } control SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, GENERATION_SLOTS);
-	__type(key, __u32);
-	__type(value, struct settings);
-} settings SEC(".maps");
-
-struct classifier {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_INNER_MAP);
-	__uint(max_entries, 1);
-	/* sizes, not types: clang forgets the types of inner maps */
-	__uint(key_size, sizeof(__u32));
-	__uint(value_size, sizeof(struct chunk));
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
-	__uint(max_entries, GENERATION_SLOTS);
-	__type(key, __u32);
-	__array(values, struct classifier);
-} classifiers SEC(".maps");
-
-struct document {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_INNER_MAP);
-	__uint(max_entries, 1);
-	__uint(key_size, sizeof(__u32));
-	__uint(value_size, POLICY_CHUNK);
-};
-
-/* The running policy's text and ids, for user space: swapped with the rules. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
-	__uint(max_entries, GENERATION_SLOTS);
-	__type(key, __u32);
-	__array(values, struct document);
-} policies SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

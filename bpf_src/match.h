@@ -7,6 +7,7 @@
 #define FW_MATCH_H
 
 #include "antispoof.h"
+#include "further.h"
 
 enum fw_scan {
 	SCAN_ON,
@@ -85,6 +86,8 @@ GLOBAL int match_chunk(__u32 index)
 		if (!e->scopes)
 			return SCAN_END;
 		if (!entry_matches(e, &p->question))
+			continue;
+		if (e->further && !further_holds(e->further, e->rule))
 			continue;
 		p->action = e->action;
 		p->rule = e->rule;

@@ -77,6 +77,8 @@ static __always_inline enum fw_reason pickup(struct __sk_buff *skb, struct packe
 		reversed = i;
 		if (reversed && !far_end)
 			break;
+		/* the opener's packet is not this one: no rule that asks for more than its ends */
+		p->anew = reversed;
 		ask(p, &p->tuple, 0, reversed);
 		if (reversed)
 			ask_way(p, s, scope_of(p->out_ifindex, p->in_ifindex), p->out_ifindex,

@@ -80,7 +80,9 @@ struct packet {
 	__u8 asks_many;  /* our own question to a multicast or broadcast address */
 	__u8 expected;   /* answers such a question */
 	__u8 strange;    /* outside its connection's window, and passes nevertheless */
-	__u8 reserved;
+	__u8 anew;       /* a flow is judged anew, or what belongs to one; see further.h */
+	__u32 admitted;  /* the rule that had admitted that */
+	__u32 reserved;
 
 	struct flow_key key __attribute__((aligned(8))); /* hashed by words */
 	__u64 now_j;

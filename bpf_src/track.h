@@ -27,6 +27,7 @@ static __always_inline enum fw_reason judge_flow(struct packet *p, const struct 
 	else
 		ask(p, &p->tuple, f->icmp, p->role != ROLE_OPENER);
 	ask_way(p, s, scope, in, out);
+	ask_anew(p, f->rule);
 	return judge();
 }
 

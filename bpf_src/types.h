@@ -30,7 +30,9 @@ const volatile struct {
 	enum fw_event_flags event_flags;
 	enum fw_request_op request_op;
 	enum fw_answer answer;
+	enum fw_further_asks further_asks;
 	struct entry entry;
+	struct further further;
 } abi_types = {};
 
 #endif

@@ -10,7 +10,7 @@ Raw = bytes
 
 
 class Layout(IntEnum):
-    LAYOUT_VERSION = 4
+    LAYOUT_VERSION = 5
 
 
 class Limits(IntEnum):
@@ -217,6 +217,11 @@ class EntryFlags(IntEnum):
     ENTRY_LOG = 1
     ENTRY_SRC = 2
     ENTRY_DST = 4
+
+
+class FurtherAsks(IntEnum):
+    FURTHER_MARK = 1
+    FURTHER_OF_PACKET = 1
 
 
 class KeyPort(IntEnum):
@@ -503,8 +508,10 @@ class Entry(CStruct):
         "flags",
         "rule",
         "counter",
+        "further",
+        "reserved",
     )
-    SIZE = 88
+    SIZE = 96
     FIELDS = (
         ("src", 0, Range, 0),
         ("dst", 32, Range, 0),
@@ -521,6 +528,8 @@ class Entry(CStruct):
         ("flags", 78, "H", 0),
         ("rule", 80, "I", 0),
         ("counter", 84, "I", 0),
+        ("further", 88, "I", 0),
+        ("reserved", 92, "I", 0),
     )
     src: Range
     dst: Range
@@ -537,6 +546,28 @@ class Entry(CStruct):
     flags: int
     rule: int
     counter: int
+    further: int
+    reserved: int
+
+
+class Further(CStruct):
+    __slots__ = (
+        "asks",
+        "mark",
+        "mark_mask",
+        "reserved",
+    )
+    SIZE = 16
+    FIELDS = (
+        ("asks", 0, "I", 0),
+        ("mark", 4, "I", 0),
+        ("mark_mask", 8, "I", 0),
+        ("reserved", 12, "I", 0),
+    )
+    asks: int
+    mark: int
+    mark_mask: int
+    reserved: int
 
 
 class Tuple(CStruct):

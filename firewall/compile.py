@@ -9,6 +9,7 @@ from firewall import abi
 from firewall.document import Document
 from firewall.errors import UsageError
 from firewall.expand import SCOPE_BITS, Entry, expand
+from firewall.further import Furthers
 from firewall.options import effective
 from firewall.policy import Policy
 from firewall.ranges import ADDRESS_MAX
@@ -48,9 +49,10 @@ _BUILTINS = {
 
 # What `_entry` packs, in this order. A policy may have thousands of entries, so they are not made as objects.
 _ENTRY_FIELDS = (
-    "src dst sport_lo sport_hi dport_lo dport_hi family proto scopes action on via flags rule counter"
+    "src dst sport_lo sport_hi dport_lo dport_hi family proto scopes action on via flags rule counter further "
+    "reserved"
 )
-_ENTRY = struct.Struct("=8Q 4H 6B H 2I")
+_ENTRY = struct.Struct("=8Q 4H 6B H 4I")
 assert [name for name, *_ in abi.Entry.FIELDS] == _ENTRY_FIELDS.split()
 assert _ENTRY.size == abi.Entry.SIZE
 
@@ -88,9 +90,12 @@ class Patterns:
 
 
 class Compiled(NamedTuple):
-    """`chunks` are the values of a classifier map in order, `settings` is that of the map `settings`."""
+    """`chunks` are the values of a classifier map in order, `furthers` those of a map of `furthers`;
+    `settings` is that of the map `settings`.
+    """
 
     chunks: tuple[bytes, ...]
+    furthers: tuple[bytes, ...]
     settings: bytes
 
 
@@ -103,9 +108,9 @@ def compile_policy(
     classes that the map `interfaces` gives them, of which 0 (unknown) matches no list of names, not even a
     negated one.
     """
-    patterns = Patterns(policy.rules)
+    patterns, furthers = Patterns(policy.rules), Furthers()
     entries = [
-        _entry(entry, rule, placed.id, placed.counter, patterns)
+        _entry(entry, rule, placed.id, placed.counter, patterns, furthers.number(rule))
         for rule, placed in zip(policy.rules, document.rules, strict=True)
         for entry in expand(rule)
     ]
@@ -114,10 +119,10 @@ def compile_policy(
     for name, class_ in classes.items():
         if class_:
             rows[class_] = patterns.row(name)
-    return Compiled(chunks, _settings(policy, rows, generation, len(chunks), ticks_per_s))
+    return Compiled(chunks, furthers.records(), _settings(policy, rows, generation, len(chunks), ticks_per_s))
 
 
-def _entry(entry: Entry, rule: Rule, rule_id: int, counter: int, patterns: Patterns) -> bytes:
+def _entry(entry: Entry, rule: Rule, rule_id: int, counter: int, patterns: Patterns, further: int) -> bytes:
     whole = ADDRESS_MAX[entry.family or 6]
     flags = 0
     if rule.log is not None:
@@ -144,6 +149,8 @@ def _entry(entry: Entry, rule: Rule, rule_id: int, counter: int, patterns: Patte
         flags,
         rule_id,
         counter,
+        further,
+        0,
     )
 
 

@@ -33,6 +33,7 @@ class Question(NamedTuple):
     icmp_code: int = 0
     on: str | None = None
     via: str | None = None
+    mark: int = 0
 
 
 class Answer(NamedTuple):
@@ -64,6 +65,7 @@ def matches(rule: Rule, question: Question) -> bool:
         and _end_matches(rule.src, question.src, question.sport, question.proto)
         and _end_matches(rule.dst, question.dst, question.dport, question.proto)
         and _icmp_matches(rule, question)
+        and (rule.mark is None or question.mark & rule.mark.mask == rule.mark.value)
     )
 
 

@@ -44,7 +44,7 @@ def read_document(pins: Pins, number: int) -> Document:
 
 
 def slot_key(number: int) -> bytes:
-    """The key of a generation in `settings`, `classifiers` and `policies`."""
+    """The key of a generation in `settings`, `classifiers`, `furthers` and `policies`."""
     return (number % abi.Limits.GENERATION_SLOTS).to_bytes(4, sys.byteorder)
 
 

@@ -33,12 +33,14 @@ def publish(pins: Pins, policy: Policy, document: Document, classes: Mapping[str
     old = generation(pins)
     compiled = compile_policy(policy, document, classes, new, hz())
     key = slot_key(new)
-    classifiers, policies = pins.map("classifiers"), pins.map("policies")
+    classifiers, further, policies = (pins.map(name) for name in ("classifiers", "furthers", "policies"))
     # Each update returns when all packets that were on their way are done, so that none uses the slot's last
     # ruleset any longer; side by side they wait for the same.
     with (
         _inner_map("chunks", CHUNK_BYTES, compiled.chunks) as chunks,
+        _inner_map("further", abi.Further.SIZE, compiled.furthers) as furthers,
         _inner_map("document", int(abi.Limits.POLICY_CHUNK), _cut(document.encode())) as text,
+        Beside(lambda: further.set_inner(key, furthers)),
         Beside(lambda: policies.set_inner(key, text)),
     ):
         classifiers.set_inner(key, chunks)

@@ -7,22 +7,15 @@ order of the fields below.
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
-from firewall.lang import STRING, WORD, Cursor, Source, Token, lex_line, lex_words, number
-from firewall.services import EXTENSION_HEADERS, ICMP, ICMP6, PORT_PROTOCOLS, PROTOCOLS, protocol_name
-from firewall.terms import (
-    ANY_END,
-    End,
-    IcmpType,
-    Names,
-    read_end,
-    read_icmp_types,
-    read_names,
-)
-from firewall.words import ACTIONS, SCOPES, quoted, refuse
+from firewall.clauses import CLAUSES, FURTHER
+from firewall.lang import STRING, WORD, Cursor, Source, Token, lex_line, lex_words
+from firewall.masks import Masked
+from firewall.services import ICMP, ICMP6, PORT_PROTOCOLS, PROTOCOLS, protocol_name
+from firewall.terms import ANY_END, End, IcmpType, Names
+from firewall.words import ACTIONS, SCOPES, refuse
 
-_CLAUSES = ("on", "via", "proto", "from", "to", "icmp-type", "log", "comment")
 # Where a packet of each scope can be asked for its interface.
 _ON_SCOPES, _VIA_SCOPES = ("in", "forward"), ("out", "forward")
 _KNOWN_RULES = 4096
@@ -46,6 +39,7 @@ class Rule(NamedTuple):
     icmp_types: tuple[IcmpType, ...] = ()
     log: str | None = None
     comment: str | None = None
+    mark: Masked | None = None
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -67,18 +61,7 @@ class Rule(NamedTuple):
         draft = _Draft(cursor, scopes)
         draft.read_clauses()
         draft.check()
-        rule = cls(
-            action.text,
-            scopes,
-            draft.on,
-            draft.via,
-            draft.protos,
-            draft.src,
-            draft.dst,
-            draft.icmp_types,
-            draft.log,
-            draft.comment,
-        )
+        rule = cls(action.text, scopes, **draft.values)
         draft.check_families(rule)
         return rule
 
@@ -90,6 +73,11 @@ class Rule(NamedTuple):
 
     def __str__(self) -> str:
         return _written(self)
+
+    @property
+    def asks_more(self) -> bool:
+        """Whether some clause asks for what no box of addresses, ports and interfaces holds."""
+        return any(getattr(self, clause.field) is not None for clause in FURTHER)
 
     def kinds(self) -> list[tuple[int, int]]:
         """The (protocol, family) pairs of which a packet can match; protocol 0 where none is named.
@@ -108,81 +96,44 @@ class Rule(NamedTuple):
 class _Draft:
     """The clauses of a rule while they are read, and the word that each began with, for carets."""
 
-    __slots__ = (
-        "at",
-        "comment",
-        "cursor",
-        "dst",
-        "icmp_types",
-        "log",
-        "on",
-        "protos",
-        "scopes",
-        "src",
-        "via",
-    )
+    __slots__ = ("at", "cursor", "scopes", "values")
 
     def __init__(self, cursor: Cursor, scopes: tuple[str, ...]) -> None:
         self.cursor = cursor
         self.scopes = scopes
         self.at: dict[str, Token] = {}
-        self.on: Names | None = None
-        self.via: Names | None = None
-        self.protos: tuple[int, ...] = ()
-        self.src = ANY_END
-        self.dst = ANY_END
-        self.icmp_types: tuple[IcmpType, ...] = ()
-        self.log: str | None = None
-        self.comment: str | None = None
+        self.values: dict[str, Any] = {}  # by the fields of Rule
 
     def read_clauses(self) -> None:
         cursor = self.cursor
         while cursor.next.kind == WORD:
             token = cursor.next
             clause = "proto" if token.text in PROTOCOLS else token.text
-            if clause not in _CLAUSES:
-                refuse(cursor, token, "a clause ('tcp', 'from', 'to', 'on', ...)", (*_CLAUSES, *PROTOCOLS))
+            if clause not in CLAUSES:
+                refuse(cursor, token, "a clause ('tcp', 'from', 'to', 'on', ...)", (*CLAUSES, *PROTOCOLS))
             if clause in self.at:
                 hint = "list them with commas: 'tcp, udp'" if clause == "proto" else None
                 cursor.fail(f"a rule has only one '{clause}' clause", token, hint)
             self.at[clause] = token
-            if clause == "proto":
-                self.protos = _read_protos(cursor)
-            else:
+            if clause != "proto":
                 cursor.take()
-                self._read_clause(clause)
+            self.values[CLAUSES[clause].field] = CLAUSES[clause].read(cursor)
         if cursor.next.kind == STRING:
             cursor.fail(
                 f"expected a clause, found {cursor.next}", cursor.next, "a text belongs to 'log' or 'comment'"
             )
         cursor.finish()
 
-    def _read_clause(self, clause: str) -> None:
-        cursor = self.cursor
-        if clause == "on":
-            self.on = read_names(cursor)
-        elif clause == "via":
-            self.via = read_names(cursor)
-        elif clause == "from":
-            self.src = read_end(cursor)
-        elif clause == "to":
-            self.dst = read_end(cursor)
-        elif clause == "icmp-type":
-            self.icmp_types = read_icmp_types(cursor)
-        elif clause == "log":
-            self.log = cursor.take().text if cursor.next.kind == STRING else ""
-        else:
-            self.comment = _read_comment(cursor)
-
     def check(self) -> None:
         """What one clause demands of another."""
         self._check_interfaces("on", _ON_SCOPES, "came in by", "via")
         self._check_interfaces("via", _VIA_SCOPES, "leaves by", "on")
-        for clause, end in (("from", self.src), ("to", self.dst)):
-            if end.ports:
-                self._check_ports(self.at[clause])
-        if self.icmp_types:
-            self._check_icmp_types()
+        protos: tuple[int, ...] = self.values.get("protos", ())
+        for clause, field in (("from", "src"), ("to", "dst")):
+            if self.values.get(field, ANY_END).ports:
+                self._check_ports(self.at[clause], protos)
+        if "icmp_types" in self.values:
+            self._check_icmp_types(protos)
 
     def check_families(self, rule: Rule) -> None:
         """Some packet must be able to match."""
@@ -205,27 +156,27 @@ class _Draft:
             hint = f"did you mean '{other}'?" if len(self.scopes) == 1 else "write one rule for each scope"
             self.cursor.fail(message, self.at[clause], hint)
 
-    def _check_ports(self, token: Token) -> None:
-        if not self.protos:
+    def _check_ports(self, token: Token, protos: tuple[int, ...]) -> None:
+        if not protos:
             self.cursor.fail("ports need a protocol", token, "add 'tcp', 'udp' or 'tcp, udp'")
-        for proto in self.protos:
+        for proto in protos:
             if proto not in PORT_PROTOCOLS:
                 hint = "write one rule with the ports and one without"
                 self.cursor.fail(
-                    f"'{protocol_name(proto)}' has no ports", token, hint if len(self.protos) > 1 else None
+                    f"'{protocol_name(proto)}' has no ports", token, hint if len(protos) > 1 else None
                 )
 
-    def _check_icmp_types(self) -> None:
+    def _check_icmp_types(self, protos: tuple[int, ...]) -> None:
         token = self.at["icmp-type"]
-        if not self.protos:
+        if not protos:
             self.cursor.fail("'icmp-type' needs a protocol", token, "add 'icmp', 'icmp6' or 'icmp, icmp6'")
-        for proto in self.protos:
+        for proto in protos:
             if proto not in _FAMILY_OF:
-                hint = "write a rule of its own for it" if len(self.protos) > 1 else None
+                hint = "write a rule of its own for it" if len(protos) > 1 else None
                 self.cursor.fail(f"'{protocol_name(proto)}' has no ICMP types", token, hint)
-        for icmp_type in self.icmp_types:
-            if all(icmp_type.number_for(proto) is None for proto in self.protos):
-                has, lacks = ("icmp6", "icmp") if self.protos == (ICMP,) else ("icmp", "icmp6")
+        for icmp_type in self.values["icmp_types"]:
+            if all(icmp_type.number_for(proto) is None for proto in protos):
+                has, lacks = ("icmp6", "icmp") if protos == (ICMP,) else ("icmp", "icmp6")
                 self.cursor.fail(f"'{icmp_type}' is a type of {has}, not of {lacks}", token)
 
 
@@ -239,48 +190,6 @@ def _read_scopes(cursor: Cursor) -> tuple[str, ...]:
     return tuple(scopes)
 
 
-def _read_protos(cursor: Cursor) -> tuple[int, ...]:
-    protos: dict[int, Token] = {}
-    for token in cursor.items("a protocol"):
-        proto = PROTOCOLS.get(token.text)
-        if token.text == "proto":
-            token = cursor.word("a protocol number")
-            proto = _proto_number(cursor, token)
-        if proto is None:
-            near = number(token.text)
-            if near is not None:
-                cursor.fail(
-                    f"expected a protocol after ',', found {token}", token, f"did you mean 'proto {near}'?"
-                )
-            refuse(cursor, token, "a protocol after ','", PROTOCOLS)
-        cursor.add_once(token, protos, proto)
-    return tuple(protos)
-
-
-def _proto_number(cursor: Cursor, token: Token) -> int:
-    proto = number(token.text)
-    if proto is None and token.text in PROTOCOLS:
-        cursor.fail(f"'proto' takes a number, found {token}", token, f"write '{token.text}' alone")
-    if proto is None or proto > 255:
-        cursor.fail(f"{token} is not a protocol number: they are 0 to 255", token)
-    if proto in EXTENSION_HEADERS:
-        message = (
-            f"{proto} is the {EXTENSION_HEADERS[proto]} header of IPv6, which is never a packet's protocol"
-        )
-        cursor.fail(message, token)
-    return proto
-
-
-def _read_comment(cursor: Cursor) -> str:
-    token = cursor.take()
-    if token.kind != STRING:
-        hint = f"did you mean comment {quoted(token.text)}?" if token.kind == WORD else None
-        cursor.fail(f"expected a text in double quotes, found {token}", token, hint)
-    if not token.text:
-        cursor.fail("the comment is empty", token)
-    return token.text
-
-
 def _has_family(end: End, family: int) -> bool:
     return end.addrs is None or bool(end.addrs.ranges(family))
 
@@ -289,22 +198,10 @@ def _has_family(end: End, family: int) -> bool:
 @lru_cache(_KNOWN_RULES)
 def _written(rule: Rule) -> str:
     words = [rule.action, ", ".join(rule.scopes)]
-    if rule.on:
-        words.append(f"on {rule.on}")
-    if rule.via:
-        words.append(f"via {rule.via}")
-    if rule.protos:
-        words.append(", ".join(map(protocol_name, rule.protos)))
-    if rule.src != ANY_END:
-        words.append(f"from {rule.src}")
-    if rule.dst != ANY_END:
-        words.append(f"to {rule.dst}")
-    if rule.icmp_types:
-        words.append("icmp-type " + ", ".join(map(str, rule.icmp_types)))
-    if rule.log is not None:
-        words.append(f'log "{rule.log}"' if rule.log else "log")
-    if rule.comment is not None:
-        words.append(f'comment "{rule.comment}"')
+    for clause in CLAUSES.values():
+        value = getattr(rule, clause.field)
+        if value != clause.absent:
+            words.append(clause.write(value))
     return " ".join(words)
 
 

@@ -8,6 +8,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 
 from firewall.expand import SCOPE_BITS, Sides, scope_mask, sides
+from firewall.further import further_of
 from firewall.ranges import Range, covers
 from firewall.rule import Rule
 from firewall.terms import Names
@@ -16,12 +17,13 @@ from firewall.terms import Names
 class _Shape:
     """A rule as ranges, and the smallest range around each of its lists."""
 
-    __slots__ = ("hulls", "on", "scopes", "sides", "via")
+    __slots__ = ("further", "hulls", "on", "scopes", "sides", "via")
 
     def __init__(self, rule: Rule) -> None:
         self.scopes = scope_mask(rule)
         self.on = rule.on
         self.via = rule.via
+        self.further = further_of(rule)
         self.sides = sides(rule)
         every = list(self.sides.values())
         four = [one for (_, family), one in self.sides.items() if family == 4]
@@ -99,7 +101,8 @@ def dead_rules(rules: Iterable[Rule]) -> dict[int, int]:
 
 def _covers(outer: _Shape, inner: _Shape) -> bool:
     return (
-        inner.scopes & ~outer.scopes == 0
+        (not outer.further or outer.further == inner.further)
+        and inner.scopes & ~outer.scopes == 0
         and _names_cover(outer.on, inner.on)
         and _names_cover(outer.via, inner.via)
         and all(_sides_cover(outer, key, one) for key, one in inner.sides.items())

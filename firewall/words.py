@@ -14,7 +14,7 @@ _SHOWN_CHARS = 60
 
 NOT_YET = (
     {"zone", "include", "set", "expect"}
-    | {"with", "limit", "max-flows", "overload", "user", "unit", "mac", "dscp", "mark", "set-mark"}
+    | {"with", "limit", "max-flows", "overload", "user", "unit", "mac", "dscp", "set-mark"}
     | {"idle", "until", "between", "untracked"}
 )
 TRANSLATION = {"redirect", "masquerade", "nat", "snat", "dnat"}

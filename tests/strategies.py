@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from firewall.addresses import Addrs, Span
 from firewall.evaluate import Question
+from firewall.masks import Masked
 from firewall.policy import DEFAULT_ACTIONS, Policy
 from firewall.ranges import ADDRESS_MAX, PORT_MAX
 from firewall.rule import Rule
@@ -91,6 +92,12 @@ def icmp_types(protos: tuple[int, ...]) -> st.SearchStrategy[tuple[IcmpType, ...
 
 
 @st.composite
+def marks(draw: st.DrawFn) -> Masked:
+    mask = draw(st.sampled_from((0xFFFFFFFF, 0xFF, 1 << 31)))
+    return Masked(draw(st.sampled_from((0, 1, 0x10, 0xFF, 0xFFFFFFFF))) & mask, mask)
+
+
+@st.composite
 def rules(draw: st.DrawFn) -> Rule:
     """Any rule that the language can say."""
     scopes = tuple(draw(st.lists(st.sampled_from(SCOPES), min_size=1, max_size=3, unique=True)))
@@ -112,6 +119,7 @@ def rules(draw: st.DrawFn) -> Rule:
         icmp_types=draw(st.just(()) | icmp_types(protos)) if kind == "icmp" else (),
         log=draw(st.none() | texts()),
         comment=draw(st.none() | texts().filter(bool)),
+        mark=draw(st.none() | st.none() | marks()),
     )
     return rule if rule.kinds() else rule._replace(src=ANY_END, dst=ANY_END, icmp_types=())
 
@@ -161,6 +169,10 @@ def questions(draw: st.DrawFn, *about: Rule) -> Question:
         icmp_code if proto in (ICMP, ICMP6) else 0,
         draw(st.sampled_from(IFNAMES)) if scope != "out" else None,
         draw(st.sampled_from(IFNAMES)) if scope != "in" else None,
+        draw(
+            st.sampled_from([rule.mark.value for rule in about if rule.mark] or (0,))
+            | st.sampled_from((0, 1))
+        ),
     )
 
 

@@ -26,7 +26,7 @@ LANGUAGE = ["firewall.lang", "firewall.rule", "firewall.policy"]
 MODULES = {
     "--help": 135,
     "rule --help": 128,
-    "check POLICY": 130,
+    "check POLICY": 140,
     "version": 140,
     "status": 160,
     "mode": 155,
@@ -36,8 +36,8 @@ MODULES = {
     "flow list": 146,
     "log": 160,
     "doctor": 162,
-    "rule add allow in": 184,
-    "load": 186,
+    "rule add allow in": 195,
+    "load": 198,
 }
 FORBIDDEN = {"--help": KERNEL + LANGUAGE, "rule --help": KERNEL + LANGUAGE, "check POLICY": KERNEL}
 
@@ -52,8 +52,8 @@ firewall.paths.Lock.__enter__ = refuse
 """
 # What a command imports later, when it does what these do.
 PARTS = {
-    "import firewall.firstload, firewall.programs, firewall.seed": 182,
-    "import firewall.upgrade": 182,
+    "import firewall.firstload, firewall.programs, firewall.seed": 195,
+    "import firewall.upgrade": 195,
     "import firewall.tc, firewall.netlink\nfirewall.netlink.change = print\nfirewall.tc.make_clsact(1)": 172,
 }
 SCRIPT = """

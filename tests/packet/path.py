@@ -232,6 +232,11 @@ class PacketPath:
             for i, chunk in enumerate(compiled.chunks):
                 chunks.update(struct.pack("=I", i), chunk)
             self.maps["classifiers"].set_inner(slot, chunks)
+        records = compiled.furthers
+        with create_map(MapType.ARRAY, "further", 4, abi.Further.SIZE, len(records), F_INNER_MAP) as furthers:
+            for i, record in enumerate(records):
+                furthers.update(struct.pack("=I", i), record)
+            self.maps["furthers"].set_inner(slot, furthers)
         self.maps["settings"].update(slot, compiled.settings)
         self.control(generation=self.generation)
         return self._document

@@ -161,22 +161,22 @@ class Asker:
     def arriving(self, question: Question) -> Verdict:
         """For this host: wan forwards nothing."""
         self._dress("wan", question.on)
-        return self.path.ingress(packet(question))
+        return self.path.ingress(packet(question), mark=question.mark)
 
     def leaving(self, question: Question) -> Verdict:
         self._dress("wan", question.via)
-        return self.path.egress(packet(question))
+        return self.path.egress(packet(question), mark=question.mark)
 
     def passing_in(self, question: Question) -> Verdict:
         self._dress("lan", question.on)
         self._dress("wan", question.via)
-        return self.path.ingress(packet(question), on="lan")
+        return self.path.ingress(packet(question), on="lan", mark=question.mark)
 
     def passing_out(self, question: Question) -> Verdict:
         """What came by an interface that says nothing: egress judges."""
         self._dress("lan", question.on)
         self._dress("wan", question.via)
-        return self.path.egress(packet(question), came_by="lan", tc_index=0)
+        return self.path.egress(packet(question), came_by="lan", tc_index=0, mark=question.mark)
 
     def compare(self, question: Question, verdict: Verdict) -> None:
         """The path said what the reference says, and named the same rule."""

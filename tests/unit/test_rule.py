@@ -9,9 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from firewall.addresses import Addrs, Span
-from firewall.lang import PolicyError
+from firewall.clauses import CLAUSES
+from firewall.lang import CLAUSE_WORDS, PolicyError
 from firewall.rule import Rule
-from firewall.terms import ANY_END, End, IcmpType, Names, Ports
+from firewall.services import PROTOCOLS
+from firewall.terms import End, IcmpType, Names, Ports
 from tests.strategies import rules, steady
 
 
@@ -35,12 +37,10 @@ def test_command_line(rule: Rule) -> None:
 @steady
 @given(rules(), st.randoms(use_true_random=False))
 def test_clauses_in_any_order(rule: Rule, random: Random) -> None:
-    bare = rule._replace(
-        on=None, via=None, protos=(), src=ANY_END, dst=ANY_END, icmp_types=(), log=None, comment=None
-    )
+    bare = rule._replace(**{clause.field: clause.absent for clause in CLAUSES.values()})
     clauses = [
         str(bare._replace(**{field: getattr(rule, field)})).removeprefix(str(bare)).strip()
-        for field in ("on", "via", "protos", "src", "dst", "icmp_types", "log", "comment")
+        for field in (clause.field for clause in CLAUSES.values())
     ]
     random.shuffle(clauses)
     assert Rule.parse(" ".join([str(bare), *filter(None, clauses)])) == rule
@@ -144,3 +144,8 @@ def test_a_caret_stands_under_the_word() -> None:
 )
 def test_addresses_print_in_one_form(text: str, printed: str) -> None:
     assert str(Rule.parse(f"allow in from {text}")) == f"allow in from {printed}"
+
+
+def test_words_that_begin_clauses_are_known() -> None:
+    """On a command line they end a `log` without a text."""
+    assert {*CLAUSES, *PROTOCOLS, "port"} == CLAUSE_WORDS

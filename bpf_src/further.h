@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The further clauses of a rule: what no box of addresses, ports and interfaces
+ * holds. Most speak of the opener's packet, of which a flow keeps nothing. So when a
+ * flow is judged anew they hold for the rule that admitted it, and for no other.
+ */
+#ifndef FW_FURTHER_H
+#define FW_FURTHER_H
+
+#include "maps.h"
+
+/* The question is of what this rule has admitted. */
+static __always_inline void ask_anew(struct packet *p, __u32 rule)
+{
+	p->anew = 1;
+	p->admitted = rule;
+}
+
+/* Do the further clauses of an entry of this rule hold? */
+GLOBAL int further_holds(__u32 index, __u32 rule)
+{
+	struct cpu *cpu = this_cpu();
+	struct further *further;
+	struct packet *p;
+	__u32 slot, asks;
+	void *clauses;
+
+	if (!cpu)
+		return false;
+	p = &cpu->packet;
+	slot = p->generation % GENERATION_SLOTS;
+	clauses = bpf_map_lookup_elem(&furthers, &slot);
+	if (!clauses)
+		return false;
+	further = bpf_map_lookup_elem(clauses, &index);
+	if (!further)
+		return false;
+	asks = further->asks;
+	if (p->anew && asks & FURTHER_OF_PACKET)
+		return p->admitted == rule;
+	if (asks & FURTHER_MARK && (p->env.mark & further->mark_mask) != further->mark)
+		return false;
+	return true;
+}
+
+#endif
