@@ -25,12 +25,14 @@ CLAUSE_WORDS = frozenset(
     ("on", "via", "proto", "from", "to", "port", "icmp-type", "log", "comment", "mark", *PROTOCOLS)
 )
 
+_new = tuple.__new__
 _Item = TypeVar("_Item")
 
 WORD, COMMA, STRING, END = "word", "comma", "string", "end"
 
 # Blanks belong to the token behind them; the numbers of the groups are those of the kinds of tokens.
 _TOKEN = re.compile(r'[ \t]*(?:([^ \t,"#]+)|(,)|"([^"]*)"|(#)|("))')
+_PLAIN = re.compile(r"[^ \t,]+|,")
 _WORD, _COMMA, _STRING, _REMARK, _OPEN = range(1, 6)
 
 
@@ -248,6 +250,11 @@ def number(text: str) -> int | None:
 def _scan(source: Source, text: str, offset: int) -> list[Token]:
     tokens = []
     printable = text.isprintable()
+    if printable and '"' not in text and "#" not in text:  # most lines, at half the cost
+        return [
+            _new(Token, (COMMA if (w := found[0]) == "," else WORD, w, offset + found.start() + 1, len(w)))
+            for found in _PLAIN.finditer(text)
+        ]
     # blanks with nothing behind them would be tried from each of them on
     for match in _TOKEN.finditer(text.rstrip(" \t")):
         kind = match.lastindex
