@@ -24,7 +24,7 @@ PYTEST  := $(PY) -m pytest
 unexport PYTHONDONTWRITEBYTECODE
 
 .DELETE_ON_ERROR:
-.PHONY: all setup demo test test-fast test-differential test-kernels abi lint format bench bench-commands bench-full-table wheel install uninstall clean help
+.PHONY: all setup demo test test-fast test-differential test-kernels abi lint format bench bench-commands bench-new-flows bench-full-table wheel install uninstall clean help
 
 all: build/fw.bpf.o $(OBJECTS) $(VENV)/bin/fw	## build the object and .venv/bin/fw
 
@@ -77,6 +77,9 @@ bench: all	## measure the cost of a packet against an empty program (as root)
 
 bench-commands: all	## measure how long each command takes (as root)
 	@$(PY) bench/commands
+
+bench-new-flows: all	## measure the rate of new connections beside nftables and iptables, for minutes (as root)
+	@$(PY) bench/new_flows
 
 bench-full-table: all	## measure commands on a table of a million flows, for some minutes (as root)
 	@$(PY) bench/full_table

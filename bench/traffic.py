@@ -78,11 +78,14 @@ def cpu_ns(work: Callable[[], object]) -> int:
 
 
 class Harness:
-    """The programs of harness.bpf.c, which spread packets over `flows` connections. Inside a namespace."""
+    """The programs of harness.bpf.c, which spread packets over `flows` connections. Inside a namespace.
+
+    With 0 flows each packet is the SYN of a connection that has never been.
+    """
 
     def __init__(self, flows: int) -> None:
         self._gateway = hardware_address("wan")
-        self._template = frame(0, gateway=self._gateway.hex(":"))
+        self._template = frame(0, ACK if flows else SYN, self._gateway.hex(":"))
         with Object.open(_compiled()) as file:
             head = struct.unpack_from("=10H", self._template, 14)
             file.set_rodata(

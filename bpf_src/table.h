@@ -192,7 +192,8 @@ GLOBAL int has_room(void)
 	t = the_table();
 	if (!s || !t)
 		return REASON_NO_POLICY;
-	if (is_counted(p)) {
+	/* no source has more than all have together */
+	if (t->used >= s->per_source && is_counted(p)) {
 		source_of(&key, &p->key, (p->role == ROLE_OPENER) == !!p->from_hi);
 		source = bpf_map_lookup_elem(&sources, &key);
 		if (source && source->flows >= s->per_source)

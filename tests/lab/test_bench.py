@@ -88,3 +88,12 @@ def test_a_command_that_fails_ends_the_measuring() -> None:
     done = subprocess.run(words, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("commands: `/bin/false --help` failed: ")
+
+
+def test_new_flows_take_turns_with_the_same_rules() -> None:
+    """Each packet of each firewall is forwarded, or the script says so and fails."""
+    lines = run(BENCH / "new_flows", "--rounds", "1", "--rules", "0", "40", "--turn", "0.001").splitlines()
+    rows = [line.split() for line in lines if line.split()[:1] in (["0"], ["40"])]
+    assert [row[0] for row in rows] == ["0", "40"]
+    assert all(float(cell.replace(",", "")) > 0 for row in rows for cell in row[1:])
+    assert lines[-1].startswith("new_flows: with 40 rules fw opens ")
