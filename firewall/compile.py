@@ -86,7 +86,7 @@ class Patterns:
 
     @staticmethod
     def _key(names: Names) -> tuple[bool, frozenset[str]]:
-        return names.negated, frozenset(names.patterns)
+        return names.plain.negated, frozenset(names.plain.patterns)
 
 
 class Compiled(NamedTuple):

@@ -89,7 +89,7 @@ def scope_mask(rule: Rule) -> int:
 
 def interface_patterns(rules: Iterable[Rule]) -> list[str]:
     """The different interface names of all `on` and `via` clauses, in the order of their first use."""
-    names = [names for rule in rules for names in (rule.on, rule.via) if names]
+    names = [names.plain for rule in rules for names in (rule.on, rule.via) if names]
     return list(dict.fromkeys(pattern for one in names for pattern in one.patterns))
 
 

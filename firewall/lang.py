@@ -176,6 +176,13 @@ def lex_line(source: Source) -> Cursor:
     return Cursor(source, _scan(source, source.text, 0))
 
 
+def problem_at(source: Source, word: str, message: str, hint: str | None = None) -> Problem:
+    """A problem with a line that was read before, shown at the last of its words that is `word`, else at its first."""
+    cursor = lex_line(source)
+    found = [token for token in cursor.tokens if token.kind == WORD and token.text == word]
+    return cursor.problem(message, (found or cursor.tokens)[-1 if found else 0], hint)
+
+
 def lex_words(words: Sequence[str]) -> Cursor:
     """The tokens of a command line: each word one token, save that commas separate here too.
 

@@ -17,11 +17,13 @@ from firewall.lang import (
     decode_policy,
     lex_line,
     lex_words,
+    problem_at,
     split_lines,
 )
 from firewall.rule import Rule
 from firewall.terms import Names, read_names
 from firewall.words import ACTIONS, SCOPES, refuse
+from firewall.zones import Misuse, Zone, define, read_zone, resolve
 
 # What becomes of a packet that no rule matches, where the policy does not say.
 DEFAULT_ACTIONS = {"in": "drop", "forward": "drop", "out": "allow"}
@@ -58,7 +60,7 @@ class Protect(NamedTuple):
         return f"protect {self.names}"
 
 
-Value = Rule | Default | Setting | Protect
+Value = Rule | Default | Setting | Protect | Zone
 
 # Good lines that were read before: one command reads the saved, the running and the new policy, which differ little.
 _KNOWN_LINES = 4096
@@ -81,7 +83,7 @@ class Policy:
     count.
     """
 
-    __slots__ = ("defaults", "name", "options", "protect", "rule_lines", "rules", "statements")
+    __slots__ = ("defaults", "name", "options", "protect", "rule_lines", "rules", "statements", "zones")
 
     def __init__(self, statements: Iterable[Statement], name: str = "rules.fw") -> None:
         self.name = name
@@ -95,6 +97,7 @@ class Policy:
         self.rules = tuple(rule for _, rule in rules)
         self.rule_lines = tuple(line for line, _ in rules)
         self.protect = tuple(value.names for value in values if isinstance(value, Protect))
+        self.zones = {value.name: value.names for value in values if isinstance(value, Zone)}
         self.options = {value.name: value.value for value in values if isinstance(value, Setting)}
         said = {value.scope: value.action for value in values if isinstance(value, Default)}
         self.defaults = {**DEFAULT_ACTIONS, **said}
@@ -121,8 +124,9 @@ class Policy:
         return ifname != LOOPBACK and any(names.matches(ifname) for names in self.protect)
 
     def render(self) -> str:
-        """The policy as a file: protected names, options, defaults, rules. Parses to an equal policy."""
-        lines = [str(Protect(names)) for names in self.protect]
+        """The policy as a file: zones, protected names, options, defaults, rules. Parses to an equal policy."""
+        lines = [str(Zone(name, names)) for name, names in self.zones.items()]
+        lines += [str(Protect(names)) for names in self.protect]
         lines += [str(Setting(name, value)) for name, value in self.options.items()]
         lines += [str(Default(scope, action)) for scope, action in self.defaults.items()]
         lines += map(str, self.rules)
@@ -140,8 +144,9 @@ class Policy:
         return f"<Policy {self.name}: {len(self.rules)} rules>"
 
     def _meaning(self) -> tuple[object, ...]:
-        names = {names for names in self.protect if names.negated}
-        plain = {pattern for names in self.protect if not names.negated for pattern in names.patterns}
+        protect = [names.plain for names in self.protect]
+        names = {names for names in protect if names.negated}
+        plain = {pattern for names in protect if not names.negated for pattern in names.patterns}
         return self.rules, self.defaults, options.effective(self.options), names, plain
 
 
@@ -159,9 +164,43 @@ def parse_policy(text: str | bytes, name: str = "rules.fw") -> Policy:
             continue
         if value is not None:
             statements.append(Statement(number, line, value))
-    if problems:
-        raise PolicyError(problems)
+    statements, misused = _with_zones(statements, name)
+    if problems or misused:
+        raise PolicyError(sorted(problems + misused, key=lambda problem: problem.line))
     return Policy(statements, name)
+
+
+def _with_zones(statements: list[Statement], name: str) -> tuple[list[Statement], list[Problem]]:
+    """The statements with all zones resolved, and what is wrong with zones."""
+    zones = [(Source(name, line, text), value) for line, text, value in statements if isinstance(value, Zone)]
+    if not zones:
+        return statements, []
+    defined, problems = define(zones)
+    resolved = []
+    for statement in statements:
+        line, text, value = statement
+        try:
+            if isinstance(value, Zone):
+                value = value._replace(names=defined.get(value.name, value.names))
+            elif isinstance(value, Protect):
+                value = Protect(resolve(value.names, defined))
+            elif isinstance(value, Rule) and (value.on or value.via):
+                on, via = (names and resolve(names, defined) for names in (value.on, value.via))
+                value = value._replace(on=on, via=via)
+        except Misuse as error:
+            problems.append(problem_at(Source(name, line, text), error.word, error.message, error.hint))
+        resolved.append(statement._replace(value=value))
+    return resolved, problems
+
+
+def zones_of(value: Value, zones: Mapping[str, Names]) -> list[str]:
+    """The zones that a statement names."""
+    lists: tuple[Names | None, ...] = ()
+    if isinstance(value, Rule):
+        lists = (value.on, value.via)
+    elif isinstance(value, Protect | Zone):
+        lists = (value.names,)
+    return [name for names in lists if names for name in names.patterns if name in zones]
 
 
 def _read_line(source: Source) -> Value | None:
@@ -226,10 +265,11 @@ def _read_protect(cursor: Cursor) -> Protect:
     return Protect(names)
 
 
-_EXPECTED = "a statement ('allow', 'drop', 'reject', 'default', 'option' or 'protect')"
+_EXPECTED = "a statement ('allow', 'drop', 'reject', 'default', 'protect', ...)"
 _READERS: dict[str, Callable[[Cursor], Value]] = {
     "default": _read_default,
     "option": _read_setting,
     "protect": _read_protect,
+    "zone": read_zone,
     **dict.fromkeys(ACTIONS, Rule.read),
 }

@@ -13,10 +13,12 @@ from firewall.errors import UsageError
 from firewall.lang import WORD, Source, Token, lex_line
 from firewall.policy import Default, Protect, Setting, Statement, Value, parse_policy, parse_words
 from firewall.rule import Rule
+from firewall.terms import Names
+from firewall.zones import Zone, resolve
 
 _BOM = "\ufeff"
 # The order in which kinds of statements stand, where a file does not have one of its own.
-_ORDER = (Protect, Setting, Default, Rule)
+_ORDER = (Zone, Protect, Setting, Default, Rule)
 
 
 def add_rule(text: str, rule: Rule) -> str:
@@ -80,8 +82,8 @@ def remove_protect(text: str, ifname: str) -> str:
     file = _File(text)
     found = [(one.line, one.value) for one in file.statements(Protect) if isinstance(one.value, Protect)]
     for line, value in found:
-        wider = value.names._replace(patterns=tuple(name for name in value.names.patterns if name != ifname))
-        if wider.matches(ifname):
+        others = tuple(name for name in value.names.patterns if name != ifname)
+        if resolve(Names(value.names.negated, others), file.policy.zones).matches(ifname):
             message = f"'{ifname}' is protected by line {line} of the policy: {value}"
             raise UsageError(message, "edit that line; it may speak of other interfaces too")
     for line, value in reversed(found):

@@ -27,8 +27,8 @@ def not_protected(policy: Policy, links: Sequence[Link]) -> list[str]:
     missing = [
         f"{name} is to be protected, but does not exist"
         for names in policy.protect
-        if not names.negated
-        for name in names.patterns
+        if not names.plain.negated
+        for name in names.plain.patterns
         if not name.endswith("+") and name not in present
     ]
     unfit = [why_not_loadable(link, links) for link in links if policy.protects(link.name)]

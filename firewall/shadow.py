@@ -21,8 +21,8 @@ class _Shape:
 
     def __init__(self, rule: Rule) -> None:
         self.scopes = scope_mask(rule)
-        self.on = rule.on
-        self.via = rule.via
+        self.on = rule.on and rule.on.plain
+        self.via = rule.via and rule.via.plain
         self.further = further_of(rule)
         self.sides = sides(rule)
         every = list(self.sides.values())

@@ -49,19 +49,29 @@ ANY_END = End()
 
 
 class Names(NamedTuple):
-    """A list of interface names, or every interface but them; a final `+` stands for any suffix."""
+    """A list of interface names, or every interface but them; a final `+` stands for any suffix.
+
+    Of a list with zones in it `stands_for` is what it comes to, without zones; else it is None.
+    """
 
     negated: bool
     patterns: tuple[str, ...]
+    stands_for: "Names | None" = None
 
     def __str__(self) -> str:
         return list_text(self.negated, self.patterns)
+
+    @property
+    def plain(self) -> "Names":
+        """The list with interfaces in the place of zones."""
+        return self.stands_for or self
 
     def matches(self, ifname: str | None) -> bool:
         """Whether a packet at interface `ifname` matches; one whose interface is not known never does."""
         if ifname is None:
             return False
-        return any(name_matches(pattern, ifname) for pattern in self.patterns) != self.negated
+        plain = self.plain
+        return any(name_matches(pattern, ifname) for pattern in plain.patterns) != plain.negated
 
 
 class IcmpType(NamedTuple):
@@ -90,7 +100,7 @@ def read_names(cursor: Cursor) -> Names:
     negated = cursor.take_if("not")
     patterns: dict[str, Token] = {}
     for token in cursor.items("an interface name"):
-        complaint = _name_complaint(token.text)
+        complaint = name_complaint(token.text)
         if complaint:
             cursor.fail(complaint[0], token, complaint[1])
         cursor.add_once(token, patterns, token.text)
@@ -169,7 +179,7 @@ def _icmp_type(cursor: Cursor, token: Token) -> IcmpType:
     return IcmpType(type_text)
 
 
-def _name_complaint(name: str) -> tuple[str, str | None] | None:
+def name_complaint(name: str) -> tuple[str, str | None] | None:
     """Why `name` cannot be an interface's, and what to write instead."""
     if name in CLAUSE_WORDS or name == "not":
         return f"expected an interface name, found '{name}'", None

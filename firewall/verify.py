@@ -9,10 +9,11 @@ from typing import NamedTuple
 from firewall.addresses import Addrs
 from firewall.expand import MAX_ENTRIES, MAX_PATTERNS, MAX_RULES, entry_count, interface_patterns
 from firewall.lang import PolicyError, Problem
-from firewall.policy import LOOPBACK, Default, Policy, Protect, Setting, Statement
+from firewall.policy import LOOPBACK, Default, Policy, Protect, Setting, Statement, zones_of
 from firewall.rule import Rule
 from firewall.services import protocol_name
 from firewall.shadow import dead_by, dead_rules
+from firewall.zones import Zone
 
 _SHOWN_CHARS = 80
 
@@ -34,7 +35,7 @@ def verify(policy: Policy, lines: Collection[int] | None = None) -> list[PolicyW
     if problems:
         raise PolicyError(problems)
     asked = [i for i, line in enumerate(policy.rule_lines) if lines is None or line in lines]
-    warnings = [] if lines is not None else list(_repetitions(policy))
+    warnings = [] if lines is not None else [*_repetitions(policy), *_unused_zones(policy)]
     dead = dead_rules(policy.rules) if lines is None else {i: dead_by(policy.rules, i) for i in asked}
     for index in asked:
         line, killer = policy.rule_lines[index], dead.get(index)
@@ -92,12 +93,19 @@ def _repetitions(policy: Policy) -> Iterator[PolicyWarning]:
         if isinstance(value, Rule):
             continue
         facts: list[object] = [value]
-        if isinstance(value, Protect) and not value.names.negated:
-            facts = list(value.names.patterns)
+        if isinstance(value, Protect) and not value.names.plain.negated:
+            facts = list(value.names.plain.patterns)
         for fact in facts:
             earlier = seen.setdefault(fact, line)
             if earlier != line:
                 yield PolicyWarning(f"'{fact}' was already said on line {earlier}", line)
+
+
+def _unused_zones(policy: Policy) -> Iterator[PolicyWarning]:
+    used = {name for statement in policy.statements for name in zones_of(statement.value, policy.zones)}
+    for line, _, value in policy.statements:
+        if isinstance(value, Zone) and value.name not in used:
+            yield PolicyWarning(f"zone '{value.name}' is not used", line)
 
 
 def _dead(policy: Policy, index: int, earlier: int) -> PolicyWarning:
@@ -129,7 +137,7 @@ def _oddities(rule: Rule) -> Iterator[str]:
         elif addrs.negated and len(listed) == 1 and families == {4, 6}:
             yield _negation(word, addrs, 10 - min(listed))
     for word, names in (("on", rule.on), ("via", rule.via)):
-        if names and not names.negated and LOOPBACK in names.patterns:
+        if names and not names.plain.negated and LOOPBACK in names.plain.patterns:
             yield f"'{word} {LOOPBACK}' never matches: the loopback interface is never filtered"
 
 

@@ -73,7 +73,7 @@ def ends(ported: bool) -> st.SearchStrategy[End]:
 
 def names() -> st.SearchStrategy[Names]:
     lists = st.lists(st.sampled_from(PATTERNS), min_size=1, max_size=3, unique=True).map(tuple)
-    return st.builds(Names, st.booleans(), lists).filter(
+    return st.builds(Names, st.booleans(), lists, st.none()).filter(
         lambda found: not (found.negated and "+" in found.patterns)
     )
 

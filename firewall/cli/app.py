@@ -44,6 +44,8 @@ _COMMANDS = {
     "options": _Place("setting", "options"),
     "rule": _Place("rule", ""),
     "rules": _Place("rule", "list"),
+    "zone": _Place("zone", ""),
+    "zones": _Place("zone", "list"),
     "flow": _Place("flow", ""),
     "flows": _Place("flow", "list"),
     "log": _Place("watch", "log"),
@@ -56,8 +58,6 @@ _LATER = frozenset(
     (
         "set",
         "sets",
-        "zone",
-        "zones",
         "confirm",
         "rollback",
         "history",

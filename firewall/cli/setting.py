@@ -7,13 +7,13 @@ import typer
 
 from firewall import render
 from firewall.cli.base import DryRun, Report, Runtime, Session, Yes, new_app, session_of, unknown_value
-from firewall.errors import NotLoaded, UsageError
+from firewall.cli.reading import policy_in_force
+from firewall.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from firewall.engine import Source
-    from firewall.policy import Policy
 
 app = new_app()
 
@@ -90,7 +90,7 @@ def default(
             session, lambda source: policyfile.set_default(source.text, scope, action), yes, runtime, dry_run
         )
         return
-    found = _policy(session).defaults
+    found = policy_in_force(session).defaults
     shown = {name: found[name] for name in SCOPES if scope in (None, name)}
     if session.json:
         session.print_json(defaults=shown)
@@ -122,7 +122,7 @@ def option(
         return
     known = options.find(name)
     if value is None and not unset:
-        current = _policy(session).options.get(name, known.default)
+        current = policy_in_force(session).options.get(name, known.default)
         if session.json:
             session.print_json(name=name, value=current, default=known.default, help=known.help)
         else:
@@ -150,7 +150,7 @@ def options_(ctx: typer.Context) -> None:
 def _list_options(session: Session) -> None:
     from firewall.options import OPTIONS
 
-    found = _policy(session).options
+    found = policy_in_force(session).options
     listed = [(option, found.get(option.name, option.default)) for option in OPTIONS.values()]
     if session.json:
         fields = [
@@ -160,20 +160,6 @@ def _list_options(session: Session) -> None:
         return
     rows = [(o.name, value, "" if value == o.default else o.default, o.help) for o, value in listed]
     session.print(*render.table(("option", "value", "default", "meaning"), rows))
-
-
-def _policy(session: Session) -> "Policy":
-    """The policy in force, and the saved one where nothing is loaded."""
-    from firewall import state
-    from firewall.policy import parse_policy
-    from firewall.saved import read_saved
-
-    try:
-        with state.read() as running:
-            return running.policy
-    except NotLoaded:
-        session.say("nothing is loaded: this is the saved policy's")
-        return parse_policy(read_saved() or "")
 
 
 def _edit(

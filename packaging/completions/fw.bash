@@ -16,8 +16,8 @@ _fw() {
         fi
     done
 
-    local commands="status load unload upgrade apply check show mode default option options rule rules flow flows
-        log doctor version"
+    local commands="status load unload upgrade apply check show mode default option options rule rules zone
+        zones flow flows log doctor version"
     local rule="in out forward on via from to any not port tcp udp icmp icmp6 sctp gre esp ah proto icmp-type log
         comment"
     local filters="--proto --address --port --state --rule --iface"
@@ -50,7 +50,8 @@ _fw() {
                     if [[ -z $verb ]]; then words="in out forward $change --json"; else words="allow drop reject $change"; fi
                     ;;
                 option) words="$_fw_options --unset $change --json" ;;
-                options | rules | status | doctor | version) words="--json" ;;
+                zone) if [[ -z $verb ]]; then words="list --json"; else words="--json"; fi ;;
+                options | rules | zones | status | doctor | version) words="--json" ;;
                 rule)
                     case $verb in
                         "") words="list add insert delete --json" ;;

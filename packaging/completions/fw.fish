@@ -10,7 +10,7 @@ function __fw_namespaces
 end
 
 set -l change apply default option rule
-set -l json status check mode default option options rule rules flow flows log doctor version
+set -l json status check mode default option options rule rules zone zones flow flows log doctor version
 set -l flows flow flows
 set -l with __fish_seen_subcommand_from
 
@@ -32,6 +32,8 @@ complete -c fw -n __fish_use_subcommand -a option -d 'List options, show one, or
 complete -c fw -n __fish_use_subcommand -a options -d 'List options'
 complete -c fw -n __fish_use_subcommand -a rule -d 'List, add, insert and delete rules'
 complete -c fw -n __fish_use_subcommand -a rules -d 'List the rules and what they decided'
+complete -c fw -n __fish_use_subcommand -a zone -d 'List the zones'
+complete -c fw -n __fish_use_subcommand -a zones -d 'List the zones'
 complete -c fw -n __fish_use_subcommand -a flow -d 'List, watch, delete and keep connections'
 complete -c fw -n __fish_use_subcommand -a flows -d 'List the live flows'
 complete -c fw -n __fish_use_subcommand -a log -d 'Show the last drops'
