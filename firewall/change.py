@@ -239,7 +239,7 @@ def _without_a_place(running: Running, limits: FlowLimits) -> list[str]:
 def _warnings(policy: Policy, old: Document, edited: bool) -> list[str]:
     """What is odd about the policy; after an edit only about its new rules, with the insertion that would work."""
     if not edited:
-        return [f"{policy.name}:{warning.line}: {warning.message}" for warning in verify(policy)]
+        return [warning.told(policy.name) for warning in verify(policy)]
     before = [rule.text for rule in old.rules]
     fresh = []
     for index, (line, rule) in enumerate(zip(policy.rule_lines, policy.rules, strict=True)):

@@ -47,7 +47,7 @@ def first_load(names: Sequence[str], links: Sequence[Link], attach: str, observe
     for name in names:
         text = add_protect(text, name)
     policy = parse_policy(text, str(policy_path()))
-    warnings = [f"{policy.name}:{warning.line}: {warning.message}" for warning in verify(policy)]
+    warnings = [warning.told(policy.name) for warning in verify(policy)]
     warnings += not_protected(policy, links)
     chosen = targets(policy, links)
     if not chosen:

@@ -193,14 +193,16 @@ def _with_zones(statements: list[Statement], name: str) -> tuple[list[Statement]
     return resolved, problems
 
 
-def zones_of(value: Value, zones: Mapping[str, Names]) -> list[str]:
-    """The zones that a statement names."""
-    lists: tuple[Names | None, ...] = ()
+def lists_of(value: Value) -> list[Names]:
+    """The lists of interfaces in a statement."""
     if isinstance(value, Rule):
-        lists = (value.on, value.via)
-    elif isinstance(value, Protect | Zone):
-        lists = (value.names,)
-    return [name for names in lists if names for name in names.patterns if name in zones]
+        return [names for names in (value.on, value.via) if names]
+    return [value.names] if isinstance(value, Protect | Zone) else []
+
+
+def zones_of(value: Value, zones: Mapping[str, Names]) -> list[str]:
+    """The zones that a statement names, each as often as it does."""
+    return [name for names in lists_of(value) for name in names.patterns if name in zones]
 
 
 def _read_line(source: Source) -> Value | None:

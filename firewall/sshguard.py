@@ -31,11 +31,12 @@ _PROTO_TCP = 6
 
 
 class Cut(NamedTuple):
-    """A connection that a policy would end, and what in the policy does it."""
+    """A connection that a policy would end, and what in the policy does it: a rule, by its position, or a default."""
 
     connection: TcpSocket
     interface: str
     by: str
+    position: int | None
 
     def __str__(self) -> str:
         return f"your connection from {self.connection.remote} (on {self.interface}, by '{self.by}')"
@@ -43,6 +44,16 @@ class Cut(NamedTuple):
 
 def guard(policy: Policy, protected: Collection[str], links: Iterable[Link]) -> None:
     """Raises NeedsYes if the caller's connection would not outlive `policy`, enforced on the interfaces `protected`."""
+    cuts = cuts_by(policy, protected, links)
+    if cuts:
+        more = f", and {len(cuts) - 1} more" if len(cuts) > 1 else ""
+        port = cuts[0].connection.local_port
+        hint = f"put 'allow in tcp to port {port} from {cuts[0].connection.remote}' first, or give --yes"
+        raise NeedsYes(f"this would cut {cuts[0]}{more}", hint)
+
+
+def cuts_by(policy: Policy, protected: Collection[str], links: Iterable[Link]) -> list[Cut]:
+    """The caller's connections that would not outlive `policy`, enforced on the interfaces `protected`."""
     names = {link.ifindex: link.name for link in links}
 
     def interfaces_of(connection: TcpSocket) -> list[str]:
@@ -51,12 +62,7 @@ def guard(policy: Policy, protected: Collection[str], links: Iterable[Link]) -> 
         return [names[way] for way in sorted(ways) if way in names]
 
     with Routes() as routes:
-        cuts = find_cuts(policy, caller_connections(), protected, interfaces_of)
-    if cuts:
-        more = f", and {len(cuts) - 1} more" if len(cuts) > 1 else ""
-        port = cuts[0].connection.local_port
-        hint = f"put 'allow in tcp to port {port} from {cuts[0].connection.remote}' first, or give --yes"
-        raise NeedsYes(f"this would cut {cuts[0]}{more}", hint)
+        return find_cuts(policy, caller_connections(), protected, interfaces_of)
 
 
 def find_cuts(
@@ -84,7 +90,7 @@ def find_cuts(
             answer = evaluate(policy, question)
             if answer.action != "allow":
                 by = str(answer.rule) if answer.rule else f"default in {answer.action}"
-                cuts.append(Cut(connection, interface, by))
+                cuts.append(Cut(connection, interface, by, answer.position))
                 break
     return cuts
 

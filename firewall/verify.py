@@ -19,10 +19,14 @@ _SHOWN_CHARS = 80
 
 
 class PolicyWarning(NamedTuple):
-    """What is odd about the statement on `line`; the policy can be loaded all the same."""
+    """What is odd about the statement on `line`, 0 for none; the policy can be loaded all the same."""
 
     message: str
     line: int
+
+    def told(self, name: str) -> str:
+        """The warning with its place in the policy of that name."""
+        return f"{name}:{self.line}: {self.message}" if self.line else f"{name}: {self.message}"
 
 
 def verify(policy: Policy, lines: Collection[int] | None = None) -> list[PolicyWarning]:
@@ -112,8 +116,13 @@ def _dead(policy: Policy, index: int, earlier: int) -> PolicyWarning:
     rule, other = policy.rules[index], policy.rules[earlier]
     line, other_line = policy.rule_lines[index], policy.rule_lines[earlier]
     shown = str(other) if len(str(other)) <= _SHOWN_CHARS else str(other)[:_SHOWN_CHARS] + "..."
-    advice = "remove it" if rule.action == other.action else "move it above that line, or remove it"
-    return PolicyWarning(f"this rule never decides: line {other_line} covers it ({shown}); {advice}", line)
+    if rule.action == other.action:
+        message = f"line {other_line} covers it ({shown}); remove it"
+    else:
+        opposed = "the opposite" if "allow" in (rule.action, other.action) else "otherwise"
+        advice = "move it above that line, or remove it"
+        message = f"line {other_line} covers it and says {opposed} ({shown}); {advice}"
+    return PolicyWarning(f"this rule never decides: {message}", line)
 
 
 def _oddities(rule: Rule) -> Iterator[str]:

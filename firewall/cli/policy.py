@@ -59,6 +59,7 @@ def check(ctx: typer.Context, file: File = None) -> None:
     """
     from firewall.lang import PolicyError
     from firewall.policy import parse_policy
+    from firewall.surroundings import odd_here
     from firewall.verify import verify
 
     session = session_of(ctx)
@@ -69,7 +70,7 @@ def check(ctx: typer.Context, file: File = None) -> None:
     text, name = read_policy(file)
     try:
         policy = parse_policy(text, name)
-        warnings = verify(policy)
+        warnings = verify(policy) + odd_here(policy)
     except PolicyError as error:
         if session.json:
             session.print_json(
@@ -79,7 +80,7 @@ def check(ctx: typer.Context, file: File = None) -> None:
     if session.json:
         session.print_json(file=name, problems=[], warnings=[warning._asdict() for warning in warnings])
         return
-    session.warn(*(f"{name}:{warning.line}: {warning.message}" for warning in warnings))
+    session.warn(*(warning.told(name) for warning in warnings))
     rules = render.counted(len(policy.rules), "rule")
     session.say(f"{name} is a policy: {rules}, {render.counted(len(warnings), 'warning')}")
 

@@ -100,6 +100,14 @@ def test_check(fw: Fw, machine: Machine) -> None:
     assert len(fw("check --json").json["warnings"]) == 1
 
 
+def test_check_looks_at_this_machine(fw: Fw, machine: Machine) -> None:
+    machine.file.write_text("protect eth0\nallow in on etj0\n")
+    done = fw("check")
+    assert (done.status, done.out) == (0, "")
+    assert "rules.fw:2: no interface is called 'etj0' now; did you mean 'eth0'?\n" in done.err
+    assert fw("check --json").json["warnings"][0]["line"] == 2
+
+
 def test_mode(fw: Fw, machine: Machine) -> None:
     assert fw("mode").out == "enforce\n"
     assert fw("mode observe").err == "mode observe: nothing is dropped\n"

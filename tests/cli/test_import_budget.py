@@ -26,7 +26,7 @@ LANGUAGE = ["firewall.lang", "firewall.rule", "firewall.policy"]
 MODULES = {
     "--help": 135,
     "rule --help": 128,
-    "check POLICY": 140,
+    "check POLICY": 146,
     "version": 140,
     "status": 160,
     "mode": 155,

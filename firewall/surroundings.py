@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: MIT
+"""What is odd about a policy on this machine as it is now: nothing that makes the policy wrong.
+
+The same policy may be right for another machine, or for a time when its interfaces exist. So these are warnings, and
+what cannot be asked is left out.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from firewall.errors import FwError
+from firewall.lang import closest
+from firewall.policy import LOOPBACK, Default, Policy, lists_of
+from firewall.verify import PolicyWarning
+from firewall.zones import Zone
+
+if TYPE_CHECKING:
+    from firewall.links import Link
+
+_DIGITS = "0123456789"
+
+
+def odd_here(policy: Policy) -> list[PolicyWarning]:
+    """Names that no interface has, zones that are called like one, and what would cut the caller's connection."""
+    if not any(lists_of(statement.value) for statement in policy.statements):
+        return []
+    from firewall.links import list_links
+
+    try:
+        links = list_links()
+    except (FwError, OSError):
+        return []
+    found = [*_unknown(policy, links), *_like_zones(policy, links), *_cuts(policy, links)]
+    return sorted(found, key=lambda warning: warning.line)
+
+
+def _unknown(policy: Policy, links: Sequence["Link"]) -> Iterator[PolicyWarning]:
+    present = {link.name for link in links}
+    for statement in policy.statements:
+        names = [name for one in lists_of(statement.value) for name in one.patterns]
+        for name in dict.fromkeys(names):
+            if name in present or name in policy.zones or name.endswith("+"):
+                continue
+            near = closest(name, [*(present - {LOOPBACK}), *policy.zones])
+            if near and near.rstrip(_DIGITS) == name.rstrip(_DIGITS):
+                near = None  # the next of a kind is no slip
+            hint = f"; did you mean '{near}'?" if near else ""
+            yield PolicyWarning(f"no interface is called '{name}' now{hint}", statement.line)
+
+
+def _like_zones(policy: Policy, links: Sequence["Link"]) -> Iterator[PolicyWarning]:
+    present = {link.name for link in links}
+    for statement in policy.statements:
+        if isinstance(statement.value, Zone) and statement.value.name in present:
+            name = statement.value.name
+            yield PolicyWarning(
+                f"zone '{name}' is called like an interface, which its name does not mean", statement.line
+            )
+
+
+def _cuts(policy: Policy, links: Sequence["Link"]) -> Iterator[PolicyWarning]:
+    from firewall.links import why_not_loadable
+
+    protected = {
+        link.name for link in links if policy.protects(link.name) and why_not_loadable(link, links) is None
+    }
+    if not protected:
+        return
+    from firewall.sshguard import cuts_by
+
+    try:
+        cuts = cuts_by(policy, protected, links)
+    except (FwError, OSError):
+        return
+    for cut in cuts:
+        line = _default_line(policy) if cut.position is None else policy.rule_lines[cut.position]
+        yield PolicyWarning(f"this would cut {cut}", line)
+
+
+def _default_line(policy: Policy) -> int:
+    """The line of `default in`; 0 where the policy does not say it."""
+    said = (
+        one.line for one in policy.statements if isinstance(one.value, Default) and one.value.scope == "in"
+    )
+    return next(said, 0)

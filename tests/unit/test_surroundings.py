@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: MIT
+"""What `fw check` says of a policy on this machine: warnings about names, and about the caller's connection."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+
+import pytest
+
+from firewall.errors import NotPermitted
+from firewall.policy import parse_policy
+from firewall.sockets import TCP_ESTABLISHED, TcpSocket
+from firewall.surroundings import odd_here
+from tests.cli.machine import LINKS
+
+HERE, CALLER = ip_address("192.0.2.1"), ip_address("192.0.2.7")
+CONNECTION = TcpSocket(77, TCP_ESTABLISHED, HERE, 22, CALLER, 50000)
+
+
+class Routes:
+    """Packets of every connection come by eth0."""
+
+    def __enter__(self) -> Routes:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def owner(self, _: object) -> int:
+        return 2
+
+    way_to = owner
+
+
+@pytest.fixture(autouse=True)
+def connected(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("firewall.links.list_links", lambda: LINKS)
+    monkeypatch.setattr("firewall.sshguard.Routes", Routes)
+    monkeypatch.setattr("firewall.sshguard.caller_connections", lambda: [CONNECTION])
+
+
+def said(text: str) -> list[str]:
+    return [warning.told("rules.fw") for warning in odd_here(parse_policy(text))]
+
+
+def test_names_that_no_interface_has() -> None:
+    text = "protect etj0\nzone lan = eth0, tun7, tap+\nallow in on lam, wg0\ndrop forward via not eth1, lan\n"
+    assert said(text) == [
+        "rules.fw:1: no interface is called 'etj0' now; did you mean 'eth0'?",
+        "rules.fw:2: no interface is called 'tun7' now",
+        "rules.fw:3: no interface is called 'lam' now; did you mean 'lan'?",
+        "rules.fw:4: no interface is called 'eth1' now",
+    ]
+
+
+def test_a_zone_with_the_name_of_an_interface() -> None:
+    assert said("zone wg0 = eth0\nallow in on wg0\n") == [
+        "rules.fw:1: zone 'wg0' is called like an interface, which its name does not mean"
+    ]
+
+
+CUT = "this would cut your connection from 192.0.2.7 (on eth0, by"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("protect eth0\n", [f"rules.fw: {CUT} 'default in drop')"]),
+        ("protect eth0\n\ndefault in reject\n", [f"rules.fw:3: {CUT} 'default in reject')"]),
+        (
+            "protect eth0\ndrop in from 192.0.2.7\nallow in\n",
+            [f"rules.fw:2: {CUT} 'drop in from 192.0.2.7')"],
+        ),
+        ("protect eth0\nallow in tcp to port 22\n", []),
+        ("protect wg0\n", []),
+        ("default in drop\n", []),
+        ("zone lan = eth+\nprotect lan\nallow in on lan tcp to port 22\n", []),
+    ],
+)
+def test_the_callers_connection(text: str, expected: list[str]) -> None:
+    assert said(text) == expected
+
+
+def test_what_cannot_be_asked_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> None:
+        raise NotPermitted("not here")
+
+    monkeypatch.setattr("firewall.sshguard.caller_connections", refuse)
+    assert said("protect eth0\n") == []
+    monkeypatch.setattr("firewall.links.list_links", refuse)
+    assert said("protect nowhere0\n") == []
