@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from firewall import options
 from firewall.errors import UsageError
+from firewall.expect import Expectation, read_expectation
 from firewall.lang import (
     COMMA,
     END,
@@ -60,7 +61,7 @@ class Protect(NamedTuple):
         return f"protect {self.names}"
 
 
-Value = Rule | Default | Setting | Protect | Zone
+Value = Rule | Default | Setting | Protect | Zone | Expectation
 
 # Good lines that were read before: one command reads the saved, the running and the new policy, which differ little.
 _KNOWN_LINES = 4096
@@ -124,12 +125,16 @@ class Policy:
         return ifname != LOOPBACK and any(names.matches(ifname) for names in self.protect)
 
     def render(self) -> str:
-        """The policy as a file: zones, protected names, options, defaults, rules. Parses to an equal policy."""
+        """The policy as a file: zones, protected names, options, defaults, rules, expectations.
+
+        It parses to an equal policy.
+        """
         lines = [str(Zone(name, names)) for name, names in self.zones.items()]
         lines += [str(Protect(names)) for names in self.protect]
         lines += [str(Setting(name, value)) for name, value in self.options.items()]
         lines += [str(Default(scope, action)) for scope, action in self.defaults.items()]
         lines += map(str, self.rules)
+        lines += [str(one.value) for one in self.statements if isinstance(one.value, Expectation)]
         return "".join(line + "\n" for line in lines)
 
     __str__ = render
@@ -184,19 +189,26 @@ def _with_zones(statements: list[Statement], name: str) -> tuple[list[Statement]
                 value = value._replace(names=defined.get(value.name, value.names))
             elif isinstance(value, Protect):
                 value = Protect(resolve(value.names, defined))
-            elif isinstance(value, Rule) and (value.on or value.via):
-                on, via = (names and resolve(names, defined) for names in (value.on, value.via))
-                value = value._replace(on=on, via=via)
+            elif isinstance(value, Rule):
+                value = _resolved(value, defined)
+            elif isinstance(value, Expectation):
+                value = Expectation(_resolved(value.rule, defined))
         except Misuse as error:
             problems.append(problem_at(Source(name, line, text), error.word, error.message, error.hint))
         resolved.append(statement._replace(value=value))
     return resolved, problems
 
 
+def _resolved(rule: Rule, zones: Mapping[str, Names]) -> Rule:
+    on, via = (names and resolve(names, zones) for names in (rule.on, rule.via))
+    return rule._replace(on=on, via=via) if on or via else rule
+
+
 def lists_of(value: Value) -> list[Names]:
     """The lists of interfaces in a statement."""
-    if isinstance(value, Rule):
-        return [names for names in (value.on, value.via) if names]
+    if isinstance(value, Rule | Expectation):
+        rule = value.rule if isinstance(value, Expectation) else value
+        return [names for names in (rule.on, rule.via) if names]
     return [value.names] if isinstance(value, Protect | Zone) else []
 
 
@@ -270,6 +282,7 @@ def _read_protect(cursor: Cursor) -> Protect:
 _EXPECTED = "a statement ('allow', 'drop', 'reject', 'default', 'protect', ...)"
 _READERS: dict[str, Callable[[Cursor], Value]] = {
     "default": _read_default,
+    "expect": read_expectation,
     "option": _read_setting,
     "protect": _read_protect,
     "zone": read_zone,

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from firewall.addresses import Addrs
 from firewall.expand import MAX_ENTRIES, MAX_PATTERNS, MAX_RULES, entry_count, interface_patterns
+from firewall.expect import Expectation, Unmet
 from firewall.lang import PolicyError, Problem
 from firewall.policy import LOOPBACK, Default, Policy, Protect, Setting, Statement, zones_of
 from firewall.rule import Rule
@@ -16,6 +17,7 @@ from firewall.shadow import dead_by, dead_rules
 from firewall.zones import Zone
 
 _SHOWN_CHARS = 80
+_DONE = {"allow": "allowed", "drop": "dropped", "reject": "rejected"}
 
 
 class PolicyWarning(NamedTuple):
@@ -33,11 +35,14 @@ def verify(policy: Policy, lines: Collection[int] | None = None) -> list[PolicyW
     """What is odd about the policy, in the order of its lines; with `lines`, about the rules on those few alone.
 
     Raises PolicyError if it cannot be loaded: statements contradict each other, or it is larger than the
-    kernel's tables.
+    kernel's tables; and Unmet if it is not what it says that it is to be.
     """
     problems = [*_contradictions(policy), *_limits(policy)]
     if problems:
         raise PolicyError(problems)
+    unmet = list(_unmet(policy))
+    if unmet:
+        raise Unmet(unmet)
     asked = [i for i, line in enumerate(policy.rule_lines) if lines is None or line in lines]
     warnings = [] if lines is not None else [*_repetitions(policy), *_unused_zones(policy)]
     dead = dead_rules(policy.rules) if lines is None else {i: dead_by(policy.rules, i) for i in asked}
@@ -90,6 +95,32 @@ def _limits(policy: Policy) -> Iterator[Problem]:
         yield _problem(policy, rules[culprit], message, "a name that ends in '+' stands for many")
 
 
+def _unmet(policy: Policy) -> Iterator[Problem]:
+    """Expectations that do not hold, each with a packet that shows it."""
+    expected = [one for one in policy.statements if isinstance(one.value, Expectation)]
+    if not expected:
+        return
+    from firewall.proof import TooComplex, counterexample, described
+
+    for statement in expected:
+        assert isinstance(statement.value, Expectation)
+        try:
+            found = counterexample(policy, statement.value.rule)
+        except TooComplex:
+            message = "this cannot be proved: too many rules meet it in too many ways"
+            yield _problem(policy, statement, message, "split it into narrower expectations")
+            continue
+        if found is None:
+            continue
+        if found.position is None:
+            by = f"by 'default {found.question.scope} {found.action}'"
+        else:
+            by = f"by line {policy.rule_lines[found.position]} ({_shown(policy.rules[found.position])})"
+        may = "may be" if found.maybe else "is"
+        message = f"this does not hold: '{described(found.question)}' {may} {_DONE[found.action]}"
+        yield _problem(policy, statement, message, by)
+
+
 def _repetitions(policy: Policy) -> Iterator[PolicyWarning]:
     """Statements other than rules that say what was said before."""
     seen: dict[object, int] = {}
@@ -115,7 +146,7 @@ def _unused_zones(policy: Policy) -> Iterator[PolicyWarning]:
 def _dead(policy: Policy, index: int, earlier: int) -> PolicyWarning:
     rule, other = policy.rules[index], policy.rules[earlier]
     line, other_line = policy.rule_lines[index], policy.rule_lines[earlier]
-    shown = str(other) if len(str(other)) <= _SHOWN_CHARS else str(other)[:_SHOWN_CHARS] + "..."
+    shown = _shown(other)
     if rule.action == other.action:
         message = f"line {other_line} covers it ({shown}); remove it"
     else:
@@ -123,6 +154,11 @@ def _dead(policy: Policy, index: int, earlier: int) -> PolicyWarning:
         advice = "move it above that line, or remove it"
         message = f"line {other_line} covers it and says {opposed} ({shown}); {advice}"
     return PolicyWarning(f"this rule never decides: {message}", line)
+
+
+def _shown(rule: Rule) -> str:
+    text = str(rule)
+    return text if len(text) <= _SHOWN_CHARS else text[:_SHOWN_CHARS] + "..."
 
 
 def _oddities(rule: Rule) -> Iterator[str]:

@@ -13,7 +13,7 @@ ACTIONS = ("allow", "drop", "reject")
 _SHOWN_CHARS = 60
 
 NOT_YET = (
-    {"include", "set", "expect"}
+    {"include", "set"}
     | {"with", "limit", "max-flows", "overload", "user", "unit", "mac", "dscp", "set-mark"}
     | {"idle", "until", "between", "untracked"}
 )

@@ -57,6 +57,7 @@ def check(ctx: typer.Context, file: File = None) -> None:
 
     Without FILE: the saved one.
     """
+    from firewall.expect import Unmet
     from firewall.lang import PolicyError
     from firewall.policy import parse_policy
     from firewall.surroundings import odd_here
@@ -71,7 +72,7 @@ def check(ctx: typer.Context, file: File = None) -> None:
     try:
         policy = parse_policy(text, name)
         warnings = verify(policy) + odd_here(policy)
-    except PolicyError as error:
+    except (PolicyError, Unmet) as error:
         if session.json:
             session.print_json(
                 file=name, problems=[problem._asdict() for problem in error.problems], warnings=[]

@@ -108,6 +108,21 @@ def test_check_looks_at_this_machine(fw: Fw, machine: Machine) -> None:
     assert fw("check --json").json["warnings"][0]["line"] == 2
 
 
+def test_check_proves_expectations(fw: Fw, machine: Machine) -> None:
+    machine.file.write_text("protect eth0\nallow in tcp to port 22\nexpect drop in tcp to port 23\n")
+    assert fw("check").status == 0
+    machine.file.write_text("protect eth0\nallow in tcp\nexpect drop in tcp to port 23\nexpect drop in udp\n")
+    done = fw("check")
+    assert (done.status, done.out) == (9, "")
+    assert done.err.splitlines()[0] == (
+        f"{machine.file}:3:1: this does not hold: "
+        "'in on eth0 tcp from 192.0.2.2 port 40000 to 198.51.100.2 port 23' is allowed"
+    )
+    listed = fw("check --json")
+    assert listed.status == 9
+    assert [problem["line"] for problem in listed.json["problems"]] == [3]
+
+
 def test_mode(fw: Fw, machine: Machine) -> None:
     assert fw("mode").out == "enforce\n"
     assert fw("mode observe").err == "mode observe: nothing is dropped\n"

@@ -3,6 +3,7 @@
 
     NAME.fw          a good policy               NAME.out          the same in canonical words
     bad/NAME.fw      one that is refused         bad/NAME.err      what is said about it
+    unmet/NAME.fw    one whose expectations fail   unmet/NAME.err    what is said about them
     warned/NAME.fw   one that is odd             warned/NAME.out   what is said about it
 
 `UPDATE_GOLDEN=1 pytest tests/golden` writes the second file of each pair anew: read the
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from firewall.errors import ExpectationFailed
 from firewall.lang import PolicyError
 from firewall.policy import Policy, parse_policy
 from firewall.verify import verify
@@ -58,6 +60,14 @@ def test_bad(path: Path) -> None:
     with pytest.raises(PolicyError) as caught:
         verify(read(path))
     assert caught.value.exit_code == 2
+    compare(path.with_suffix(".err"), f"{caught.value}\n")
+
+
+@pytest.mark.parametrize("path", policies(HERE / "unmet"), ids=lambda path: path.stem)
+def test_unmet(path: Path) -> None:
+    with pytest.raises(ExpectationFailed) as caught:
+        verify(read(path))
+    assert caught.value.exit_code == 9
     compare(path.with_suffix(".err"), f"{caught.value}\n")
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from firewall.errors import ExpectationFailed
 from firewall.lang import PolicyError
 from firewall.options import OPTIONS, SWITCH, TIME
 from firewall.policy import parse_policy
@@ -53,12 +54,20 @@ def test_the_shown_error_is_what_fw_says() -> None:
     assert shown in TEXT
 
 
+def test_the_shown_counterexample_is_what_fw_says() -> None:
+    (example,) = [text for text in GOOD if "expect" in text]
+    with pytest.raises(ExpectationFailed) as caught:
+        verify(parse_policy(f"{example}expect allow in on br-lan tcp to port 22\n"))
+    shown = "".join(f"    {line}\n" for line in str(caught.value).splitlines())
+    assert shown in TEXT
+
+
 def test_each_clause_has_an_example() -> None:
     examples = "\n".join(GOOD)
     rules = parse_policy(examples).rules
     for field in Rule._fields:
         assert any(getattr(rule, field) != Rule("", ())[Rule._fields.index(field)] for rule in rules), field
-    for word in ("default", "option", "protect", "not", "-", "+"):
+    for word in ("default", "option", "protect", "zone", "expect", "not", "-", "+"):
         assert word in examples
 
 

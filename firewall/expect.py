@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: MIT
+"""Expectations: lines of a policy that say what the rest of it must come to.
+
+`expect ACTION SCOPE { clause }` holds if every packet that its clauses describe is decided with that action, by the
+first rule that matches or by the default. What is proved and how is in `firewall.proof`.
+"""
+
+from typing import NamedTuple
+
+from firewall.errors import ExpectationFailed
+from firewall.lang import Cursor, Problem
+from firewall.rule import Rule
+from firewall.words import ACTIONS, refuse
+
+
+class Expectation(NamedTuple):
+    """`expect` and what would be a rule: its action is what is expected, its clauses are the packets."""
+
+    rule: Rule
+
+    def __str__(self) -> str:
+        return f"expect {self.rule}"
+
+
+class Unmet(ExpectationFailed):
+    """Expectations of a policy do not hold. The message is ready to print: each with its line and a packet."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        super().__init__("\n".join(map(str, problems)))
+        self.problems = tuple(problems)
+
+
+def read_expectation(cursor: Cursor) -> Expectation:
+    """The statement at the cursor."""
+    cursor.take()
+    action = cursor.next
+    if action.text not in ACTIONS:
+        refuse(cursor, action, "an action ('allow', 'drop' or 'reject')", ACTIONS)
+    rule = Rule.read(cursor)
+    words = {token.text: token for token in cursor.tokens}
+    if len(rule.scopes) > 1:
+        cursor.fail(
+            "an expectation speaks of one scope", words[rule.scopes[1]], "write one line for each scope"
+        )
+    if rule.log is not None:
+        cursor.fail("an expectation has nothing to log", words["log"])
+    if rule.asks_more:
+        hint = "leave it out: rules that have such clauses must decide so whether they match or not"
+        cursor.fail("an expectation speaks of addresses, ports, types and interfaces alone", action, hint)
+    return Expectation(rule)

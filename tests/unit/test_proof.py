@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: MIT
+"""Expectations are proved exactly: against every packet that a small language can tell apart, one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import ip_address
+from itertools import product
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from firewall.evaluate import Question, evaluate, matches
+from firewall.expect import Expectation, Unmet
+from firewall.policy import Policy, parse_policy
+from firewall.proof import TooComplex, counterexample, described
+from firewall.rule import Rule
+from firewall.verify import verify
+from tests.strategies import policies, questions, rules, steady
+
+# What rules are made of, and packets on all sides of every edge of it.
+INTERFACES = ["eth0", "eth+", "not eth0", "wg+, eth1", "not wg+, eth+"]
+ADDRESSES = [
+    "10.0.0.0/8",
+    "10.1.0.0/16",
+    "not 10.1.0.0/16",
+    "not 10.0.0.0/8, ::/0",
+    "2001:db8::/32",
+    "10.0.0.1, ::1",
+]
+PORTS = ["22", "0-22", "not 22", "23-65535"]
+HEADS = [
+    "",
+    "tcp",
+    "tcp, udp",
+    "icmp",
+    "icmp icmp-type 8",
+    "icmp, icmp6 icmp-type echo-request",
+    "gre",
+    "proto 89, tcp",
+]
+NAMES = ["eth0", "eth1", "eth2", "wg0", "ppp0"]
+ENDS = {
+    4: [
+        "0.0.0.1",
+        "10.0.0.0",
+        "10.0.0.1",
+        "10.0.255.255",
+        "10.1.0.0",
+        "10.1.255.255",
+        "10.2.0.0",
+        "11.0.0.0",
+    ],
+    6: ["::1", "2001:db7:ffff:ffff:ffff:ffff:ffff:ffff", "2001:db8::", "2001:db8:ffff::", "2001:db9::"],
+}
+KINDS = [
+    *((proto, sport, dport, 0) for proto in (6, 17) for sport in (40000,) for dport in (0, 22, 23)),
+    *((proto, 0, 0, kind) for proto in (1, 58) for kind in (0, 8, 128)),
+    *((proto, 0, 0, 0) for proto in (47, 89, 50)),
+]
+
+
+def every_packet() -> Iterator[Question]:
+    for family, ends in ENDS.items():
+        for src, (proto, sport, dport, kind), on in product(ends, KINDS, NAMES):
+            one, other = ip_address(src), ip_address(ENDS[family][0])
+            yield Question("in", proto, one, other, sport, dport, kind, 0, on=on)
+
+
+PACKETS = list(every_packet())
+
+
+@st.composite
+def small_rules(draw: st.DrawFn) -> str:
+    words = [draw(st.sampled_from(("allow", "drop", "reject"))), "in"]
+    if draw(st.booleans()):
+        words.append("on " + draw(st.sampled_from(INTERFACES)))
+    head = draw(st.sampled_from(HEADS))
+    words.append(head)
+    ported = head in ("tcp", "tcp, udp")
+    for word in ("from", "to"):
+        # Packets differ in their source's address and in their destination's port.
+        end = [draw(st.sampled_from(["", *ADDRESSES]))] if word == "from" and "icmp" not in head else [""]
+        end += (
+            ["port " + draw(st.sampled_from(PORTS))]
+            if word == "to" and ported and draw(st.booleans())
+            else []
+        )
+        if any(end):
+            words.append(f"{word} {' '.join(filter(None, end))}")
+    return " ".join(filter(None, words))
+
+
+@settings(steady, max_examples=80)
+@given(st.lists(small_rules(), max_size=5), st.sampled_from(("allow", "drop")), small_rules())
+def test_as_if_every_packet_was_tried(lines: list[str], default: str, expected: str) -> None:
+    policy = parse_policy("\n".join([f"default in {default}", *lines]))
+    rule = Rule.parse(expected)
+    wrong = [q for q in PACKETS if matches(rule, q) and evaluate(policy, q).action != rule.action]
+    found = counterexample(policy, rule)
+    assert (found is None) == (not wrong), found
+    if found:
+        demand_true(policy, rule, found.question, found.action, found.position)
+
+
+def demand_true(policy: Policy, rule: Rule, question: Question, action: str, position: int | None) -> None:
+    """The packet is one of those described, and is decided otherwise, by that rule."""
+    answer = evaluate(policy, question)
+    assert matches(rule, question)
+    assert (answer.action, answer.position) == (action, position)
+    assert action != rule.action
+    again = Rule.parse(f"allow {described(question)}")
+    assert matches(again, question)
+
+
+def one_scope(rule: Rule) -> Rule:
+    return rule._replace(scopes=rule.scopes[:1], log=None)
+
+
+@steady
+@given(policies(), rules().map(one_scope), st.data())
+def test_any_policy(policy: Policy, rule: Rule, data: st.DataObject) -> None:
+    if rule.asks_more:
+        return
+    found = counterexample(policy, rule)
+    if found is None:
+        question = data.draw(questions(rule, *policy.rules))
+        if matches(rule, question) and question.on != "lo" and question.via != "lo":
+            assert evaluate(policy, question).action == rule.action
+    elif not found.maybe:
+        demand_true(policy, rule, found.question, found.action, found.position)
+
+
+def test_a_rule_that_asks_more_may_match_or_not() -> None:
+    policy = parse_policy("allow in tcp to port 22 mark 1\nallow in tcp to port 23\ndrop in udp mark 2\n")
+    for text, position in (("allow in tcp to port 22", None), ("allow in udp", 2)):
+        found = counterexample(policy, Rule.parse(text))
+        assert found is not None and found.position == position and found.maybe
+    # Whichever way it goes, the default drops as well.
+    assert counterexample(policy, Rule.parse("drop in udp")) is None
+    assert counterexample(policy, Rule.parse("allow in tcp to port 23")) is None
+    found = counterexample(policy, Rule.parse("allow in tcp to port 24"))
+    assert found is not None and not found.maybe
+
+
+def test_many_names_of_interfaces() -> None:
+    """However many lists there are, a name is found that none of them has."""
+    lists = [f"x{letter}+" for letter in "abcdefghijklmnopqrstuvwxyz0123456789"]
+    text = "".join(f"allow in on {name}\n" for name in lists)
+    found = counterexample(parse_policy(text), Rule.parse("allow in on x+"))
+    assert found is not None and found.question.on is not None and found.question.on.startswith("x")
+    assert counterexample(parse_policy(text + "allow in on x+\n"), Rule.parse("allow in on x+")) is None
+
+
+def test_what_cannot_be_proved_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("firewall.proof.MAX_STEPS", 10)
+    text = "".join(f"allow in tcp to port {port}\n" for port in range(1, 20)) + "expect allow in tcp\n"
+    policy = parse_policy(text)
+    expected = [one.value.rule for one in policy.statements if isinstance(one.value, Expectation)]
+    with pytest.raises(TooComplex):
+        counterexample(policy, expected[0])
+    with pytest.raises(Unmet, match=r"rules\.fw:20:1: this cannot be proved"):
+        verify(policy)
+
+
+def test_a_thousand_rules_with_holes() -> None:
+    """Every port but one, rule by rule, and then all of what is left."""
+    ports = "".join(f"allow in tcp to port {port}\n" for port in range(1, 1000) if port != 500)
+    assert counterexample(parse_policy(ports), Rule.parse("allow in tcp to port 1-499, 501-999")) is None
+    found = counterexample(parse_policy(ports), Rule.parse("allow in tcp to port 1-999"))
+    assert found is not None and found.question.dport == 500
