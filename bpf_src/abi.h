@@ -388,9 +388,10 @@ struct entry {
 /* What a rule's further clauses ask. */
 enum fw_further_asks {
 	FURTHER_MARK = 1 << 0,
+	FURTHER_DSCP = 1 << 1,
 
 	/* asked of the opener's packet, of which its flow keeps nothing */
-	FURTHER_OF_PACKET = FURTHER_MARK,
+	FURTHER_OF_PACKET = FURTHER_MARK | FURTHER_DSCP,
 };
 
 /* furthers[generation % GENERATION_SLOTS][entry.further]: clauses that no box of numbers holds. */
@@ -399,6 +400,7 @@ struct further {
 	__u32 mark;
 	__u32 mark_mask;
 	__u32 reserved;
+	__u64 dscp; /* bit per class of traffic */
 };
 
 struct chunk {

@@ -40,6 +40,8 @@ GLOBAL int further_holds(__u32 index, __u32 rule)
 		return p->admitted == rule;
 	if (asks & FURTHER_MARK && (p->env.mark & further->mark_mask) != further->mark)
 		return false;
+	if (asks & FURTHER_DSCP && !(further->dscp >> (p->dscp & 63) & 1))
+		return false;
 	return true;
 }
 

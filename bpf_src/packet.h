@@ -95,6 +95,7 @@ struct packet {
 	__u32 l4_off;
 	__u32 l4_len; /* by the IP header's word */
 	__u32 hop_limit;
+	__u32 dscp;    /* RFC 2474 */
 	__u32 seq_end; /* one past its last, SYN and FIN counted */
 	__u32 ack;
 	__u32 sack;      /* highest that it acknowledges, selectively or not */

@@ -41,6 +41,7 @@ static __always_inline enum fw_reason parse_ipv4(struct __sk_buff *skb, struct p
 		return REASON_DISHONEST_LENGTH;
 	frag = bpf_ntohs(ip->frag_off);
 	p->hop_limit = ip->ttl;
+	p->dscp = ip->tos >> 2;
 	p->tuple.family = 4;
 	p->tuple.proto = ip->protocol;
 	copy_v4(p->tuple.src, ip->saddr);
@@ -229,6 +230,7 @@ GLOBAL int parse_ipv6(struct __sk_buff *skb)
 	if (payload + sizeof(*ip) > room)
 		return REASON_DISHONEST_LENGTH;
 	p->hop_limit = ip->hop_limit;
+	p->dscp = ip->priority << 2 | ip->flow_lbl[0] >> 6;
 	p->tuple.family = 6;
 	copy_words(p->tuple.src, ip->saddr.in6_u.u6_addr32);
 	copy_words(p->tuple.dst, ip->daddr.in6_u.u6_addr32);

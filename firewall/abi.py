@@ -221,7 +221,8 @@ class EntryFlags(IntEnum):
 
 class FurtherAsks(IntEnum):
     FURTHER_MARK = 1
-    FURTHER_OF_PACKET = 1
+    FURTHER_DSCP = 2
+    FURTHER_OF_PACKET = 3
 
 
 class KeyPort(IntEnum):
@@ -556,18 +557,21 @@ class Further(CStruct):
         "mark",
         "mark_mask",
         "reserved",
+        "dscp",
     )
-    SIZE = 16
+    SIZE = 24
     FIELDS = (
         ("asks", 0, "I", 0),
         ("mark", 4, "I", 0),
         ("mark_mask", 8, "I", 0),
         ("reserved", 12, "I", 0),
+        ("dscp", 16, "Q", 0),
     )
     asks: int
     mark: int
     mark_mask: int
     reserved: int
+    dscp: int
 
 
 class Tuple(CStruct):

@@ -4,6 +4,7 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from firewall.headers import read_dscp, write_dscp
 from firewall.lang import STRING, WORD, Cursor, Token, number
 from firewall.masks import read_masked
 from firewall.services import EXTENSION_HEADERS, PROTOCOLS, protocol_name
@@ -84,7 +85,10 @@ def _write_log(text: str) -> str:
 
 
 # What the packet path asks of the record beside an entry, and not of its box: see `firewall.further`.
-FURTHER = (Clause("mark", "mark", read_masked, "mark {}".format),)
+FURTHER = (
+    Clause("mark", "mark", read_masked, "mark {}".format),
+    Clause("dscp", "dscp", read_dscp, write_dscp),
+)
 
 # In the order in which they print.
 CLAUSES = {

@@ -34,6 +34,7 @@ class Question(NamedTuple):
     on: str | None = None
     via: str | None = None
     mark: int = 0
+    dscp: int = 0
 
 
 class Answer(NamedTuple):
@@ -65,6 +66,7 @@ def matches(rule: Rule, question: Question) -> bool:
         and _end_matches(rule.src, question.src, question.sport, question.proto)
         and _end_matches(rule.dst, question.dst, question.dport, question.proto)
         and _icmp_matches(rule, question)
+        and (rule.dscp is None or question.dscp in rule.dscp)
         and (rule.mark is None or question.mark & rule.mark.mask == rule.mark.value)
     )
 

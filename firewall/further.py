@@ -34,4 +34,7 @@ def _record(rule: Rule) -> bytes:
     if rule.mark is not None:
         record.asks |= abi.FurtherAsks.FURTHER_MARK
         record.mark, record.mark_mask = rule.mark
+    if rule.dscp is not None:
+        record.asks |= abi.FurtherAsks.FURTHER_DSCP
+        record.dscp = sum(1 << value for value in rule.dscp)
     return record.pack()

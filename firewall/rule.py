@@ -40,6 +40,7 @@ class Rule(NamedTuple):
     log: str | None = None
     comment: str | None = None
     mark: Masked | None = None
+    dscp: tuple[int, ...] | None = None
 
     @classmethod
     def parse(cls, text: str) -> Self:

@@ -14,7 +14,7 @@ _SHOWN_CHARS = 60
 
 NOT_YET = (
     {"include", "set"}
-    | {"with", "limit", "max-flows", "overload", "user", "unit", "mac", "dscp", "set-mark"}
+    | {"limit", "mac", "max-flows", "overload", "set-mark", "unit", "user", "with"}
     | {"idle", "until", "between", "untracked"}
 )
 TRANSLATION = {"redirect", "masquerade", "nat", "snat", "dnat"}

@@ -97,6 +97,12 @@ def marks(draw: st.DrawFn) -> Masked:
     return Masked(draw(st.sampled_from((0, 1, 0x10, 0xFF, 0xFFFFFFFF))) & mask, mask)
 
 
+def classes() -> st.SearchStrategy[tuple[int, ...]]:
+    """Of traffic."""
+    few = st.sampled_from((0, 1, 46, 63)) | st.integers(0, 63)
+    return st.lists(few, min_size=1, max_size=3, unique=True).map(tuple)
+
+
 @st.composite
 def rules(draw: st.DrawFn) -> Rule:
     """Any rule that the language can say."""
@@ -120,6 +126,7 @@ def rules(draw: st.DrawFn) -> Rule:
         log=draw(st.none() | texts()),
         comment=draw(st.none() | texts().filter(bool)),
         mark=draw(st.none() | st.none() | marks()),
+        dscp=draw(st.none() | st.none() | classes()),
     )
     return rule if rule.kinds() else rule._replace(src=ANY_END, dst=ANY_END, icmp_types=())
 
@@ -172,6 +179,10 @@ def questions(draw: st.DrawFn, *about: Rule) -> Question:
         draw(
             st.sampled_from([rule.mark.value for rule in about if rule.mark] or (0,))
             | st.sampled_from((0, 1))
+        ),
+        dscp=draw(
+            st.sampled_from([value for rule in about for value in rule.dscp or ()] or (0,))
+            | st.sampled_from((0, 46))
         ),
     )
 

@@ -27,6 +27,19 @@ def test_mark(path: PacketPath, ends: Ends, mark: int, matches: bool) -> None:
 
 
 @FAMILIES
+@pytest.mark.parametrize(
+    ("octet", "matches"),
+    [(46 << 2, True), (46 << 2 | 3, True), (63 << 2, True), (0, False), (46, False), (47 << 2, False)],
+)
+def test_dscp(path: PacketPath, ends: Ends, octet: int, matches: bool) -> None:
+    """The two bits beside it are of congestion (RFC 3168), and what surrounds the field is not of it."""
+    path.policy("default in drop\nallow in tcp dscp ef, 63\n")
+    fields = {"traffic_class": octet, "flow_label": 0xFFFFF} if ends.is_v6 else {"tos": octet}
+    verdict = path.ingress(ends.arriving(tcp(4000, 22), **fields))
+    assert verdict.reason == ("rule_allow" if matches else "default_drop")
+
+
+@FAMILIES
 def test_the_search_goes_on_behind_what_does_not_hold(path: PacketPath, ends: Ends) -> None:
     path.policy("default in drop\ndrop in tcp mark 1\nallow in tcp mark 2\nreject in tcp\n")
     assert [path.ingress(syn(ends, port), mark=port).reason for port in (1, 2, 3)] == [

@@ -108,7 +108,12 @@ def packet(question: Question) -> Layer:
     else:
         # as an AH reads: nothing follows, and 24 bytes are its length; its SPI is not zero, nor is an ESP's
         segment = Layer(bytes([59, 4, 0, 0, 0, 0, 1, 0]) + bytes(16), question.proto)
-    return eth(ip(str(question.src), str(question.dst), segment))
+    return eth(ip(str(question.src), str(question.dst), segment, **of_class(question)))
+
+
+def of_class(question: Question) -> dict[str, int]:
+    """The field of an IP header that has its class of traffic, with the bits of congestion beside it."""
+    return {"tos" if question.src.version == 4 else "traffic_class": question.dscp << 2 | 1}
 
 
 def forwarded(question: Question) -> Question:
