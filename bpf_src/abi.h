@@ -65,7 +65,10 @@ enum fw_scope {
 enum fw_action {
 	ACTION_ALLOW,
 	ACTION_DROP,
-	ACTION_REJECT,
+	ACTION_REJECT, /* with a reset of TCP, with ACTION_REJECT_ADMIN of anything else */
+	ACTION_REJECT_ADMIN,
+	ACTION_REJECT_PORT,
+	ACTION_REJECT_HOST,
 };
 
 enum fw_mode {

@@ -179,7 +179,7 @@ static __always_inline __u32 scope_of(__u32 in_ifindex, __u32 out_ifindex)
 
 static __always_inline enum fw_reason refusal(const struct packet *p)
 {
-	if (p->action == ACTION_REJECT)
+	if (p->action >= ACTION_REJECT)
 		return p->rule ? REASON_RULE_REJECT : REASON_DEFAULT_REJECT;
 	return p->rule ? REASON_RULE_DROP : REASON_DEFAULT_DROP;
 }

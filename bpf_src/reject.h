@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * `reject` turns the packet around: it becomes a TCP reset or an ICMP error
- * "administratively prohibited", sent from where it was going to where it came
- * from, by the interface that it is at. Our mark lets it through our own hooks.
+ * `reject` turns the packet around: it becomes a TCP reset or an ICMP error, sent
+ * from where it was going to where it came from, by the interface that it is at.
+ * Our mark lets it through our own hooks.
  */
 #ifndef FW_REJECT_H
 #define FW_REJECT_H
@@ -17,10 +17,20 @@
 #define ICMP_LEN 8
 #define QUOTE_MAX 128 /* at least the header and 8 bytes (RFC 792, 4443) */
 #define ANSWER_TTL 64
-#define ICMP_UNREACHABLE 3 /* RFC 1812 section 5.2.7.1 */
-#define ICMP_ADMIN_PROHIBITED 13
-#define ICMP6_UNREACHABLE 1 /* RFC 4443 section 3.1 */
-#define ICMP6_ADMIN_PROHIBITED 1
+#define ICMP_UNREACHABLE 3 /* RFC 792, and so is ICMPv6's of RFC 4443 */
+#define ICMP6_UNREACHABLE 1
+
+enum icmp_codes {
+	ICMP_HOST = 1,   /* RFC 792 */
+	ICMP_PORT = 3,   /* RFC 792, RFC 1122 section 3.2.2.1 */
+	ICMP_ADMIN = 13, /* RFC 1812 section 5.2.7.1 */
+};
+
+enum icmp6_codes {
+	ICMP6_ADMIN = 1, /* RFC 4443 section 3.1 */
+	ICMP6_HOST = 3,
+	ICMP6_PORT = 4,
+};
 
 static __always_inline __u16 fold(__u64 sum)
 {
@@ -73,6 +83,25 @@ static __always_inline void make_reset(struct cpu *cpu)
 	}
 }
 
+static __always_inline __u32 unreachable_code(enum fw_action action, bool v6)
+{
+	switch (action) {
+	case ACTION_REJECT_PORT:
+		return v6 ? ICMP6_PORT : ICMP_PORT;
+	case ACTION_REJECT_HOST:
+		return v6 ? ICMP6_HOST : ICMP_HOST;
+	default:
+		return v6 ? ICMP6_ADMIN : ICMP_ADMIN;
+	}
+}
+
+/* A connection that runs ends by a reset alone: to its ends an ICMP error is no more than a hint. */
+static __always_inline bool deserves_reset(const struct packet *p)
+{
+	return p->tuple.proto == IPPROTO_TCP &&
+	       (p->action == ACTION_REJECT || (p->tcp_flags & (TCP_SYN | TCP_ACK)) != TCP_SYN);
+}
+
 /* The quote follows the header; its length, or 0 when it cannot be read. */
 static __always_inline __u32 make_error(struct __sk_buff *skb, struct cpu *cpu)
 {
@@ -89,7 +118,7 @@ static __always_inline __u32 make_error(struct __sk_buff *skb, struct cpu *cpu)
 	if (bpf_skb_load_bytes(skb, p->l3_off, cpu->frame + L4_AT + ICMP_LEN, len))
 		return 0;
 	icmp->type = p->tuple.family == 4 ? ICMP_UNREACHABLE : ICMP6_UNREACHABLE;
-	icmp->code = p->tuple.family == 4 ? ICMP_ADMIN_PROHIBITED : ICMP6_ADMIN_PROHIBITED;
+	icmp->code = unreachable_code(p->action, p->tuple.family == 6);
 	return len;
 }
 
@@ -159,8 +188,8 @@ GLOBAL int answer(struct __sk_buff *skb)
 	if (!s || !answerable(skb, p) || !take_token(&cpu->answers, p->now_j, s->answers_per_s))
 		return -1;
 	__builtin_memset(cpu->frame, 0, sizeof(cpu->frame));
-	proto = p->tuple.proto;
-	if (proto == IPPROTO_TCP) {
+	if (deserves_reset(p)) {
+		proto = IPPROTO_TCP;
 		make_reset(cpu);
 		len = TCP_LEN;
 	} else {

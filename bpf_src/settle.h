@@ -43,7 +43,7 @@ static __always_inline int refuse(void)
 static __always_inline bool rejected(const struct packet *p, __u32 reason)
 {
 	return reason == REASON_RULE_REJECT || reason == REASON_DEFAULT_REJECT ||
-	       (reason == REASON_REVOKED && p->action == ACTION_REJECT);
+	       (reason == REASON_REVOKED && p->action >= ACTION_REJECT);
 }
 
 /* What egress shall know of a packet that ingress passes. */

@@ -56,6 +56,9 @@ class Action(IntEnum):
     ACTION_ALLOW = 0
     ACTION_DROP = 1
     ACTION_REJECT = 2
+    ACTION_REJECT_ADMIN = 3
+    ACTION_REJECT_PORT = 4
+    ACTION_REJECT_HOST = 5
 
 
 class Mode(IntEnum):

@@ -21,6 +21,14 @@ _ACTIONS = {
     "drop": abi.Action.ACTION_DROP,
     "reject": abi.Action.ACTION_REJECT,
 }
+# A reset of what is TCP is what `reject` gives anyhow.
+_ANSWERS = {
+    None: abi.Action.ACTION_REJECT,
+    "rst": abi.Action.ACTION_REJECT,
+    "admin": abi.Action.ACTION_REJECT_ADMIN,
+    "port": abi.Action.ACTION_REJECT_PORT,
+    "host": abi.Action.ACTION_REJECT_HOST,
+}
 _SCOPES = {"in": abi.Scope.SCOPE_IN, "out": abi.Scope.SCOPE_OUT, "forward": abi.Scope.SCOPE_FORWARD}
 _LOW_HALF = (1 << 64) - 1
 
@@ -143,7 +151,7 @@ def _entry(entry: Entry, rule: Rule, rule_id: int, counter: int, patterns: Patte
         entry.family,
         entry.proto,
         entry.scopes,
-        _ACTIONS[rule.action],
+        _ANSWERS[rule.answer] if rule.action == "reject" else _ACTIONS[rule.action],
         patterns.number(entry.on),
         patterns.number(entry.via),
         flags,

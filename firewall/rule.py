@@ -12,9 +12,9 @@ from typing import Any, NamedTuple, Self
 from firewall.clauses import CLAUSES, FURTHER
 from firewall.lang import STRING, WORD, Cursor, Source, Token, lex_line, lex_words
 from firewall.masks import Masked
-from firewall.services import ICMP, ICMP6, PORT_PROTOCOLS, PROTOCOLS, protocol_name
+from firewall.services import ICMP, ICMP6, PORT_PROTOCOLS, PROTOCOLS, TCP, protocol_name
 from firewall.terms import ANY_END, End, IcmpType, Names
-from firewall.words import ACTIONS, SCOPES, refuse
+from firewall.words import ACTIONS, ANSWERS, SCOPES, refuse
 
 # Where a packet of each scope can be asked for its interface.
 _ON_SCOPES, _VIA_SCOPES = ("in", "forward"), ("out", "forward")
@@ -26,7 +26,8 @@ class Rule(NamedTuple):
     """One line of policy. None and empty tuples stand for clauses that were not given.
 
     `parse` and `from_words` check what they read; building a Rule by hand checks nothing. `protos` are IP
-    protocol numbers. `log` is None for no logging, else the text to log, which may be empty.
+    protocol numbers. `log` is None for no logging, else the text to log, which may be empty. `answer` is what
+    `reject with` names, None for what suits the packet's protocol.
     """
 
     action: str
@@ -41,6 +42,7 @@ class Rule(NamedTuple):
     comment: str | None = None
     mark: Masked | None = None
     dscp: tuple[int, ...] | None = None
+    answer: str | None = None
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -58,11 +60,13 @@ class Rule(NamedTuple):
         action = cursor.take()
         if action.kind != WORD or action.text not in ACTIONS:
             refuse(cursor, action, "a rule ('allow', 'drop' or 'reject')", ACTIONS)
+        answer = _read_answer(cursor, action)
         scopes = _read_scopes(cursor)
         draft = _Draft(cursor, scopes)
         draft.read_clauses()
         draft.check()
-        rule = cls(action.text, scopes, **draft.values)
+        draft.check_answer(answer)
+        rule = cls(action.text, scopes, **draft.values, answer=answer.text if answer else None)
         draft.check_families(rule)
         return rule
 
@@ -136,6 +140,12 @@ class _Draft:
         if "icmp_types" in self.values:
             self._check_icmp_types(protos)
 
+    def check_answer(self, answer: Token | None) -> None:
+        """Only TCP has resets (RFC 9293 section 3.5.2)."""
+        if answer and answer.text == "rst" and self.values.get("protos") != (TCP,):
+            hint = "add 'tcp', or write 'reject' alone: it resets TCP and answers all else by ICMP"
+            self.cursor.fail("'rst' answers TCP alone, and the rule speaks of more", answer, hint)
+
     def check_families(self, rule: Rule) -> None:
         """Some packet must be able to match."""
         if rule.kinds():
@@ -181,6 +191,19 @@ class _Draft:
                 self.cursor.fail(f"'{icmp_type}' is a type of {has}, not of {lacks}", token)
 
 
+def _read_answer(cursor: Cursor, action: Token) -> Token | None:
+    """What `with` names, behind the action."""
+    with_ = cursor.next
+    if not cursor.take_if("with"):
+        return None
+    if action.text != "reject":
+        cursor.fail(f"'{action.text}' answers nothing", with_, "only 'reject' does")
+    answer = cursor.take()
+    if answer.text not in ANSWERS:
+        refuse(cursor, answer, "an answer ('rst', 'admin', 'port' or 'host')", ANSWERS)
+    return answer
+
+
 def _read_scopes(cursor: Cursor) -> tuple[str, ...]:
     expected = "a scope ('in', 'out' or 'forward')"
     scopes: dict[str, Token] = {}
@@ -198,7 +221,7 @@ def _has_family(end: End, family: int) -> bool:
 # One command asks these of a rule again and again: to check it, to number it, to compare it, to compile it.
 @lru_cache(_KNOWN_RULES)
 def _written(rule: Rule) -> str:
-    words = [rule.action, ", ".join(rule.scopes)]
+    words = [rule.action, *(("with", rule.answer) if rule.answer else ()), ", ".join(rule.scopes)]
     for clause in CLAUSES.values():
         value = getattr(rule, clause.field)
         if value != clause.absent:

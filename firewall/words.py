@@ -9,12 +9,13 @@ from firewall.services import OTHER_PROTOCOLS, PORT_PROTOCOLS, PROTOCOLS, SERVIC
 
 SCOPES = ("in", "out", "forward")
 ACTIONS = ("allow", "drop", "reject")
+ANSWERS = ("rst", "admin", "port", "host")  # of `reject with`
 
 _SHOWN_CHARS = 60
 
 NOT_YET = (
     {"include", "set"}
-    | {"limit", "mac", "max-flows", "overload", "set-mark", "unit", "user", "with"}
+    | {"limit", "mac", "max-flows", "overload", "set-mark", "unit", "user"}
     | {"idle", "until", "between", "untracked"}
 )
 TRANSLATION = {"redirect", "masquerade", "nat", "snat", "dnat"}
@@ -96,6 +97,8 @@ def _hint(cursor: Cursor, token: Token, known: list[str]) -> str | None:
     hint = _port_hint(word, before, earlier)
     if hint:
         return hint
+    if word == "with":
+        return "it belongs to the action: 'reject with rst in', 'reject with admin in'"
     if word in CLAUSE_WORDS:
         scoped = any(scope in earlier for scope in SCOPES)
         return f"did you mean '{before.rstrip(', ')}{'' if scoped else ' in'} {word} ...'?"

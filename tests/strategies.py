@@ -12,9 +12,9 @@ from firewall.masks import Masked
 from firewall.policy import DEFAULT_ACTIONS, Policy
 from firewall.ranges import ADDRESS_MAX, PORT_MAX
 from firewall.rule import Rule
-from firewall.services import EXTENSION_HEADERS, ICMP, ICMP6, ICMP6_TYPES, ICMP_TYPES, PORT_PROTOCOLS
+from firewall.services import EXTENSION_HEADERS, ICMP, ICMP6, ICMP6_TYPES, ICMP_TYPES, PORT_PROTOCOLS, TCP
 from firewall.terms import ANY_END, End, IcmpType, Names, Ports
-from firewall.words import ACTIONS, SCOPES
+from firewall.words import ACTIONS, ANSWERS, SCOPES
 
 # Time limits of single examples say more about the machine than about the code.
 steady = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -114,8 +114,10 @@ def rules(draw: st.DrawFn) -> Rule:
         choice = st.sampled_from(numbers[kind])
     protos = tuple(draw(st.lists(choice, min_size=1, max_size=3, unique=True)))
     protos = tuple(proto for proto in protos if proto not in EXTENSION_HEADERS) if kind != "any" else ()
+    action = draw(st.sampled_from(ACTIONS))
+    answers = st.sampled_from(ANSWERS if protos == (TCP,) else ANSWERS[1:])
     rule = Rule(
-        action=draw(st.sampled_from(ACTIONS)),
+        action=action,
         scopes=scopes,
         on=draw(st.none() | names()) if "out" not in scopes else None,
         via=draw(st.none() | names()) if "in" not in scopes else None,
@@ -127,6 +129,7 @@ def rules(draw: st.DrawFn) -> Rule:
         comment=draw(st.none() | texts().filter(bool)),
         mark=draw(st.none() | st.none() | marks()),
         dscp=draw(st.none() | st.none() | classes()),
+        answer=draw(st.none() | answers) if action == "reject" else None,
     )
     return rule if rule.kinds() else rule._replace(src=ANY_END, dst=ANY_END, icmp_types=())
 

@@ -12,6 +12,7 @@ from tests import packets as p
 from tests.lab.attachment import protect, reasons
 from tests.lab.conftest import address, any_address
 from tests.lab.lab import PairLab, RouterLab
+from tests.lab.traffic import Stream
 from tests.lab.wait import until
 
 REJECT = """
@@ -115,6 +116,47 @@ def test_a_router_answers_for_what_is_behind_it(lab: RouterLab, family: str, att
         lab.server.connect(address(lab.client, family), 80)
     with pytest.raises(ConnectionRefusedError):
         lab.client.connect(address(lab.server, family), 80)
+
+
+ANSWERS = pytest.mark.parametrize("answer", ["", " with host"], ids=["reset", "error"])
+
+
+def both_are_reset(one: Stream, other: Stream) -> None:
+    """Each of them as it next says something: what is said is lost, and answered."""
+    for speaker in (one, other):
+        speaker.send(b"still there?")
+        with pytest.raises(ConnectionResetError):
+            speaker.recv(1)
+
+
+@ANSWERS
+@pytest.mark.parametrize("first", ["client", "server"])
+def test_a_running_connection_is_reset_for_both_its_ends(
+    pair: PairLab, family: str, attach: str, answer: str, first: str
+) -> None:
+    listener = pair.server.listen(80, any_address(family), mode="hold")
+    protect(pair.server, "allow in tcp to port 80", "eth0", attach=attach)
+    ours = pair.client.connect(address(pair.server, family), 80)
+    theirs = listener.accepted(ours.local)
+    ours.send(b"hello")
+    assert theirs.recv(5) == b"hello"
+    pair.server.fw(f"rule insert 1 reject{answer} in tcp to port 80")
+    both_are_reset(*((ours, theirs) if first == "client" else (theirs, ours)))
+    assert reasons(pair.server)["revoked"] >= 2
+
+
+@ANSWERS
+def test_a_forwarded_connection_is_reset_for_both_its_ends(
+    lab: RouterLab, family: str, attach: str, answer: str
+) -> None:
+    listener = lab.server.listen(80, any_address(family), mode="hold")
+    protect(lab.router, "allow forward on lan0 via wan0", "wan0", "lan0", attach=attach)
+    ours = lab.client.connect(address(lab.server, family), 80)
+    theirs = listener.accepted(ours.local)
+    ours.send(b"hello")
+    assert theirs.recv(5) == b"hello"
+    lab.router.fw(f"rule insert 1 reject{answer} forward tcp to port 80")
+    both_are_reset(ours, theirs)
 
 
 def test_answers_are_rationed(pair: PairLab) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from firewall import abi, clock
 from tests import dissect
-from tests.packet.ends import ECHO_REPLY, FAMILIES, V4, V6, Ends
+from tests.packet.ends import ECHO_REPLY, FAMILIES, V4, V6, Connection, Ends
 from tests.packet.path import ANSWER_MARK, PASS, REDIRECT, SHOT, PacketPath, Verdict, let_time_pass
 from tests.packets import (
     MAC_A,
@@ -95,6 +95,50 @@ def test_reset_for_a_running_connection(path: PacketPath, ends: Ends, flags: str
     assert verdict.reason == "revoked"
     answer = turned(verdict, ends.us, ends.them)
     assert (answer.flags, answer.seq, answer.ack) == ("R", 901, 0)
+
+
+CODES = {"admin": (13, 1), "port": (3, 4), "host": (1, 3)}  # RFC 792 and 1812, RFC 4443 section 3.1
+
+
+@FAMILIES
+@pytest.mark.parametrize("answer", CODES)
+@pytest.mark.parametrize("segment", [tcp(4000, 22, seq=7), udp(4000, 22, b"?")], ids=["tcp", "udp"])
+def test_error_that_the_rule_names(path: PacketPath, ends: Ends, answer: str, segment: Layer) -> None:
+    path.policy(f"reject with {answer} in tcp, udp to port 22\n")
+    let_time_pass(0.02)
+    frame = ends.arriving(segment)
+    error = turned(path.ingress(frame), ends.us, ends.them)
+    assert error.proto == ends.icmp_proto
+    assert (error.icmp_type, error.icmp_code) == ((1 if ends.is_v6 else 3), CODES[answer][ends.is_v6])
+    assert error.payload == frame[14:]
+
+
+@FAMILIES
+def test_reset_that_the_rule_names(path: PacketPath, ends: Ends) -> None:
+    path.policy("reject with rst in tcp\n")
+    let_time_pass(0.02)
+    answer = turned(path.ingress(ends.arriving(tcp(4000, 22, seq=7))), ends.us, ends.them)
+    assert (answer.flags, answer.ack) == ("RA", 8)
+
+
+@FAMILIES
+@pytest.mark.parametrize("answer", CODES)
+def test_a_running_connection_is_reset_whatever_the_rule_names(
+    path: PacketPath, ends: Ends, answer: str
+) -> None:
+    """From either side, and as often as either tries; nothing of it moves the window that the reset must hit."""
+    connection = Connection(path, ends)
+    path.policy("default in drop\nallow in tcp to port 22\n")
+    connection.establish()
+    path.policy(f"reject with {answer} in tcp to port 22\n")
+    for _ in range(2):
+        let_time_pass(0.02)
+        verdict = connection.o("PA", 101, 901, b"lost")
+        assert verdict.reason == "revoked"
+        reset = turned(verdict, ends.us, ends.them)
+        assert (reset.proto, reset.flags, reset.seq, reset.ack) == (TCP, "R", 901, 0)
+        reset = turned(connection.r("PA", 901, 101, b"lost too"), ends.them, ends.us)
+        assert (reset.proto, reset.flags, reset.seq, reset.ack) == (TCP, "R", 101, 0)
 
 
 @FAMILIES
