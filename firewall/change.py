@@ -24,11 +24,12 @@ from firewall.protect import (
 )
 from firewall.publish import publish, return_to
 from firewall.reports import ApplyReport
-from firewall.saved import Staged, read_saved
+from firewall.saved import Staged, demand_saveable, is_saved, read_saved
 from firewall.shadow import dead_by
 from firewall.sshguard import guard
 from firewall.state import ENFORCE, FlowLimits, Interface, Running
 from firewall.verify import verify
+from firewall.written import Written
 
 
 class Wishes(NamedTuple):
@@ -59,12 +60,14 @@ class _Plan(NamedTuple):
     runs: bool
 
 
-def put(running: Running, text: str, wishes: Wishes) -> ApplyReport:
-    """Makes `text` the running policy. Raises FwError, and then the old one is in force and the file as it was."""
-    policy = parse_policy(text, wishes.name or str(policy_path()))
+def put(running: Running, written: Written, wishes: Wishes) -> ApplyReport:
+    """Makes `written` the running policy. Raises FwError, and then the old one is in force and the file as it was."""
+    policy = parse_policy(written, wishes.name or str(policy_path()))
     warnings = _warnings(policy, running.document, wishes.edited)
     links = list_links()
-    plan = _plan(running, policy, text, links, wishes)
+    plan = _plan(running, policy, written, links, wishes)
+    if plan.writes:
+        demand_saveable(written)
     warnings += _without_a_place(running, plan.limits)
     changed = plan.writes or plan.runs
     seeded = 0
@@ -93,19 +96,21 @@ def put(running: Running, text: str, wishes: Wishes) -> ApplyReport:
     )
 
 
-def save_only(text: str, wishes: Wishes) -> ApplyReport:
-    """Makes `text` the saved policy where nothing is loaded. Raises FwError, and then the file is as it was."""
+def save_only(written: Written, wishes: Wishes) -> ApplyReport:
+    """Makes `written` the saved policy where nothing is loaded. Raises FwError, and then the file is as it was."""
     if not wishes.save:
         raise NotLoaded("nothing is loaded, so there is nothing to change at run time", "leave --runtime out")
-    saved_text = read_saved()
-    old_policy = parse_policy("" if saved_text is None else saved_text)
-    old = place(old_policy, saved_text or "", True, None, abi.Limits.RULE_COUNTERS)
-    policy = parse_policy(text, wishes.name or str(policy_path()))
+    saved = read_saved()
+    old_policy = parse_policy(saved or "")
+    old = place(old_policy, saved or "", True, None, abi.Limits.RULE_COUNTERS)
+    policy = parse_policy(written, wishes.name or str(policy_path()))
     warnings = _warnings(policy, old, wishes.edited)
-    new = place(policy, text, True, old, abi.Limits.RULE_COUNTERS)
-    changed = text != saved_text
+    new = place(policy, written, True, old, abi.Limits.RULE_COUNTERS)
+    changed = saved is None or written.flat() != saved.flat()
+    if changed:
+        demand_saveable(written)
     if changed and not wishes.dry_run:
-        with Staged(text) as staged:
+        with Staged(written.text) as staged:
             staged.commit()
     return ApplyReport(
         changed=changed,
@@ -140,8 +145,8 @@ def limits_of(policy: Policy) -> FlowLimits:
     return FlowLimits(values["flows.max"], values["flows.embryonic"])
 
 
-def _plan(running: Running, policy: Policy, text: str, links: Sequence[Link], wishes: Wishes) -> _Plan:
-    saved_text = read_saved()
+def _plan(running: Running, policy: Policy, written: Written, links: Sequence[Link], wishes: Wishes) -> _Plan:
+    already_saved = is_saved(written)
     wanted = targets(policy, links)
     present = {link.name for link in wanted}
     current = {interface.ifindex: interface for interface in running.interfaces()}
@@ -157,8 +162,9 @@ def _plan(running: Running, policy: Policy, text: str, links: Sequence[Link], wi
         if link.ifindex not in current or current[link.ifindex].attach not in ("tcx", "clsact")
     ]
     staying = {link.ifindex for link in wanted} | current.keys() - {old.ifindex for old in leaving}
-    saved = wishes.save or text == saved_text
-    document = place(policy, text, saved, running.document, abi.Limits.RULE_COUNTERS)
+    saved = wishes.save or already_saved
+    document = place(policy, written, saved, running.document, abi.Limits.RULE_COUNTERS)
+    differs = written.flat() != running.document.written.flat()
     limits = limits_of(policy)
     return _Plan(
         policy=policy,
@@ -167,8 +173,8 @@ def _plan(running: Running, policy: Policy, text: str, links: Sequence[Link], wi
         leaving=leaving,
         staying=staying,
         limits=limits,
-        writes=wishes.save and text != saved_text,
-        runs=bool(text != running.document.text or joining or leaving or limits != running.flow_limits()),
+        writes=wishes.save and not already_saved,
+        runs=bool(differs or joining or leaving or limits != running.flow_limits()),
     )
 
 
@@ -242,15 +248,16 @@ def _warnings(policy: Policy, old: Document, edited: bool) -> list[str]:
         return [warning.told(policy.name) for warning in verify(policy)]
     before = [rule.text for rule in old.rules]
     fresh = []
-    for index, (line, rule) in enumerate(zip(policy.rule_lines, policy.rules, strict=True)):
+    for index, rule in enumerate(policy.rules):
         if str(rule) in before:
             before.remove(str(rule))
         else:
-            fresh.append((index, line))
-    found = verify(policy, {line for _, line in fresh})
+            fresh.append(index)
+    found = verify(policy, set(fresh))
     said = []
-    for index, line in fresh:
-        odd = [warning.message for warning in found if warning.line == line]
+    for index in fresh:
+        place_of = policy.rule_lines[index], policy.rule_files[index]
+        odd = [warning.message for warning in found if (warning.line, warning.file) == place_of]
         killer = dead_by(policy.rules, index) if odd else None
         if killer is None or policy.rules[killer].action == policy.rules[index].action:
             said += odd

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from firewall.errors import FwError
+from firewall.written import Included, Written
 
 if TYPE_CHECKING:  # whoever only reads a document need not load the language
     from firewall.policy import Policy
@@ -17,21 +18,33 @@ _LENGTH_BYTES = 4
 
 
 class PlacedRule(NamedTuple):
-    """A rule of a policy: its id, its line from 1, its place in rule_counters, and its canonical text."""
+    """A rule of a policy: its id, its line from 1, its place in rule_counters, and its canonical text.
+
+    `file` is the name of the included file that the line is of, and empty for the policy's own.
+    """
 
     id: int
     line: int
     counter: int
     text: str
+    file: str = ""
 
 
 class Document(NamedTuple):
-    """`text` is a policy file byte for byte; `saved` tells whether it was saved when it was put in force."""
+    """`text` is a policy file byte for byte, `included` what it includes; `saved` tells whether it was saved when it
+    was put in force.
+    """
 
     text: str
     rules: tuple[PlacedRule, ...]
     next_id: int
     saved: bool
+    included: Included = ()
+
+    @property
+    def written(self) -> Written:
+        """The policy as it is written, for `firewall.policy`."""
+        return Written(self.text, self.included)
 
     def encode(self) -> bytes:
         """The bytes to keep: their length in 32 bits, little-endian, and JSON."""
@@ -39,7 +52,8 @@ class Document(NamedTuple):
             {
                 "schema": SCHEMA,
                 "text": self.text,
-                "rules": [[rule.id, rule.line, rule.counter, rule.text] for rule in self.rules],
+                "rules": [list(rule) for rule in self.rules],
+                "included": self.written.encode()[1],
                 "next_id": self.next_id,
                 "saved": self.saved,
             },
@@ -55,13 +69,16 @@ class Document(NamedTuple):
         try:
             fields: dict[str, Any] = json.loads(data[_LENGTH_BYTES : _LENGTH_BYTES + length])
             rules = tuple(PlacedRule(*rule) for rule in fields["rules"])
-            return cls(fields["text"], rules, fields["next_id"], fields["saved"])
+            written = Written.decode((fields["text"], fields.get("included", ())))
+            return cls(written.text, rules, fields["next_id"], fields["saved"], written.included)
         except (ValueError, TypeError, KeyError):
             hint = "'fw unload --all' removes it"
             raise FwError("the running policy's document cannot be read", hint) from None
 
 
-def place(policy: "Policy", text: str, saved: bool, previous: Document | None, counters: int) -> Document:
+def place(
+    policy: "Policy", written: str | Written, saved: bool, previous: Document | None, counters: int
+) -> Document:
     """The document of a policy that takes the place of `previous`.
 
     A rule whose text is unchanged keeps its id and its counter; a new one gets an id that was never used and
@@ -78,10 +95,12 @@ def place(policy: "Policy", text: str, saved: bool, previous: Document | None, c
     kept = {rule.id: rule.counter for rules in old.values() for rule in rules}
     free = _free_counters(kept.values(), ids, kept, counters)
     rules = tuple(
-        PlacedRule(id_, line, kept[id_] if id_ in kept else next(free), text)
-        for id_, line, text in zip(ids, policy.rule_lines, texts, strict=True)
+        PlacedRule(id_, line, kept[id_] if id_ in kept else next(free), text, file)
+        for id_, line, text, file in zip(ids, policy.rule_lines, texts, policy.rule_files, strict=True)
     )
-    return Document(text, rules, next_id, saved)
+    if isinstance(written, str):
+        written = Written(written)
+    return Document(written.text, rules, next_id, saved, written.included)
 
 
 def _ids(old: Mapping[str, Sequence[PlacedRule]]) -> dict[str, list[int]]:

@@ -25,9 +25,10 @@ from firewall.policyfile import add_protect, remove_protect
 from firewall.recover import locked, remove_all
 from firewall.reports import ApplyReport, Loaded, LoadReport, UnloadReport, UpgradeReport
 from firewall.rule import Rule
-from firewall.saved import Staged, read_saved
+from firewall.saved import Staged, is_saved, read_saved
 from firewall.sshguard import guard
 from firewall.state import ENFORCE, OBSERVE, Running, read
+from firewall.written import Written
 
 # `systemctl enable fw` and OpenWrt's `/etc/init.d/fw enable` leave these in /etc.
 _BOOT_LINKS = ("systemd/system/*.wants/fw.service", "rc.d/S*fw")
@@ -42,21 +43,28 @@ class Source(NamedTuple):
     rules: tuple[PlacedRule, ...]
 
     def line_of(self, rule_id: int) -> int:
-        """The line of a rule. Raises UsageError if there is no such id."""
+        """The line of a rule. Raises UsageError if there is no such id, or it is of an included file."""
         for rule in self.rules:
             if rule.id == rule_id:
-                return rule.line
+                return _own_line(rule)
         ids = ", ".join(str(rule.id) for rule in self.rules[:20])
         more = ", ..." if len(self.rules) > 20 else ""
         hint = f"there are {ids}{more}" if ids else "there are no rules"
         raise UsageError(f"there is no rule {rule_id}", hint)
 
-    def find(self, wanted: Rule) -> PlacedRule:
-        """The first rule that says the same as `wanted`. Raises UsageError if none does."""
+    def line_like(self, wanted: Rule) -> int:
+        """The line of the first rule that says the same. Raises UsageError as `line_of` does."""
         for rule in self.rules:
             if rule.text == str(wanted):
-                return rule
+                return _own_line(rule)
         raise UsageError(f"there is no rule '{wanted}'", "'fw rule list' shows them with their ids")
+
+
+def _own_line(rule: PlacedRule) -> int:
+    if rule.file:
+        message = f"rule {rule.id} is in a file that the policy includes: {rule.file}, line {rule.line}"
+        raise UsageError(message, "edit that file; then 'fw apply' puts it in force")
+    return rule.line
 
 
 def load(
@@ -79,9 +87,9 @@ def load(
 
             return _load_report(links, first_load(names, links, attach, observe, yes), first=True)
         with Running(pins) as running:
-            text = running.document.text
+            text, included = running.document.written
             for name in names:
-                text = add_protect(text, name)
+                text = add_protect(text, name, included)
             save = text != running.document.text
             if save:
                 _demand_same(running)
@@ -89,7 +97,9 @@ def load(
                 if observe:  # before the programs are anywhere else: nothing is to be dropped meanwhile
                     undo.callback(pins.control.store_u32, _MODE, _MODES[running.mode])
                     pins.control.store_u32(_MODE, _MODES[OBSERVE])
-                done = put(running, text, Wishes(save=save, yes=yes or observe, attach=attach))
+                done = put(
+                    running, Written(text, included), Wishes(save=save, yes=yes or observe, attach=attach)
+                )
                 undo.pop_all()
         return _load_report(links, Loaded(done.attached, None, done.seeded, done.warnings), first=False)
 
@@ -106,12 +116,12 @@ def unload(names: Sequence[str]) -> UnloadReport:
             for name in names:
                 if name not in protected:
                     raise UsageError(f"'{name}' is not protected", f"protected are {', '.join(protected)}")
-            text = running.document.text
-            same = read_saved() == text
+            text, included = running.document.written
+            same = is_saved(running.document.written)
             for name in names:
-                text = remove_protect(text, name)
+                text = remove_protect(text, name, included)
             warnings = () if same else _unprotect_saved(names)
-            put(running, text, Wishes(save=same, yes=True))
+            put(running, Written(text, included), Wishes(save=same, yes=True))
             left = running.interfaces()
         if not left:
             remove_all()
@@ -128,24 +138,24 @@ def unload_all() -> UnloadReport:
 
 
 def apply(
-    text: str | None = None,
+    written: Written | None = None,
     *,
     name: str | None = None,
     runtime: bool = False,
     yes: bool = False,
     dry_run: bool = False,
 ) -> ApplyReport:
-    """Puts a policy in force and saves it; without `text` the saved one. `runtime` does not save.
+    """Puts a policy in force and saves it; without `written` the saved one. `runtime` does not save.
 
     A dry run says what would change, and raises what the change would raise for. `name` is what messages call the
     file that the text is from.
     """
     with locked():
-        if text is None:
-            text = read_saved()
-            if text is None:
+        if written is None:
+            written = read_saved()
+            if written is None:
                 raise FwError(f"there is no {policy_path()}", "'fw load IF' writes one to begin with")
-        return _put(text, Wishes(save=not runtime, yes=yes, dry_run=dry_run, name=name))
+        return _put(written, Wishes(save=not runtime, yes=yes, dry_run=dry_run, name=name))
 
 
 def edit(
@@ -164,8 +174,9 @@ def edit(
         with Running(pins) as running:
             if not runtime:
                 _demand_same(running)
-            new = change(Source(running.document.text, running.document.rules))
-            return put(running, new, wishes)
+            text, included = running.document.written
+            new = change(Source(text, running.document.rules))
+            return put(running, Written(new, included), wishes)
 
 
 def set_mode(mode: str, *, yes: bool = False) -> bool:
@@ -197,23 +208,23 @@ def upgrade(*, yes: bool = False) -> UpgradeReport:
             return replace_programs(running)
 
 
-def _put(text: str, wishes: Wishes) -> ApplyReport:
+def _put(written: Written, wishes: Wishes) -> ApplyReport:
     pins = open_pins()
     if pins is None:
-        return save_only(text, wishes)
+        return save_only(written, wishes)
     with Running(pins) as running:
-        return put(running, text, wishes)
+        return put(running, written, wishes)
 
 
 def _edit_saved(change: Callable[[Source], str], wishes: Wishes) -> ApplyReport:
-    text = read_saved()
-    missing = text is None
-    if text is None:
+    written = read_saved()
+    missing = written is None
+    if written is None:
         from firewall.starter import starter_for
 
-        text = starter_for((), list_links())
-    rules = place(parse_policy(text), text, True, None, abi.Limits.RULE_COUNTERS).rules
-    done = save_only(change(Source(text, rules)), wishes)
+        written = Written(starter_for((), list_links()))
+    rules = place(parse_policy(written), written, True, None, abi.Limits.RULE_COUNTERS).rules
+    done = save_only(Written(change(Source(written.text, rules)), written.included), wishes)
     if missing:
         said = f"there was no {policy_path()}: the change was made to a starter file"
         return done._replace(warnings=(said, *done.warnings))
@@ -222,7 +233,7 @@ def _edit_saved(change: Callable[[Source], str], wishes: Wishes) -> ApplyReport:
 
 def _demand_same(running: Running) -> None:
     """Raises FwError if to save a change of what runs would save more than the change."""
-    if read_saved() in (None, running.document.text):
+    if not policy_path().exists() or is_saved(running.document.written):
         return
     message = f"what runs is not what {policy_path()} says, and this change would mix the two"
     hint = (
@@ -234,12 +245,13 @@ def _demand_same(running: Running) -> None:
 
 def _unprotect_saved(names: Sequence[str]) -> tuple[str, ...]:
     """Takes names out of a saved policy that is not the one that runs."""
-    text = read_saved()
-    if text is None:
+    written = read_saved()
+    if written is None:
         return ()
+    text = written.text
     try:
         for name in names:
-            text = remove_protect(text, name)
+            text = remove_protect(text, name, written.included)
     except PolicyError as error:
         return (f"{policy_path()} was left as it is: {error.message}",)
     with Staged(text) as staged:

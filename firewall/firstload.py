@@ -32,21 +32,22 @@ from firewall.saved import Staged, read_saved
 from firewall.sshguard import guard
 from firewall.starter import starter_for
 from firewall.verify import verify
+from firewall.written import Written
 
 _FIRST_GENERATION = 1
 
 
 def first_load(names: Sequence[str], links: Sequence[Link], attach: str, observe: bool, yes: bool) -> Loaded:
     """Protects `names` and what the saved policy protects. Raises FwError, and then nothing is loaded."""
-    saved_text = read_saved()
-    if saved_text is None and not names:
+    saved = read_saved()
+    if saved is None and not names:
         raise UsageError(f"there is no {policy_path()} that names interfaces", "name one: fw load eth0")
-    starter = starter_for(names, links) if saved_text is None else None
-    text = starter if saved_text is None else saved_text
-    assert text is not None
+    starter = None if saved else starter_for(names, links)
+    text, included = saved or Written(starter or "")
     for name in names:
-        text = add_protect(text, name)
-    policy = parse_policy(text, str(policy_path()))
+        text = add_protect(text, name, included)
+    written = Written(text, included)
+    policy = parse_policy(written, str(policy_path()))
     warnings = [warning.told(policy.name) for warning in verify(policy)]
     warnings += not_protected(policy, links)
     chosen = targets(policy, links)
@@ -56,8 +57,8 @@ def first_load(names: Sequence[str], links: Sequence[Link], attach: str, observe
     if not yes and not observe:
         guard(policy, {link.name for link in chosen}, links)
     with ExitStack() as undo:
-        staged = undo.enter_context(Staged(text)) if text != saved_text else None
-        seeded = _bring_up(policy, text, chosen, links, attach, observe, undo)
+        staged = undo.enter_context(Staged(text)) if written != saved else None
+        seeded = _bring_up(policy, written, chosen, links, attach, observe, undo)
         if staged:
             staged.commit()
         undo.pop_all()
@@ -66,7 +67,7 @@ def first_load(names: Sequence[str], links: Sequence[Link], attach: str, observe
 
 def _bring_up(
     policy: Policy,
-    text: str,
+    written: Written,
     chosen: Sequence[Link],
     links: Sequence[Link],
     attach: str,
@@ -83,7 +84,7 @@ def _bring_up(
     building = unfinished(directory)
     undo.callback(remove_tree, building)
     mode = abi.Mode.MODE_OBSERVE if observe else abi.Mode.MODE_ENFORCE
-    seeded = build(building, policy, text, chosen, links, mode)
+    seeded = build(building, policy, written, chosen, links, mode)
     undo.callback(remove_tree, directory)
     os.rename(building, directory)
     with Pins(directory) as pins:
@@ -95,7 +96,7 @@ def _bring_up(
 def build(
     building: Path,
     policy: Policy,
-    text: str,
+    written: Written,
     chosen: Sequence[Link],
     links: Sequence[Link],
     mode: abi.Mode,
@@ -112,7 +113,7 @@ def build(
             interfaces.write(pins.map("interfaces"), pins.map("hooks"), {}, inherited)
         known = describe(pins, policy, links, {link.ifindex for link in chosen})
         classes = {one.name: one.class_id for one in known.values()}
-        document = place(policy, text, True, None, abi.Limits.RULE_COUNTERS)
+        document = place(policy, written, True, None, abi.Limits.RULE_COUNTERS)
         publish(pins, policy, document, classes, _FIRST_GENERATION)
         pins.control.store_u32(offset_of(abi.Control, "mode"), mode)
         begin_grace(pins, policy)

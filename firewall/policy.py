@@ -7,6 +7,7 @@ from typing import NamedTuple
 from firewall import options
 from firewall.errors import UsageError
 from firewall.expect import Expectation, read_expectation
+from firewall.include import Include, file_name, read_include
 from firewall.lang import (
     COMMA,
     END,
@@ -24,6 +25,7 @@ from firewall.lang import (
 from firewall.rule import Rule
 from firewall.terms import Names, read_names
 from firewall.words import ACTIONS, SCOPES, refuse
+from firewall.written import Written
 from firewall.zones import Misuse, Zone, define, read_zone, resolve
 
 # What becomes of a packet that no rule matches, where the policy does not say.
@@ -61,7 +63,7 @@ class Protect(NamedTuple):
         return f"protect {self.names}"
 
 
-Value = Rule | Default | Setting | Protect | Zone | Expectation
+Value = Rule | Default | Setting | Protect | Zone | Expectation | Include
 
 # Good lines that were read before: one command reads the saved, the running and the new policy, which differ little.
 _KNOWN_LINES = 4096
@@ -69,11 +71,15 @@ _known: dict[str, Value | None] = {}
 
 
 class Statement(NamedTuple):
-    """A statement, the number of its line from 1, and that line as it was written."""
+    """A statement, the number of its line from 1, and that line as it was written.
+
+    `file` is the name of the included file that it stands in, and empty in the policy's own file.
+    """
 
     line: int
     source: str
     value: Value
+    file: str = ""
 
 
 class Policy:
@@ -84,19 +90,23 @@ class Policy:
     count.
     """
 
-    __slots__ = ("defaults", "name", "options", "protect", "rule_lines", "rules", "statements", "zones")
+    __slots__ = (
+        *("defaults", "name", "options", "protect", "rule_files", "rule_lines", "rules", "statements"),
+        "zones",
+    )
 
     def __init__(self, statements: Iterable[Statement], name: str = "rules.fw") -> None:
         self.name = name
         self.statements = tuple(statements)
         rules = [
-            (statement.line, statement.value)
+            (statement.line, statement.file, statement.value)
             for statement in self.statements
             if isinstance(statement.value, Rule)
         ]
         values = [statement.value for statement in self.statements]
-        self.rules = tuple(rule for _, rule in rules)
-        self.rule_lines = tuple(line for line, _ in rules)
+        self.rules = tuple(rule for _, _, rule in rules)
+        self.rule_lines = tuple(line for line, _, _ in rules)
+        self.rule_files = tuple(file for _, file, _ in rules)
         self.protect = tuple(value.names for value in values if isinstance(value, Protect))
         self.zones = {value.name: value.names for value in values if isinstance(value, Zone)}
         self.options = {value.name: value.value for value in values if isinstance(value, Setting)}
@@ -123,6 +133,10 @@ class Policy:
     def protects(self, ifname: str) -> bool:
         """Whether a `protect` statement names this interface; the loopback interface never is."""
         return ifname != LOOPBACK and any(names.matches(ifname) for names in self.protect)
+
+    def place(self, line: int, file: str, seen_from: str) -> str:
+        """A line of the file `file`, as told of in `seen_from`, both as in `Statement`."""
+        return f"line {line}" if file == seen_from else f"{file or self.name}:{line}"
 
     def render(self) -> str:
         """The policy as a file: zones, protected names, options, defaults, rules, expectations.
@@ -155,35 +169,63 @@ class Policy:
         return self.rules, self.defaults, options.effective(self.options), names, plain
 
 
-def parse_policy(text: str | bytes, name: str = "rules.fw") -> Policy:
-    """The policy that a file's text says. Raises PolicyError with all the lines that are wrong."""
-    if isinstance(text, bytes):
-        text = decode_policy(text, name)
+def parse_policy(text: str | bytes | Written, name: str = "rules.fw", alone: bool = False) -> Policy:
+    """The policy that is written. Raises PolicyError with all the lines that are wrong.
+
+    With `alone` what is included may be missing, and the policy is then what its own file says.
+    """
+    if not isinstance(text, Written):
+        text = Written(decode_policy(text, name) if isinstance(text, bytes) else text)
     statements: list[Statement] = []
     problems: list[Problem] = []
-    for number, line in enumerate(split_lines(text), 1):
+    _read_file(text, name, "", alone, statements, problems)
+    statements, misused = _with_zones(statements, name)
+    if misused:
+        problems = sorted(
+            problems + misused, key=lambda problem: (problem.name != name, problem.name, problem.line)
+        )
+    if problems:
+        raise PolicyError(problems)
+    return Policy(statements, name)
+
+
+def _read_file(
+    written: Written, name: str, file: str, alone: bool, statements: list[Statement], problems: list[Problem]
+) -> None:
+    included = iter(written.included)
+    for number, line in enumerate(split_lines(written.text), 1):
         try:
             value = _known[line] if line in _known else _read_line(Source(name, number, line))
         except PolicyError as error:
             problems += error.problems
             continue
-        if value is not None:
-            statements.append(Statement(number, line, value))
-    statements, misused = _with_zones(statements, name)
-    if problems or misused:
-        raise PolicyError(sorted(problems + misused, key=lambda problem: problem.line))
-    return Policy(statements, name)
+        if value is None:
+            continue
+        statements.append(Statement(number, line, value, file))
+        if isinstance(value, Include):
+            files = next(included, None)
+            if files is None and not alone:
+                source = Source(name, number, line)
+                message = f"{file_name(name, value.path)} cannot be included here"
+                problems.append(problem_at(source, value.path, message, "give the policy as a file"))
+            for path, inner in files or ():
+                inner_name = file_name(name, path)
+                _read_file(inner, inner_name, inner_name, alone, statements, problems)
 
 
 def _with_zones(statements: list[Statement], name: str) -> tuple[list[Statement], list[Problem]]:
     """The statements with all zones resolved, and what is wrong with zones."""
-    zones = [(Source(name, line, text), value) for line, text, value in statements if isinstance(value, Zone)]
+    zones = [
+        (Source(one.file or name, one.line, one.source), one.value)
+        for one in statements
+        if isinstance(one.value, Zone)
+    ]
     if not zones:
         return statements, []
     defined, problems = define(zones)
     resolved = []
     for statement in statements:
-        line, text, value = statement
+        value = statement.value
         try:
             if isinstance(value, Zone):
                 value = value._replace(names=defined.get(value.name, value.names))
@@ -194,7 +236,8 @@ def _with_zones(statements: list[Statement], name: str) -> tuple[list[Statement]
             elif isinstance(value, Expectation):
                 value = Expectation(_resolved(value.rule, defined))
         except Misuse as error:
-            problems.append(problem_at(Source(name, line, text), error.word, error.message, error.hint))
+            source = Source(statement.file or name, statement.line, statement.source)
+            problems.append(problem_at(source, error.word, error.message, error.hint))
         resolved.append(statement._replace(value=value))
     return resolved, problems
 
@@ -283,6 +326,7 @@ _EXPECTED = "a statement ('allow', 'drop', 'reject', 'default', 'protect', ...)"
 _READERS: dict[str, Callable[[Cursor], Value]] = {
     "default": _read_default,
     "expect": read_expectation,
+    "include": read_include,
     "option": _read_setting,
     "protect": _read_protect,
     "zone": read_zone,

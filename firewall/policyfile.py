@@ -10,10 +10,12 @@ from collections.abc import Mapping, Sequence
 
 from firewall import options
 from firewall.errors import UsageError
+from firewall.include import Include
 from firewall.lang import WORD, Source, Token, lex_line
 from firewall.policy import Default, Protect, Setting, Statement, Value, parse_policy, parse_words
 from firewall.rule import Rule
 from firewall.terms import Names
+from firewall.written import Included, Written
 from firewall.zones import Zone, resolve
 
 _BOM = "\ufeff"
@@ -22,9 +24,9 @@ _ORDER = (Zone, Protect, Setting, Default, Rule)
 
 
 def add_rule(text: str, rule: Rule) -> str:
-    """Adds a rule after the last one; where there is none, at the end."""
+    """Adds a rule after the last one, or after the last file that is included; where there is none, at the end."""
     file = _File(text)
-    lines = [statement.line for statement in file.statements(Rule)]
+    lines = [one.line for one in file.own if isinstance(one.value, Rule | Include)]
     file.insert(lines[-1] + 1 if lines else len(file.lines) + 1, rule)
     return file.text()
 
@@ -65,21 +67,26 @@ def unset_option(text: str, name: str) -> str:
     return file.text()
 
 
-def add_protect(text: str, ifname: str) -> str:
+def add_protect(text: str, ifname: str, included: Included = ()) -> str:
     """Makes the policy protect an interface, where it does not already by this name or a wider one."""
     value = parse_words(["protect", ifname])
-    file = _File(text)
+    file = _File(text, included)
     if not file.policy.protects(ifname):
         file.insert(file.place(Protect), value)
     return file.text()
 
 
-def remove_protect(text: str, ifname: str) -> str:
+def remove_protect(text: str, ifname: str, included: Included = ()) -> str:
     """Takes an interface out of the `protect` statements; the text is unchanged where none names it.
 
-    Raises UsageError where a pattern or a `not` protects it, since taking that away would change more.
+    Raises UsageError where a pattern or a `not` protects it, since taking that away would change more, and where an
+    included file does.
     """
-    file = _File(text)
+    file = _File(text, included)
+    for one in file.policy.statements:
+        if one.file and isinstance(one.value, Protect) and one.value.names.matches(ifname):
+            message = f"'{ifname}' is protected by line {one.line} of {one.file}: {one.value}"
+            raise UsageError(message, "edit that file; then 'fw apply' puts it in force")
     found = [(one.line, one.value) for one in file.statements(Protect) if isinstance(one.value, Protect)]
     for line, value in found:
         others = tuple(name for name in value.names.patterns if name != ifname)
@@ -115,8 +122,9 @@ def assign_ids(
 class _File:
     """A policy's text as its lines, each with its end, while it is edited; line numbers count from 1."""
 
-    def __init__(self, text: str) -> None:
-        self.policy = parse_policy(text)
+    def __init__(self, text: str, included: Included = ()) -> None:
+        self.policy = parse_policy(Written(text, included), alone=True)
+        self.own = [statement for statement in self.policy.statements if not statement.file]
         self.bom = _BOM if text.startswith(_BOM) else ""
         body = text.removeprefix(_BOM)
         self.lines = [line + "\n" for line in body.split("\n")]
@@ -129,7 +137,7 @@ class _File:
         return self.bom + "".join(self.lines)
 
     def statements(self, kind: type) -> list[Statement]:
-        return [statement for statement in self.policy.statements if isinstance(statement.value, kind)]
+        return [statement for statement in self.own if isinstance(statement.value, kind)]
 
     def demand_rule(self, line: int) -> None:
         if line not in self.policy.rule_lines:
@@ -154,7 +162,7 @@ class _File:
             found = self.statements(earlier)
             if found:
                 return found[-1].line + 1
-        everything = self.policy.statements
+        everything = self.own
         return self.above_comments(everything[0].line) if everything else len(self.lines) + 1
 
     def words(self, line: int) -> list[Token]:

@@ -7,8 +7,10 @@ from pathlib import Path
 from firewall.errors import FwError
 from firewall.paths import ETC_DIR, namespace_name, policy_path
 from firewall.replacement import Replacement, cannot_write
+from firewall.written import Written
 
 _NEW_FILE_MODE = 0o644
+_INCLUDE = b"include"
 _HINT = "what was in force still is; with --runtime nothing is written"
 
 
@@ -29,8 +31,9 @@ class Staged(Replacement):
         self.write((text.encode(),))
 
 
-def read_saved() -> str | None:
-    """The saved policy's text, None when there is no file. Raises FwError, PolicyError if it is no text."""
+def read_saved() -> Written | None:
+    """The saved policy, None when there is no file. Raises FwError, PolicyError if it is no text or includes none."""
+    from firewall.include import read_included
     from firewall.lang import decode_policy
 
     path = policy_path()
@@ -40,12 +43,33 @@ def read_saved() -> str | None:
         return None
     except OSError as error:
         raise FwError(f"cannot read {path}: {error.strerror}") from None
-    return decode_policy(data, str(path))
+    return read_included(decode_policy(data, str(path)), str(path))
 
 
-def is_saved(text: str) -> bool:
-    """Whether the saved policy is this text, byte for byte."""
+def is_saved(written: Written) -> bool:
+    """Whether the saved policy is this one, byte for byte, with all that it includes."""
     try:
-        return policy_path().read_bytes() == text.encode()
-    except OSError:
+        data = policy_path().read_bytes()
+        if _INCLUDE not in data and not written.included:
+            return data == written.text.encode()
+        saved = read_saved()
+        return saved is not None and saved.flat() == written.flat()
+    except (FwError, OSError):
         return False
+
+
+def demand_saveable(written: Written) -> None:
+    """Raises FwError if the policy would include other files where it is saved than where it was read."""
+    if not written.included:
+        return
+    from firewall.include import read_included
+    from firewall.lang import PolicyError
+
+    path = str(policy_path())
+    hint = f"copy what it includes there too, give whole paths, or try it with --runtime; {path} was left as it was"
+    try:
+        same = read_included(written.text, path).flat() == written.flat()
+    except PolicyError as error:
+        raise FwError(f"saved as {path} the policy could not be read again:\n{error.message}", hint) from None
+    if not same:
+        raise FwError(f"saved as {path} the policy would include other files than it does here", hint)

@@ -86,7 +86,7 @@ class Running:
         from firewall.policy import parse_policy
 
         if self._policy is None:
-            self._policy = parse_policy(self.document.text)
+            self._policy = parse_policy(self.document.written)
         return self._policy
 
     def interfaces(self) -> list[Interface]:
@@ -136,7 +136,7 @@ class Running:
 
     def differs(self) -> bool:
         """Whether the saved policy is not the one in force, byte for byte."""
-        return not is_saved(self.document.text)
+        return not is_saved(self.document.written)
 
     def close(self) -> None:
         self.pins.close()
@@ -179,11 +179,11 @@ def policy_text(saved: bool = False) -> str:
     """The text of the running policy, or of the saved one. Raises NotLoaded, or FwError if there is no file."""
     if not saved:
         with read() as running:
-            return running.document.text
-    text = read_saved()
-    if text is None:
+            return running.document.written.flat()
+    written = read_saved()
+    if written is None:
         raise FwError(f"there is no {policy_path()}", "'fw load IF' writes one to begin with")
-    return text
+    return written.flat()
 
 
 def numbered() -> list[PlacedRule]:
@@ -194,8 +194,8 @@ def numbered() -> list[PlacedRule]:
             return list(running.document.rules)
     from firewall.policy import parse_policy
 
-    text = read_saved() or ""
-    return list(place(parse_policy(text), text, True, None, abi.Limits.RULE_COUNTERS).rules)
+    written = read_saved() or ""
+    return list(place(parse_policy(written), written, True, None, abi.Limits.RULE_COUNTERS).rules)
 
 
 def _key(index: int) -> bytes:

@@ -31,7 +31,7 @@ def odd_here(policy: Policy) -> list[PolicyWarning]:
     except (FwError, OSError):
         return []
     found = [*_unknown(policy, links), *_like_zones(policy, links), *_cuts(policy, links)]
-    return sorted(found, key=lambda warning: warning.line)
+    return sorted(found, key=lambda warning: (warning.file, warning.line))
 
 
 def _unknown(policy: Policy, links: Sequence["Link"]) -> Iterator[PolicyWarning]:
@@ -45,7 +45,7 @@ def _unknown(policy: Policy, links: Sequence["Link"]) -> Iterator[PolicyWarning]
             if near and near.rstrip(_DIGITS) == name.rstrip(_DIGITS):
                 near = None  # the next of a kind is no slip
             hint = f"; did you mean '{near}'?" if near else ""
-            yield PolicyWarning(f"no interface is called '{name}' now{hint}", statement.line)
+            yield PolicyWarning(f"no interface is called '{name}' now{hint}", statement.line, statement.file)
 
 
 def _like_zones(policy: Policy, links: Sequence["Link"]) -> Iterator[PolicyWarning]:
@@ -73,13 +73,15 @@ def _cuts(policy: Policy, links: Sequence["Link"]) -> Iterator[PolicyWarning]:
     except (FwError, OSError):
         return
     for cut in cuts:
-        line = _default_line(policy) if cut.position is None else policy.rule_lines[cut.position]
-        yield PolicyWarning(f"this would cut {cut}", line)
+        line, file = _default_place(policy)
+        if cut.position is not None:
+            line, file = policy.rule_lines[cut.position], policy.rule_files[cut.position]
+        yield PolicyWarning(f"this would cut {cut}", line, file)
 
 
-def _default_line(policy: Policy) -> int:
-    """The line of `default in`; 0 where the policy does not say it."""
-    said = (
-        one.line for one in policy.statements if isinstance(one.value, Default) and one.value.scope == "in"
-    )
-    return next(said, 0)
+def _default_place(policy: Policy) -> tuple[int, str]:
+    """The line and the file of `default in`; line 0 where the policy does not say it."""
+    for one in policy.statements:
+        if isinstance(one.value, Default) and one.value.scope == "in":
+            return one.line, one.file
+    return 0, ""

@@ -36,11 +36,11 @@ def replace_layout(directory: Path, yes: bool) -> UpgradeReport:
     The saved policy comes into force. Flows are copied, and judged by it at their next packet; what the kernel alone
     knows of is taken over as at a first load.
     """
-    text = read_saved()
-    if text is None:
+    written = read_saved()
+    if written is None:
         message = f"what runs has another layout, and there is no {policy_path()} to take its place"
         raise FwError(message, "write one, or 'fw unload --all' and begin anew")
-    policy = parse_policy(text, str(policy_path()))
+    policy = parse_policy(written, str(policy_path()))
     verify(policy)
     links = list_links()
     attached = set(attach.attached(directory))
@@ -53,14 +53,14 @@ def replace_layout(directory: Path, yes: bool) -> UpgradeReport:
     heritage = Heritage(directory)
     mode = heritage.mode()
     try:
-        build(building, policy, text, held, links, mode or abi.Mode.MODE_ENFORCE, heritage)
+        build(building, policy, written, held, links, mode or abi.Mode.MODE_ENFORCE, heritage)
     except BaseException:
         remove_tree(building)
         raise
     succeed(building, directory)
     began_anew = ["flows"] * (not heritage.flows_given) + ["counters"] + ["mode"] * (mode is None)
     with read() as running:
-        put(running, text, Wishes(save=False, yes=True))  # which interfaces the saved policy protects
+        put(running, written, Wishes(save=False, yes=True))  # which interfaces the saved policy protects
         return _report(running, (f"another layout: {', '.join(began_anew)} began anew",))
 
 

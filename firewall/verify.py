@@ -21,18 +21,23 @@ _DONE = {"allow": "allowed", "drop": "dropped", "reject": "rejected"}
 
 
 class PolicyWarning(NamedTuple):
-    """What is odd about the statement on `line`, 0 for none; the policy can be loaded all the same."""
+    """What is odd about the statement on `line` of `file`; the policy can be loaded all the same.
+
+    `line` is 0 where it is no statement; `file` is empty for the policy's own file.
+    """
 
     message: str
     line: int
+    file: str = ""
 
     def told(self, name: str) -> str:
         """The warning with its place in the policy of that name."""
+        name = self.file or name
         return f"{name}:{self.line}: {self.message}" if self.line else f"{name}: {self.message}"
 
 
-def verify(policy: Policy, lines: Collection[int] | None = None) -> list[PolicyWarning]:
-    """What is odd about the policy, in the order of its lines; with `lines`, about the rules on those few alone.
+def verify(policy: Policy, rules: Collection[int] | None = None) -> list[PolicyWarning]:
+    """What is odd about the policy, in the order of its lines; with `rules`, about those few alone, by their positions.
 
     Raises PolicyError if it cannot be loaded: statements contradict each other, or it is larger than the
     kernel's tables; and Unmet if it is not what it says that it is to be.
@@ -43,15 +48,15 @@ def verify(policy: Policy, lines: Collection[int] | None = None) -> list[PolicyW
     unmet = list(_unmet(policy))
     if unmet:
         raise Unmet(unmet)
-    asked = [i for i, line in enumerate(policy.rule_lines) if lines is None or line in lines]
-    warnings = [] if lines is not None else [*_repetitions(policy), *_unused_zones(policy)]
-    dead = dead_rules(policy.rules) if lines is None else {i: dead_by(policy.rules, i) for i in asked}
+    asked = range(len(policy.rules)) if rules is None else sorted(rules)
+    warnings = [] if rules is not None else [*_repetitions(policy), *_unused_zones(policy)]
+    dead = dead_rules(policy.rules) if rules is None else {i: dead_by(policy.rules, i) for i in asked}
     for index in asked:
-        line, killer = policy.rule_lines[index], dead.get(index)
+        line, file, killer = policy.rule_lines[index], policy.rule_files[index], dead.get(index)
         if killer is not None:
             warnings.append(_dead(policy, index, killer))
-        warnings += [PolicyWarning(message, line) for message in _oddities(policy.rules[index])]
-    return sorted(warnings, key=lambda warning: warning.line)
+        warnings += [PolicyWarning(message, line, file) for message in _oddities(policy.rules[index])]
+    return sorted(warnings, key=lambda warning: (warning.file, warning.line))
 
 
 def _contradictions(policy: Policy) -> Iterator[Problem]:
@@ -67,7 +72,8 @@ def _contradictions(policy: Policy) -> Iterator[Problem]:
             continue
         earlier = first.setdefault(what, statement)
         if earlier.value != value:
-            hint = f"line {earlier.line} says '{earlier.value}': keep one of them"
+            place = policy.place(earlier.line, earlier.file, statement.file)
+            hint = f"{place} says '{earlier.value}': keep one of them"
             yield _problem(policy, statement, f"'{what}' cannot be '{said}' too", hint)
 
 
@@ -115,7 +121,8 @@ def _unmet(policy: Policy) -> Iterator[Problem]:
         if found.position is None:
             by = f"by 'default {found.question.scope} {found.action}'"
         else:
-            by = f"by line {policy.rule_lines[found.position]} ({_shown(policy.rules[found.position])})"
+            line, file = policy.rule_lines[found.position], policy.rule_files[found.position]
+            by = f"by {policy.place(line, file, statement.file)} ({_shown(policy.rules[found.position])})"
         may = "may be" if found.maybe else "is"
         message = f"this does not hold: '{described(found.question)}' {may} {_DONE[found.action]}"
         yield _problem(policy, statement, message, by)
@@ -123,37 +130,40 @@ def _unmet(policy: Policy) -> Iterator[Problem]:
 
 def _repetitions(policy: Policy) -> Iterator[PolicyWarning]:
     """Statements other than rules that say what was said before."""
-    seen: dict[object, int] = {}
-    for line, _, value in policy.statements:
+    seen: dict[object, Statement] = {}
+    for statement in policy.statements:
+        value = statement.value
         if isinstance(value, Rule):
             continue
         facts: list[object] = [value]
         if isinstance(value, Protect) and not value.names.plain.negated:
             facts = list(value.names.plain.patterns)
         for fact in facts:
-            earlier = seen.setdefault(fact, line)
-            if earlier != line:
-                yield PolicyWarning(f"'{fact}' was already said on line {earlier}", line)
+            earlier = seen.setdefault(fact, statement)
+            if earlier is not statement:
+                place = policy.place(earlier.line, earlier.file, statement.file)
+                yield PolicyWarning(f"'{fact}' was already said on {place}", statement.line, statement.file)
 
 
 def _unused_zones(policy: Policy) -> Iterator[PolicyWarning]:
     used = {name for statement in policy.statements for name in zones_of(statement.value, policy.zones)}
-    for line, _, value in policy.statements:
+    for line, _, value, file in policy.statements:
         if isinstance(value, Zone) and value.name not in used:
-            yield PolicyWarning(f"zone '{value.name}' is not used", line)
+            yield PolicyWarning(f"zone '{value.name}' is not used", line, file)
 
 
 def _dead(policy: Policy, index: int, earlier: int) -> PolicyWarning:
     rule, other = policy.rules[index], policy.rules[earlier]
-    line, other_line = policy.rule_lines[index], policy.rule_lines[earlier]
+    line, file = policy.rule_lines[index], policy.rule_files[index]
+    place = policy.place(policy.rule_lines[earlier], policy.rule_files[earlier], file)
     shown = _shown(other)
     if rule.action == other.action:
-        message = f"line {other_line} covers it ({shown}); remove it"
+        message = f"{place} covers it ({shown}); remove it"
     else:
         opposed = "the opposite" if "allow" in (rule.action, other.action) else "otherwise"
         advice = "move it above that line, or remove it"
-        message = f"line {other_line} covers it and says {opposed} ({shown}); {advice}"
-    return PolicyWarning(f"this rule never decides: {message}", line)
+        message = f"{place} covers it and says {opposed} ({shown}); {advice}"
+    return PolicyWarning(f"this rule never decides: {message}", line, file)
 
 
 def _shown(rule: Rule) -> str:
@@ -196,4 +206,5 @@ def _problem(policy: Policy, statement: Statement, message: str, hint: str | Non
     """A problem of a whole statement, shown at its first word."""
     text = statement.source
     start = len(text) - len(text.lstrip())
-    return Problem(policy.name, statement.line, start + 1, len(text[start:].split()[0]), text, message, hint)
+    name = statement.file or policy.name
+    return Problem(name, statement.line, start + 1, len(text[start:].split()[0]), text, message, hint)

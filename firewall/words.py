@@ -14,7 +14,7 @@ ANSWERS = ("rst", "admin", "port", "host")  # of `reject with`
 _SHOWN_CHARS = 60
 
 NOT_YET = (
-    {"include", "set"}
+    {"set"}
     | {"limit", "mac", "max-flows", "overload", "set-mark", "unit", "user"}
     | {"idle", "until", "between", "untracked"}
 )

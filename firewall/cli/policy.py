@@ -2,13 +2,16 @@
 """`fw apply`, `fw check` and `fw show`: the policy as a whole, as a file."""
 
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from firewall import render
 from firewall.cli.base import Command, DryRun, Report, Runtime, Yes, new_app, session_of
 from firewall.errors import FwError, NotPermitted
+
+if TYPE_CHECKING:
+    from firewall.written import Written
 
 app = new_app()
 
@@ -46,8 +49,8 @@ def apply(
     if file is None:
         done = engine.apply(runtime=runtime, yes=yes, dry_run=dry_run)
     else:
-        text, name = read_policy(file)
-        done = engine.apply(text, name=name, runtime=runtime, yes=yes, dry_run=dry_run)
+        written, name = read_policy(file)
+        done = engine.apply(written, name=name, runtime=runtime, yes=yes, dry_run=dry_run)
     report(session_of(ctx), done, dry_run)
 
 
@@ -68,9 +71,10 @@ def check(ctx: typer.Context, file: File = None) -> None:
         from firewall.paths import policy_path
 
         file = str(policy_path())
-    text, name = read_policy(file)
+    name = file
     try:
-        policy = parse_policy(text, name)
+        written, name = read_policy(file)
+        policy = parse_policy(written, name)
         warnings = verify(policy) + odd_here(policy)
     except (PolicyError, Unmet) as error:
         if session.json:
@@ -97,9 +101,14 @@ def show(
     session_of(ctx).out.write(state.policy_text(saved))
 
 
-def read_policy(file: str) -> tuple[str, str]:
-    """The text of a policy file, and the name to use for it in messages."""
+def read_policy(file: str) -> tuple["Written", str]:
+    """A policy file with what it includes, and the name to use for it in messages.
+
+    What standard input includes is looked for where it would be saved.
+    """
+    from firewall.include import read_included
     from firewall.lang import decode_policy
+    from firewall.paths import policy_path
 
     name = "standard input" if file == _STDIN else file
     try:
@@ -112,4 +121,5 @@ def read_policy(file: str) -> tuple[str, str]:
         raise NotPermitted(f"cannot read {name}: {error.strerror}") from None
     except OSError as error:
         raise FwError(f"cannot read {name}: {error.strerror}") from None
-    return decode_policy(data, name), name
+    directory = str(policy_path().parent) if file == _STDIN else None
+    return read_included(decode_policy(data, name), name, directory), name

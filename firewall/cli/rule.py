@@ -162,7 +162,7 @@ def _by_text(words: list[str]) -> "Callable[[Source], int]":
     from firewall.rule import Rule
 
     wanted = Rule.from_words(words)
-    return lambda source: source.find(wanted).line
+    return lambda source: source.line_like(wanted)
 
 
 def _edit(
