@@ -31,7 +31,7 @@ MODULES = {
     "status": 160,
     "mode": 155,
     "show": 155,
-    "option": 165,
+    "option": 172,
     "rule list": 166,
     "flow list": 146,
     "log": 160,
