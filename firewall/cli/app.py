@@ -38,6 +38,7 @@ _COMMANDS = {
     "apply": _Place("policy", "apply"),
     "check": _Place("policy", "check"),
     "show": _Place("policy", "show"),
+    "fmt": _Place("fmt", "fmt"),
     "mode": _Place("setting", "mode"),
     "default": _Place("setting", "default"),
     "option": _Place("setting", "option"),
@@ -67,7 +68,7 @@ _LATER = frozenset(
         "test",
         "top",
     )
-    + ("export", "import", "fmt")
+    + ("export", "import")
 )
 
 # What other firewalls call it.

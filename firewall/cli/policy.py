@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 app = new_app()
 
-_STDIN = "-"
+STDIN = "-"
 
 File = Annotated[str | None, typer.Argument(metavar="[FILE|-]", help="A policy file; - is standard input.")]
 
@@ -107,12 +107,19 @@ def read_policy(file: str) -> tuple["Written", str]:
     What standard input includes is looked for where it would be saved.
     """
     from firewall.include import read_included
-    from firewall.lang import decode_policy
     from firewall.paths import policy_path
 
-    name = "standard input" if file == _STDIN else file
+    text, name = read_text(file)
+    return read_included(text, name, str(policy_path().parent) if file == STDIN else None), name
+
+
+def read_text(file: str) -> tuple[str, str]:
+    """The text of a file alone, and the name to use for it in messages."""
+    from firewall.lang import decode_policy
+
+    name = "standard input" if file == STDIN else file
     try:
-        if file == _STDIN:
+        if file == STDIN:
             data = sys.stdin.buffer.read()
         else:
             with open(file, "rb") as opened:
@@ -121,5 +128,4 @@ def read_policy(file: str) -> tuple["Written", str]:
         raise NotPermitted(f"cannot read {name}: {error.strerror}") from None
     except OSError as error:
         raise FwError(f"cannot read {name}: {error.strerror}") from None
-    directory = str(policy_path().parent) if file == _STDIN else None
-    return read_included(decode_policy(data, name), name, directory), name
+    return decode_policy(data, name), name

@@ -16,7 +16,7 @@ _fw() {
         fi
     done
 
-    local commands="status load unload upgrade apply check show mode default option options rule rules zone
+    local commands="status load unload upgrade apply check show fmt mode default option options rule rules zone
         zones flow flows log doctor version"
     local rule="in out forward on via from to any not port tcp udp icmp icmp6 sctp gre esp ah proto icmp-type log
         comment"
@@ -37,12 +37,16 @@ _fw() {
                 load) words="$(_fw_interfaces) --attach --observe --yes" ;;
                 unload) words="$(_fw_interfaces) --all" ;;
                 upgrade) words="--yes" ;;
-                apply | check)
+                apply | check | fmt)
                     if [[ $current != -* ]]; then
                         mapfile -t COMPREPLY < <(compgen -f -- "$current")
                         return
                     fi
-                    if [[ $command == apply ]]; then words=$change; else words="--json"; fi
+                    case $command in
+                        apply) words=$change ;;
+                        fmt) words="--check" ;;
+                        *) words="--json" ;;
+                    esac
                     ;;
                 show) words="--saved" ;;
                 mode) words="observe enforce --yes --json" ;;

@@ -26,6 +26,7 @@ complete -c fw -n __fish_use_subcommand -a upgrade -d 'Replace the running progr
 complete -c fw -n __fish_use_subcommand -a apply -d 'Put a policy file in force and save it'
 complete -c fw -n __fish_use_subcommand -a check -d 'Say what is wrong with a policy file'
 complete -c fw -n __fish_use_subcommand -a show -d 'Print the policy in force as a file'
+complete -c fw -n __fish_use_subcommand -a fmt -d 'A policy file in its canonical form'
 complete -c fw -n __fish_use_subcommand -a mode -d 'Show or set whether packets are dropped'
 complete -c fw -n __fish_use_subcommand -a default -d 'What happens where no rule matches'
 complete -c fw -n __fish_use_subcommand -a option -d 'List options, show one, or set it'
@@ -50,7 +51,8 @@ complete -c fw -n "$with load" -l attach -x -a 'auto tcx clsact' -d 'How to atta
 complete -c fw -n "$with load" -l observe -d 'Drop nothing'
 complete -c fw -n "$with unload" -l all -d 'Everything'
 complete -c fw -n "$with show" -l saved -d 'The saved policy'
-complete -c fw -n "$with apply check" -F
+complete -c fw -n "$with apply check fmt" -F
+complete -c fw -n "$with fmt" -l check -d 'Only say whether it would change'
 complete -c fw -n "$with mode" -a 'observe enforce'
 complete -c fw -n "$with default" -a 'in out forward allow drop reject'
 complete -c fw -n "$with option" -l unset -d 'The default'
