@@ -25,6 +25,7 @@ enum fw_layout {
 enum fw_limits {
 	GENERATION_SLOTS = 4,   /* rulesets that may exist at one time */
 	RULES_MAX = 1024,       /* rules of a policy */
+	MACS_MAX = 16,          /* of one rule */
 	ENTRIES_PER_CHUNK = 32, /* match entries in one classifier element */
 	CHUNKS_MAX = 128,       /* 4,096 match entries a policy */
 	CLASSES_MAX = 256,      /* interface classes; 0 is an unknown interface */
@@ -392,9 +393,10 @@ struct entry {
 enum fw_further_asks {
 	FURTHER_MARK = 1 << 0,
 	FURTHER_DSCP = 1 << 1,
+	FURTHER_MAC = 1 << 2,
 
 	/* asked of the opener's packet, of which its flow keeps nothing */
-	FURTHER_OF_PACKET = FURTHER_MARK | FURTHER_DSCP,
+	FURTHER_OF_PACKET = FURTHER_MARK | FURTHER_DSCP | FURTHER_MAC,
 };
 
 /* furthers[generation % GENERATION_SLOTS][entry.further]: clauses that no box of numbers holds. */
@@ -403,7 +405,8 @@ struct further {
 	__u32 mark;
 	__u32 mark_mask;
 	__u32 reserved;
-	__u64 dscp; /* bit per class of traffic */
+	__u64 dscp;     /* bit per class of traffic */
+	__u64 macs[16]; /* 48 bits each; all ones behind the last */
 };
 
 struct chunk {

@@ -16,6 +16,17 @@ static __always_inline void ask_anew(struct packet *p, __u32 rule)
 	p->admitted = rule;
 }
 
+/* Only at ingress is the frame's sender who sent the packet: at egress that is us. */
+static __always_inline bool from_mac(const struct further *further, const struct packet *p)
+{
+	__u64 mac = p->hook == HOOK_INGRESS ? p->mac : 0, found = 0;
+	int i;
+
+	for (i = 0; i < MACS_MAX; i++)
+		found |= further->macs[i] == mac;
+	return found;
+}
+
 /* Do the further clauses of an entry of this rule hold? */
 GLOBAL int further_holds(__u32 index, __u32 rule)
 {
@@ -41,6 +52,8 @@ GLOBAL int further_holds(__u32 index, __u32 rule)
 	if (asks & FURTHER_MARK && (p->env.mark & further->mark_mask) != further->mark)
 		return false;
 	if (asks & FURTHER_DSCP && !(further->dscp >> (p->dscp & 63) & 1))
+		return false;
+	if (asks & FURTHER_MAC && !from_mac(further, p))
 		return false;
 	return true;
 }

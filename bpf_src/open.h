@@ -118,6 +118,7 @@ static __always_inline enum fw_reason adopt(struct packet *p, const struct setti
 	if (p->scope == SCOPE_FORWARD && h->out_slot != p->slot) {
 		ask(p, &h->tuple, h->icmp, false);
 		ask_way(p, s, SCOPE_FORWARD, p->in_ifindex, p->out_ifindex);
+		ask_anew(p, h->rule);
 		reason = judge();
 		if (reason)
 			return reason;

@@ -86,6 +86,7 @@ struct packet {
 
 	struct flow_key key __attribute__((aligned(8))); /* hashed by words */
 	__u64 now_j;
+	__u64 mac; /* of who sent the frame, 48 bits; 0: it has no link header */
 	enum fw_hook hook;
 	enum fw_scope scope;
 	__u32 generation; /* the ruleset that judges this packet */

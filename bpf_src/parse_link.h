@@ -27,9 +27,11 @@ static __always_inline enum fw_reason parse_link(struct __sk_buff *skb, struct p
 	__u32 off = sizeof(struct ethhdr);
 	struct ethhdr *eth;
 	__u32 chosen = 0;
+	__u64 word;
 	__u8 *first;
 	int i;
 
+	p->mac = 0;
 	if (p->iface_flags & IFACE_RAW_IP) {
 		first = at(skb, 0, 1);
 		if (!first)
@@ -41,8 +43,10 @@ static __always_inline enum fw_reason parse_link(struct __sk_buff *skb, struct p
 	eth = at(skb, 0, sizeof(*eth));
 	if (!eth)
 		return REASON_TRUNCATED;
-	/* at once: the struct is packed, so that the compiler would load bytes */
-	p->eth_proto = bpf_ntohs(*(__be16 *)((void *)eth + offsetof(struct ethhdr, h_proto)));
+	/* both at once: the struct is packed, so that the compiler would load bytes */
+	word = bpf_be64_to_cpu(*(__be64 *)((void *)eth + offsetof(struct ethhdr, h_source)));
+	p->mac = word >> 16;
+	p->eth_proto = word;
 	if (p->env.vlan_present) {
 		__u32 tci = p->env.vlan_tci;
 

@@ -16,6 +16,7 @@ class Layout(IntEnum):
 class Limits(IntEnum):
     GENERATION_SLOTS = 4
     RULES_MAX = 1024
+    MACS_MAX = 16
     ENTRIES_PER_CHUNK = 32
     CHUNKS_MAX = 128
     CLASSES_MAX = 256
@@ -225,7 +226,8 @@ class EntryFlags(IntEnum):
 class FurtherAsks(IntEnum):
     FURTHER_MARK = 1
     FURTHER_DSCP = 2
-    FURTHER_OF_PACKET = 3
+    FURTHER_MAC = 4
+    FURTHER_OF_PACKET = 7
 
 
 class KeyPort(IntEnum):
@@ -561,20 +563,23 @@ class Further(CStruct):
         "mark_mask",
         "reserved",
         "dscp",
+        "macs",
     )
-    SIZE = 24
+    SIZE = 152
     FIELDS = (
         ("asks", 0, "I", 0),
         ("mark", 4, "I", 0),
         ("mark_mask", 8, "I", 0),
         ("reserved", 12, "I", 0),
         ("dscp", 16, "Q", 0),
+        ("macs", 24, "Q", 16),
     )
     asks: int
     mark: int
     mark_mask: int
     reserved: int
     dscp: int
+    macs: list[int]
 
 
 class Tuple(CStruct):

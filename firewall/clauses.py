@@ -4,7 +4,7 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from firewall.headers import read_dscp, write_dscp
+from firewall.headers import read_dscp, read_macs, write_dscp, write_macs
 from firewall.lang import STRING, WORD, Cursor, Token, number
 from firewall.masks import read_masked
 from firewall.services import EXTENSION_HEADERS, PROTOCOLS, protocol_name
@@ -88,6 +88,7 @@ def _write_log(text: str) -> str:
 FURTHER = (
     Clause("mark", "mark", read_masked, "mark {}".format),
     Clause("dscp", "dscp", read_dscp, write_dscp),
+    Clause("mac", "macs", read_macs, write_macs),
 )
 
 # In the order in which they print.

@@ -20,7 +20,8 @@ class Question(NamedTuple):
     and leaves by.
 
     Ports count for TCP, UDP and SCTP only, type and code for ICMP and ICMPv6 only. `on` or `via` is None
-    where there is no such interface, or it is not known; no `on` or `via` clause then matches.
+    where there is no such interface, or it is not known; no `on` or `via` clause then matches. So is `mac`, the sender
+    of the frame as a number.
     """
 
     scope: str
@@ -35,6 +36,7 @@ class Question(NamedTuple):
     via: str | None = None
     mark: int = 0
     dscp: int = 0
+    mac: int | None = None
 
 
 class Answer(NamedTuple):
@@ -67,6 +69,7 @@ def matches(rule: Rule, question: Question) -> bool:
         and _end_matches(rule.dst, question.dst, question.dport, question.proto)
         and _icmp_matches(rule, question)
         and (rule.dscp is None or question.dscp in rule.dscp)
+        and (rule.macs is None or question.mac in rule.macs)
         and (rule.mark is None or question.mark & rule.mark.mask == rule.mark.value)
     )
 

@@ -3,7 +3,11 @@
 
 from firewall import abi
 from firewall.clauses import FURTHER
+from firewall.headers import MACS_MAX
 from firewall.rule import Rule
+
+_NO_MAC = (1 << 64) - 1
+assert MACS_MAX == abi.Limits.MACS_MAX
 
 
 def further_of(rule: Rule) -> tuple[tuple[str, object], ...]:
@@ -37,4 +41,7 @@ def _record(rule: Rule) -> bytes:
     if rule.dscp is not None:
         record.asks |= abi.FurtherAsks.FURTHER_DSCP
         record.dscp = sum(1 << value for value in rule.dscp)
+    if rule.macs is not None:
+        record.asks |= abi.FurtherAsks.FURTHER_MAC
+        record.macs = [*rule.macs, *[_NO_MAC] * (MACS_MAX - len(rule.macs))]
     return record.pack()

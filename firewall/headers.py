@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""What a rule asks of a packet's headers beyond its ends: the class of traffic."""
+"""What a rule asks of a packet's headers beyond its ends: the class of traffic, and who sent the frame."""
+
+import re
 
 from firewall.lang import Cursor, Token, closest, number
 
@@ -12,6 +14,10 @@ DSCP_NAMES = {
     "ef": 46,
     "le": 1,
 }
+MACS_MAX = 16  # of one rule
+
+_MAC = re.compile(r"[0-9a-fA-F]{2}([:-])[0-9a-fA-F]{2}(?:\1[0-9a-fA-F]{2}){4}")
+_GROUP = 1 << 40  # the bit that makes an address one of many receivers (IEEE 802-2014 section 8.2.2)
 _NAME_OF = {value: name for name, value in DSCP_NAMES.items()}
 
 
@@ -38,3 +44,24 @@ def write_dscp(classes: tuple[int, ...]) -> str:
 def dscp_name(value: int) -> str:
     """'ef' for 46, '3' for 3, which has no name."""
     return _NAME_OF.get(value, str(value))
+
+
+def read_macs(cursor: Cursor) -> tuple[int, ...]:
+    """`MAC { "," MAC }`: addresses of single devices, as numbers of 48 bits."""
+    macs: dict[int, Token] = {}
+    for token in cursor.items("a MAC address, like '02:00:00:00:00:01'"):
+        if not _MAC.fullmatch(token.text):
+            cursor.fail(f"{token} is not a MAC address", token, "six pairs of hexadecimal digits with ':'")
+        mac = int(re.sub("[:-]", "", token.text), 16)
+        if mac & _GROUP or not mac:
+            cursor.fail(f"{token} is no device's address: no frame comes from it", token)
+        if len(macs) == MACS_MAX:
+            cursor.fail(
+                f"a rule has at most {MACS_MAX} MAC addresses", token, "write another rule for the rest"
+            )
+        cursor.add_once(token, macs, mac)
+    return tuple(macs)
+
+
+def write_macs(macs: tuple[int, ...]) -> str:
+    return "mac " + ", ".join(mac.to_bytes(6, "big").hex(":") for mac in macs)

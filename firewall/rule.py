@@ -42,6 +42,7 @@ class Rule(NamedTuple):
     comment: str | None = None
     mark: Masked | None = None
     dscp: tuple[int, ...] | None = None
+    macs: tuple[int, ...] | None = None
     answer: str | None = None
 
     @classmethod
@@ -133,6 +134,9 @@ class _Draft:
         """What one clause demands of another."""
         self._check_interfaces("on", _ON_SCOPES, "came in by", "via")
         self._check_interfaces("via", _VIA_SCOPES, "leaves by", "on")
+        if "mac" in self.at and "out" in self.scopes:
+            message = "'mac' is the sender of a frame that came in: none for scope 'out'"
+            self.cursor.fail(message, self.at["mac"])
         protos: tuple[int, ...] = self.values.get("protos", ())
         for clause, field in (("from", "src"), ("to", "dst")):
             if self.values.get(field, ANY_END).ports:

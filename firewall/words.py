@@ -15,7 +15,7 @@ _SHOWN_CHARS = 60
 
 NOT_YET = (
     {"set"}
-    | {"limit", "mac", "max-flows", "overload", "set-mark", "unit", "user"}
+    | {"limit", "max-flows", "overload", "set-mark", "unit", "user"}
     | {"idle", "until", "between", "untracked"}
 )
 TRANSLATION = {"redirect", "masquerade", "nat", "snat", "dnat"}

@@ -21,6 +21,7 @@ steady = settings(max_examples=60, deadline=None, suppress_health_check=[HealthC
 
 IFNAMES = ("eth0", "eth1", "eth0.10", "br-lan", "wan", "wan0", "ppp0", "lo")
 PATTERNS = (*IFNAMES[:-1], "eth+", "wan+", "p+", "eth0+", "+")
+MAC_A = 0x02000000000A
 PROTOS = (1, 2, 6, 17, 47, 50, 51, 58, 89, 132, 255)
 
 _IPV4_MAPPED = range(0xFFFF << 32, 0x10000 << 32)
@@ -103,6 +104,11 @@ def classes() -> st.SearchStrategy[tuple[int, ...]]:
     return st.lists(few, min_size=1, max_size=3, unique=True).map(tuple)
 
 
+def macs() -> st.SearchStrategy[tuple[int, ...]]:
+    few = st.sampled_from((1, 2, MAC_A, 0xFEFFFFFFFFFF))
+    return st.lists(few, min_size=1, max_size=4, unique=True).map(tuple)
+
+
 @st.composite
 def rules(draw: st.DrawFn) -> Rule:
     """Any rule that the language can say."""
@@ -129,6 +135,7 @@ def rules(draw: st.DrawFn) -> Rule:
         comment=draw(st.none() | texts().filter(bool)),
         mark=draw(st.none() | st.none() | marks()),
         dscp=draw(st.none() | st.none() | classes()),
+        macs=draw(st.none() | st.none() | macs()) if "out" not in scopes else None,
         answer=draw(st.none() | answers) if action == "reject" else None,
     )
     return rule if rule.kinds() else rule._replace(src=ANY_END, dst=ANY_END, icmp_types=())
@@ -187,6 +194,7 @@ def questions(draw: st.DrawFn, *about: Rule) -> Question:
             st.sampled_from([value for rule in about for value in rule.dscp or ()] or (0,))
             | st.sampled_from((0, 46))
         ),
+        mac=draw(st.sampled_from((1, MAC_A, 0xFEFFFFFFFFFF))) if scope != "out" else None,
     )
 
 

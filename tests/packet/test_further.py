@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import pytest
 
+from firewall import abi
 from tests.packet.ends import FAMILIES, Ends
 from tests.packet.path import PacketPath
-from tests.packets import Layer, tcp
+from tests.packets import Layer, eth, ip, tcp, vlan
 
 MARKED = "allow in tcp to port 22 mark 0x10/0xf0\n"
 OTHERS = "default in drop\nallow in tcp to port 80\n"
@@ -37,6 +38,49 @@ def test_dscp(path: PacketPath, ends: Ends, octet: int, matches: bool) -> None:
     fields = {"traffic_class": octet, "flow_label": 0xFFFFF} if ends.is_v6 else {"tos": octet}
     verdict = path.ingress(ends.arriving(tcp(4000, 22), **fields))
     assert verdict.reason == ("rule_allow" if matches else "default_drop")
+
+
+MACS = ", ".join(f"02:00:00:00:00:{i:02x}" for i in range(1, 0x10)) + ", FE-ff-ff-ff-ff-ff"
+
+
+@FAMILIES
+@pytest.mark.parametrize(
+    ("sender", "matches"),
+    [
+        ("02:00:00:00:00:01", True),
+        ("02:00:00:00:00:0f", True),
+        ("fe:ff:ff:ff:ff:ff", True),
+        ("02:00:00:00:00:10", False),
+        ("00:00:00:00:00:00", False),
+        ("00:00:00:00:00:02", False),
+    ],
+)
+@pytest.mark.parametrize("tagged", [False, True])
+def test_mac(path: PacketPath, ends: Ends, sender: str, matches: bool, tagged: bool) -> None:
+    path.policy(f"default in drop\nallow in tcp mac {MACS}\n")
+    packet = ip(ends.them, ends.us, tcp(4000, 22))
+    frame = eth(vlan(5, packet) if tagged else packet, src=sender)
+    assert path.ingress(frame).reason == ("rule_allow" if matches else "default_drop")
+
+
+@FAMILIES
+def test_no_mac_without_a_link_header(path: PacketPath, ends: Ends) -> None:
+    path.policy(f"default in allow\ndrop in tcp mac {MACS}\n")
+    path.ingress(eth(ip(ends.them, ends.us, tcp(4000, 22)), src="02:00:00:00:00:01"))
+    flags = abi.IfaceFlags.IFACE_PROTECTED | abi.IfaceFlags.IFACE_RAW_IP
+    path.interface("wan", slot=1, class_id=1, flags=flags)
+    assert path.ingress(ip(ends.them, ends.us, tcp(4000, 22))).reason == "default_allow"
+
+
+@FAMILIES
+def test_mac_of_a_forwarded_packet(path: PacketPath, ends: Ends) -> None:
+    """It is the sender's where the packet comes in; where it leaves, the frame has this host's."""
+    path.policy("allow forward tcp mac 02:00:00:00:00:0a\n")
+    frame = eth(ip(ends.inside, ends.them, tcp(4000, 22)), src="02:00:00:00:00:0a")
+    assert path.ingress(frame, on="lan").reason == "rule_allow"
+    assert path.egress(frame, came_by="lan").reason == "handed_on"
+    other = eth(ip(ends.inside, ends.them, tcp(4001, 22)), src="02:00:00:00:00:0a")
+    assert path.egress(other, came_by="lan", tc_index=0).reason == "default_drop"
 
 
 @FAMILIES

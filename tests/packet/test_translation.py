@@ -219,6 +219,14 @@ def test_leaving_by_another_way_is_judged_anew_though_translated(nat: Masquerade
 
 
 @FAMILIES
+def test_what_the_frame_told_at_ingress_holds_for_its_rule_at_egress(nat: Masquerade) -> None:
+    path = nat.path
+    path.interface("dmz", 7000, slot=3, class_id=0, flags=abi.IfaceFlags.IFACE_PROTECTED)
+    path.policy("allow forward on lan mac 02:00:00:00:00:0a\n")
+    assert nat.out(udp(5000, 53), udp(6000, 53), "dmz") == ("rule_allow", "translated")
+
+
+@FAMILIES
 def test_after_a_long_silence_it_opens_again(nat: Masquerade) -> None:
     nat.udp_out()
     nat.udp_back()
