@@ -45,8 +45,9 @@ enum fw_limits {
 	EARLY_FRAGMENTS_MAX = 2048,
 	EARLY_DESTINATIONS = 1024,
 	EXPECTATIONS_MAX = 4096,
-	EVENT_BYTES = 1 << 20, /* ring buffer for followers */
-	REQUESTS_MAX = 64,     /* that user space may make at one time */
+	SOURCE_BUCKETS_MAX = 16384, /* sources whose rate is known: `limit ... per source` */
+	EVENT_BYTES = 1 << 20,      /* ring buffer for followers */
+	REQUESTS_MAX = 64,          /* that user space may make at one time */
 	/* What each CPU keeps of an LRU table's free entries, and takes at a time, before it displaces others. */
 	LRU_BATCH = 128,
 };
@@ -149,7 +150,8 @@ enum fw_reason {
 	REASON_NO_ROUTE,          /* the routing table refuses the destination */
 	REASON_TABLE_FULL,        /* no flow entry could be made */
 	REASON_SOURCE_LIMIT,      /* its source has as many confirmed flows as it may */
-	REASON_NO_POLICY,         /* no ruleset in force, or an unknown interface */
+	REASON_OVER_LIMIT, /* its rule has let in as many as `limit` or `max-flows` lets it */
+	REASON_NO_POLICY,  /* no ruleset in force, or an unknown interface */
 	REASON_COUNT,
 
 	REASON_FIRST_DROP = REASON_RULE_DROP,
@@ -404,7 +406,12 @@ struct further {
 	__u32 asks; /* enum fw_further_asks */
 	__u32 mark;
 	__u32 mark_mask;
-	__u32 reserved;
+	__u32 rate; /* `limit`: openings in `rate_j` jiffies; 0: any number */
+	__u32 rate_j;
+	__u32 burst;
+	__u32 most;        /* `max-flows`; 0: any number */
+	__u8 rate_bits[2]; /* of IPv4 and of IPv6 sources; 0: all sources are one */
+	__u8 most_bits[2];
 	__u64 dscp;     /* bit per class of traffic */
 	__u64 macs[16]; /* 48 bits each; all ones behind the last */
 };
@@ -502,10 +509,10 @@ struct flow {
 	__u32 rule;        /* id; 0 is a default */
 	__u16 counter;     /* index into rule_counters */
 	__u8 scope;
-	__u8 flags; /* enum fw_flow_flags */
-	__u32 icmp; /* opener's type << 8 | code */
-	__u32 slot; /* confirmed: its place in `slots` */
-	__u32 reserved;
+	__u8 flags;    /* enum fw_flow_flags */
+	__u32 icmp;    /* opener's type << 8 | code */
+	__u32 slot;    /* confirmed: its place in `slots` */
+	__u32 further; /* of its rule in the ruleset of `generation`: index into furthers, or 0 */
 	__u64 created_j;
 	struct side side[2]; /* by enum fw_role */
 	struct tuple parent; /* opener's orientation */
@@ -513,10 +520,11 @@ struct flow {
 
 /* ------------------------------------------------ places of the flow table */
 
-/* What a flow is counted under: of IPv6 the network of 64 bits alone. */
+/* Who is counted, and by whom: of IPv6 the network of 64 bits, or what a rule's `per source` says. */
 struct source_key {
-	__be32 address[4];
+	__be32 address[4]; /* zero, as is the zone, where a rule counts all sources as one */
 	__u32 zone;
+	__u32 rule; /* id; 0: option flows.per-source */
 };
 
 /* sources: an entry whose count has come to 0 is about to go, and counts nobody. */
@@ -525,12 +533,27 @@ struct source {
 	__u32 flows; /* confirmed ones that it opened */
 };
 
+/* A token costs so many `tokens_j` as a unit of time has jiffies; each jiffy adds the rate. */
+struct bucket {
+	__u64 last_j;
+	__u64 tokens_j;
+};
+
+/* rates[entry.counter]: of the rule with this id, so that a new one with its counter begins full. */
+struct rate {
+	struct bpf_spin_lock lock; /* of the buckets of its sources, too */
+	__u32 rule;
+	struct bucket bucket;
+};
+
 /* slots[i]: a confirmed flow has one, which nobody else has. */
 struct slot {
 	struct bpf_spin_lock lock;
 	__u32 incarnation; /* of the flow; 0: nobody's */
-	__u32 counted;     /* in `sources`, under this */
+	__u32 counted;     /* in `sources`, under `source` */
+	__u32 limited;     /* and under `ceiling`: its rule's `max-flows` */
 	struct source_key source;
+	struct source_key ceiling;
 	struct flow_key key;
 };
 

@@ -27,23 +27,26 @@ static __always_inline bool from_mac(const struct further *further, const struct
 	return found;
 }
 
+static __always_inline struct further *further_of(__u32 generation, __u32 index)
+{
+	__u32 slot = generation % GENERATION_SLOTS;
+	void *clauses = bpf_map_lookup_elem(&furthers, &slot);
+
+	return clauses ? bpf_map_lookup_elem(clauses, &index) : NULL;
+}
+
 /* Do the further clauses of an entry of this rule hold? */
 GLOBAL int further_holds(__u32 index, __u32 rule)
 {
 	struct cpu *cpu = this_cpu();
 	struct further *further;
 	struct packet *p;
-	__u32 slot, asks;
-	void *clauses;
+	__u32 asks;
 
 	if (!cpu)
 		return false;
 	p = &cpu->packet;
-	slot = p->generation % GENERATION_SLOTS;
-	clauses = bpf_map_lookup_elem(&furthers, &slot);
-	if (!clauses)
-		return false;
-	further = bpf_map_lookup_elem(clauses, &index);
+	further = further_of(p->generation, index);
 	if (!further)
 		return false;
 	asks = further->asks;

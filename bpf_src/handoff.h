@@ -133,4 +133,15 @@ static __always_inline enum fw_reason take_over(struct packet *p)
 	return REASON_NONE;
 }
 
+/* The host forgets translations sooner than we do: another inner host may have got the port. */
+static __always_inline bool same_parent(const struct packet *p, const struct flow *f)
+{
+	__u32 index = p->handoff;
+	const struct handoff *h = bpf_map_lookup_elem(&handoffs, &index);
+
+	return !h || !(f->flags & FLOW_PARENT) ||
+	       (same_ends(&h->tuple, &f->parent) && h->tuple.sport == f->parent.sport &&
+		h->tuple.dport == f->parent.dport);
+}
+
 #endif

@@ -13,11 +13,6 @@ const volatile __u32 hz = 250;        /* jiffies per second */
 const volatile __u32 answer_mark = 0; /* marks our own answers; random */
 const volatile __u8 env_from_map = 0; /* a scratch copy: read env_map, not the skb */
 
-struct bucket {
-	__u64 last_j;
-	__u64 tokens_j; /* a token costs hz of these */
-};
-
 /* What a packet that was judged at ingress tells egress. */
 struct handoff {
 	__u64 when_j;
@@ -118,11 +113,26 @@ struct {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 65536); /* as `flows` */
+	__uint(max_entries, 131072); /* twice as many as `flows` */
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, struct source_key);
 	__type(value, struct source);
 } sources SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, RULE_COUNTERS);
+	__type(key, __u32);
+	__type(value, struct rate);
+} rates SEC(".maps");
+
+/* Of sources: locked by their rule's entry in `rates`, since no value of an LRU map may have a lock. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, SOURCE_BUCKETS_MAX);
+	__type(key, struct source_key);
+	__type(value, struct bucket);
+} source_buckets SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);

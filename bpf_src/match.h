@@ -93,6 +93,7 @@ GLOBAL int match_chunk(__u32 index)
 		p->rule = e->rule;
 		p->counter = e->counter;
 		p->log = e->flags & ENTRY_LOG;
+		p->further = e->further;
 		return SCAN_FOUND;
 	}
 	return SCAN_ON;
@@ -130,6 +131,7 @@ GLOBAL int judge(void)
 	p->rule = 0;
 	p->counter = scope;
 	p->log = s->default_log >> scope & 1;
+	p->further = 0;
 	return REASON_NONE;
 }
 

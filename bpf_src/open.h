@@ -122,7 +122,11 @@ static __always_inline enum fw_reason adopt(struct packet *p, const struct setti
 		reason = judge();
 		if (reason)
 			return reason;
-		return p->action == ACTION_ALLOW ? REASON_NONE : refusal(p);
+		if (p->action != ACTION_ALLOW)
+			return refusal(p);
+		/* what opened the connection at ingress has been let in by that rule's ceilings */
+		p->anew = p->rule == h->rule;
+		return REASON_NONE;
 	}
 	p->rule = h->rule;
 	p->counter = h->counter;
@@ -224,6 +228,8 @@ GLOBAL int open_flow(void)
 	if (!cpu)
 		return REASON_NO_POLICY;
 	reason = has_room();
+	if (!reason)
+		reason = under_ceilings();
 	if (reason)
 		return reason;
 	p = &cpu->packet;
@@ -234,6 +240,7 @@ GLOBAL int open_flow(void)
 	f->generation = p->generation;
 	f->rule = p->rule;
 	f->counter = p->counter;
+	f->further = p->further;
 	f->scope = p->scope;
 	f->icmp = p->icmp;
 	f->created_j = p->now_j;

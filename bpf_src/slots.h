@@ -13,7 +13,7 @@
 #define FW_SLOTS_H
 
 #include "flow.h"
-#include "sources.h"
+#include "ceiling.h"
 
 #define SLOT_NONE (-1)
 #define SLOTS_AT_ONCE 8
@@ -51,8 +51,8 @@ static __always_inline void put_back(__u32 index)
 GLOBAL int vacate(__u32 index, __u32 incarnation)
 {
 	struct slot *slot = bpf_map_lookup_elem(&slots, &index);
-	struct source_key source = {};
-	__u32 counted = 0;
+	struct source_key source = {}, ceiling = {};
+	__u32 counted = 0, limited = 0;
 	bool held;
 
 	if (!slot || !incarnation)
@@ -62,35 +62,44 @@ GLOBAL int vacate(__u32 index, __u32 incarnation)
 	if (held) {
 		slot->incarnation = 0;
 		counted = slot->counted;
+		limited = slot->limited;
 		source = slot->source;
+		ceiling = slot->ceiling;
 	}
 	bpf_spin_unlock(&slot->lock);
 	if (!held)
 		return 0;
 	if (counted)
 		uncount_source(&source);
+	if (limited)
+		uncount_source(&ceiling);
 	put_back(index);
 	return 1;
 }
 
-/* A flow keeps its slot, and counts no more as its source's. */
+/* A flow keeps its slot, and counts no more as its source's, nor as its rule's. */
 static __always_inline void discount(__u32 index, __u32 incarnation)
 {
 	struct slot *slot = bpf_map_lookup_elem(&slots, &index);
-	struct source_key source = {};
-	__u32 counted = 0;
+	struct source_key source = {}, ceiling = {};
+	__u32 counted = 0, limited = 0;
 
 	if (!slot)
 		return;
 	bpf_spin_lock(&slot->lock);
 	if (slot->incarnation == incarnation) {
 		counted = slot->counted;
+		limited = slot->limited;
 		slot->counted = 0;
+		slot->limited = 0;
 		source = slot->source;
+		ceiling = slot->ceiling;
 	}
 	bpf_spin_unlock(&slot->lock);
 	if (counted)
 		uncount_source(&source);
+	if (limited)
+		uncount_source(&ceiling);
 }
 
 /* What is left of a timeout, in 1/1024: it shrinks as the table fills, as pf's adaptive.start and adaptive.end do. */

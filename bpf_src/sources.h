@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* How many confirmed flows each source has opened: `option flows.per-source`. */
+/* How many confirmed flows each source has opened: `option flows.per-source`, and `max-flows` of rules. */
 #ifndef FW_SOURCES_H
 #define FW_SOURCES_H
 
@@ -16,6 +16,7 @@ static __always_inline void source_of(struct source_key *source, const struct fl
 	source->address[2] = 0;
 	source->address[3] = four ? address[3] : 0;
 	source->zone = key->zone;
+	source->rule = 0;
 }
 
 static __always_inline enum fw_reason count_source(const struct source_key *key, __u32 most)

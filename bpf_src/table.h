@@ -13,18 +13,30 @@ static __always_inline enum fw_reason enter(const struct flow_key *key, struct f
 					    __u32 generation, __u32 per_source)
 {
 	struct totals *count = this_cpus_totals();
-	struct source_key source = {};
+	struct source_key source = {}, ceiling = {};
+	__u32 counted, limited;
 	enum fw_reason reason;
 	struct slot *slot;
-	__u32 counted;
 	int index;
 
 	counted = f->flags & FLOW_COUNTED;
+	limited = ceiling_of(&ceiling, key, f);
 	source_of(&source, key, f->flags & FLOW_OPENER_HI);
 	if (counted) {
 		reason = count_source(&source, per_source);
 		if (reason)
 			return reason;
+	}
+	if (limited) {
+		/* what has been running before us is there already */
+		bool fails = per_source != ~0U && !(f->flags & FLOW_LIBERAL);
+
+		reason = count_source(&ceiling, fails ? limited : ~0U);
+		if (reason) {
+			limited = 0;
+			reason = reason == REASON_SOURCE_LIMIT ? REASON_OVER_LIMIT : reason;
+			goto refused;
+		}
 	}
 	index = seize(generation);
 	f->slot = index;
@@ -40,7 +52,9 @@ static __always_inline enum fw_reason enter(const struct flow_key *key, struct f
 	bpf_spin_lock(&slot->lock);
 	slot->incarnation = f->incarnation;
 	slot->counted = counted;
+	slot->limited = limited;
 	slot->source = source;
+	slot->ceiling = ceiling;
 	slot->key = *key;
 	bpf_spin_unlock(&slot->lock);
 	tally(&count->confirmed, 1);
@@ -48,6 +62,8 @@ static __always_inline enum fw_reason enter(const struct flow_key *key, struct f
 refused:
 	if (counted)
 		uncount_source(&source);
+	if (limited)
+		uncount_source(&ceiling);
 	return reason;
 }
 
@@ -148,7 +164,7 @@ GLOBAL int promote(void)
 	if (doubtful && s->per_source == 1)
 		return REASON_NONE;
 	reason = enter(&p->key, &cpu->fresh, p->generation, s->per_source >> doubtful);
-	if (reason == REASON_FLOW || (doubtful && reason))
+	if (reason == REASON_FLOW || (doubtful && reason && reason != REASON_OVER_LIMIT))
 		return REASON_NONE;
 	leave_embryonic(&p->key);
 	p->confirmed = !reason;

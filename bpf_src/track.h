@@ -91,8 +91,11 @@ GLOBAL int readmit(struct __sk_buff *skb, __u32 new_way, __u32 learn)
 	}
 	f->rule = p->rule;
 	f->counter = p->counter;
+	f->further = p->further;
 	f->generation = p->generation;
 	own->generation = p->generation;
+	if (p->confirmed)
+		move_count();
 	return REASON_NONE;
 }
 
@@ -152,17 +155,6 @@ GLOBAL int related(void)
 	if (p->tuple.proto == IPPROTO_SCTP && !quoted_tag_fits(p, own, other))
 		return REASON_UNRELATED;
 	return REASON_RELATED;
-}
-
-/* The host forgets translations sooner than we do: another inner host may have got the port. */
-static __always_inline bool same_parent(const struct packet *p, const struct flow *f)
-{
-	__u32 index = p->handoff;
-	const struct handoff *h = bpf_map_lookup_elem(&handoffs, &index);
-
-	return !h || !(f->flags & FLOW_PARENT) ||
-	       (same_ends(&h->tuple, &f->parent) && h->tuple.sport == f->parent.sport &&
-		h->tuple.dport == f->parent.dport);
 }
 
 /* A flow that was found: may this packet pass by it, and what does it change? */

@@ -36,6 +36,7 @@ class Limits(IntEnum):
     EARLY_FRAGMENTS_MAX = 2048
     EARLY_DESTINATIONS = 1024
     EXPECTATIONS_MAX = 4096
+    SOURCE_BUCKETS_MAX = 16384
     EVENT_BYTES = 1048576
     REQUESTS_MAX = 64
     LRU_BATCH = 128
@@ -133,8 +134,9 @@ class Reason(IntEnum):
     NO_ROUTE = 62
     TABLE_FULL = 63
     SOURCE_LIMIT = 64
-    NO_POLICY = 65
-    COUNT = 66
+    OVER_LIMIT = 65
+    NO_POLICY = 66
+    COUNT = 67
     FIRST_DROP = 23
 
 
@@ -561,23 +563,38 @@ class Further(CStruct):
         "asks",
         "mark",
         "mark_mask",
-        "reserved",
+        "rate",
+        "rate_j",
+        "burst",
+        "most",
+        "rate_bits",
+        "most_bits",
         "dscp",
         "macs",
     )
-    SIZE = 152
+    SIZE = 168
     FIELDS = (
         ("asks", 0, "I", 0),
         ("mark", 4, "I", 0),
         ("mark_mask", 8, "I", 0),
-        ("reserved", 12, "I", 0),
-        ("dscp", 16, "Q", 0),
-        ("macs", 24, "Q", 16),
+        ("rate", 12, "I", 0),
+        ("rate_j", 16, "I", 0),
+        ("burst", 20, "I", 0),
+        ("most", 24, "I", 0),
+        ("rate_bits", 28, "bytes", 2),
+        ("most_bits", 30, "bytes", 2),
+        ("dscp", 32, "Q", 0),
+        ("macs", 40, "Q", 16),
     )
     asks: int
     mark: int
     mark_mask: int
-    reserved: int
+    rate: int
+    rate_j: int
+    burst: int
+    most: int
+    rate_bits: Raw
+    most_bits: Raw
     dscp: int
     macs: list[int]
 
@@ -707,7 +724,7 @@ class Flow(CStruct):
         "flags",
         "icmp",
         "slot",
-        "reserved",
+        "further",
         "created_j",
         "side",
         "parent",
@@ -723,7 +740,7 @@ class Flow(CStruct):
         ("flags", 19, "B", 0),
         ("icmp", 20, "I", 0),
         ("slot", 24, "I", 0),
-        ("reserved", 28, "I", 0),
+        ("further", 28, "I", 0),
         ("created_j", 32, "Q", 0),
         ("side", 40, Side, 2),
         ("parent", 168, Tuple, 0),
@@ -737,7 +754,7 @@ class Flow(CStruct):
     flags: int
     icmp: int
     slot: int
-    reserved: int
+    further: int
     created_j: int
     side: list[Side]
     parent: Tuple
@@ -747,14 +764,17 @@ class SourceKey(CStruct):
     __slots__ = (
         "address",
         "zone",
+        "rule",
     )
-    SIZE = 20
+    SIZE = 24
     FIELDS = (
         ("address", 0, "bytes", 16),
         ("zone", 16, "I", 0),
+        ("rule", 20, "I", 0),
     )
     address: Raw
     zone: int
+    rule: int
 
 
 class Source(CStruct):
@@ -771,26 +791,63 @@ class Source(CStruct):
     flows: int
 
 
+class Bucket(CStruct):
+    __slots__ = (
+        "last_j",
+        "tokens_j",
+    )
+    SIZE = 16
+    FIELDS = (
+        ("last_j", 0, "Q", 0),
+        ("tokens_j", 8, "Q", 0),
+    )
+    last_j: int
+    tokens_j: int
+
+
+class Rate(CStruct):
+    __slots__ = (
+        "lock",
+        "rule",
+        "bucket",
+    )
+    SIZE = 24
+    FIELDS = (
+        ("lock", 0, BpfSpinLock, 0),
+        ("rule", 4, "I", 0),
+        ("bucket", 8, Bucket, 0),
+    )
+    lock: BpfSpinLock
+    rule: int
+    bucket: Bucket
+
+
 class Slot(CStruct):
     __slots__ = (
         "lock",
         "incarnation",
         "counted",
+        "limited",
         "source",
+        "ceiling",
         "key",
     )
-    SIZE = 72
+    SIZE = 104
     FIELDS = (
         ("lock", 0, BpfSpinLock, 0),
         ("incarnation", 4, "I", 0),
         ("counted", 8, "I", 0),
-        ("source", 12, SourceKey, 0),
-        ("key", 32, FlowKey, 0),
+        ("limited", 12, "I", 0),
+        ("source", 16, SourceKey, 0),
+        ("ceiling", 40, SourceKey, 0),
+        ("key", 64, FlowKey, 0),
     )
     lock: BpfSpinLock
     incarnation: int
     counted: int
+    limited: int
     source: SourceKey
+    ceiling: SourceKey
     key: FlowKey
 
 

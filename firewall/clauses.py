@@ -4,6 +4,7 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from firewall.ceilings import read_limit, read_max_flows
 from firewall.headers import read_dscp, read_macs, write_dscp, write_macs
 from firewall.lang import STRING, WORD, Cursor, Token, number
 from firewall.masks import read_masked
@@ -24,6 +25,7 @@ class Clause(NamedTuple):
     read: Callable[[Cursor], Any]
     write: Callable[[Any], str]
     absent: Any = None
+    of_allow: bool = False  # it says how an `allow` lets in what the rule matches, and not what that is
 
 
 def _read_protos(cursor: Cursor) -> tuple[int, ...]:
@@ -89,6 +91,8 @@ FURTHER = (
     Clause("mark", "mark", read_masked, "mark {}".format),
     Clause("dscp", "dscp", read_dscp, write_dscp),
     Clause("mac", "macs", read_macs, write_macs),
+    Clause("limit", "limit", read_limit, "limit {}".format, of_allow=True),
+    Clause("max-flows", "max_flows", read_max_flows, "max-flows {}".format, of_allow=True),
 )
 
 # In the order in which they print.

@@ -116,7 +116,7 @@ def compile_policy(
     classes that the map `interfaces` gives them, of which 0 (unknown) matches no list of names, not even a
     negated one.
     """
-    patterns, furthers = Patterns(policy.rules), Furthers()
+    patterns, furthers = Patterns(policy.rules), Furthers(ticks_per_s)
     entries = [
         _entry(entry, rule, placed.id, placed.counter, patterns, furthers.number(rule))
         for rule, placed in zip(policy.rules, document.rules, strict=True)

@@ -44,7 +44,7 @@ def read_expectation(cursor: Cursor) -> Expectation:
         )
     if rule.log is not None:
         cursor.fail("an expectation has nothing to log", words["log"])
-    if rule.asks_more:
+    if rule.has_further:
         hint = "leave it out: rules that have such clauses must decide so whether they match or not"
         cursor.fail("an expectation speaks of addresses, ports, types and interfaces alone", action, hint)
     return Expectation(rule)

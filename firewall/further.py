@@ -2,6 +2,7 @@
 """The further clauses of rules as records for the packet path: what no box of numbers holds."""
 
 from firewall import abi
+from firewall.ceilings import UNIT_S, Per
 from firewall.clauses import FURTHER
 from firewall.headers import MACS_MAX
 from firewall.rule import Rule
@@ -11,29 +12,30 @@ assert MACS_MAX == abi.Limits.MACS_MAX
 
 
 def further_of(rule: Rule) -> tuple[tuple[str, object], ...]:
-    """The further clauses of a rule, each its field and its value; empty for most rules."""
-    given = ((clause.field, getattr(rule, clause.field)) for clause in FURTHER)
+    """What a rule asks beyond its boxes, each clause its field and its value; empty for most rules."""
+    given = ((clause.field, getattr(rule, clause.field)) for clause in FURTHER if not clause.of_allow)
     return tuple((field, value) for field, value in given if value is not None)
 
 
 class Furthers:
     """The different records of a policy, numbered from 1 as entries name them; 0 is a rule that has none."""
 
-    def __init__(self) -> None:
+    def __init__(self, ticks_per_s: int) -> None:
+        self._ticks_per_s = ticks_per_s
         self._numbers: dict[bytes, int] = {}
 
     def number(self, rule: Rule) -> int:
         """What `entry.further` of the rule holds."""
-        if not further_of(rule):
+        if not rule.has_further:
             return 0
-        return self._numbers.setdefault(_record(rule), len(self._numbers) + 1)
+        return self._numbers.setdefault(_record(rule, self._ticks_per_s), len(self._numbers) + 1)
 
     def records(self) -> tuple[bytes, ...]:
         """The values of a map of `furthers` in order; the first belongs to no rule."""
         return (bytes(abi.Further.SIZE), *self._numbers)
 
 
-def _record(rule: Rule) -> bytes:
+def _record(rule: Rule, ticks_per_s: int) -> bytes:
     record = abi.Further()
     if rule.mark is not None:
         record.asks |= abi.FurtherAsks.FURTHER_MARK
@@ -44,4 +46,16 @@ def _record(rule: Rule) -> bytes:
     if rule.macs is not None:
         record.asks |= abi.FurtherAsks.FURTHER_MAC
         record.macs = [*rule.macs, *[_NO_MAC] * (MACS_MAX - len(rule.macs))]
+    if rule.limit is not None:
+        record.rate, record.burst = rule.limit.openings, rule.limit.burst
+        record.rate_j = UNIT_S[rule.limit.unit] * ticks_per_s
+        record.rate_bits = _bits(rule.limit.per)
+    if rule.max_flows is not None:
+        record.most = rule.max_flows.flows
+        record.most_bits = _bits(rule.max_flows.per)
     return record.pack()
+
+
+def _bits(per: Per | None) -> bytes:
+    """`rate_bits` and `most_bits`; 0 where all sources are one."""
+    return bytes(per or (0, 0))

@@ -24,7 +24,9 @@ from firewall.requests import requests_of
 _TABLES = {"flows": True, "embryonic": False}  # whether its flows are confirmed
 _AT = {name: offset for name, (offset, _) in shape_of(abi.Flow).items()}
 # No ruleset has this generation, so that the next packet has the flow judged.
-_ANEW = [_AT[name] for name in ("generation", "rule", "slot", "side.0.generation", "side.1.generation")]
+_ANEW = [
+    _AT[name] for name in ("generation", "rule", "slot", "further", "side.0.generation", "side.1.generation")
+]
 _ZERO = bytes(4)
 
 

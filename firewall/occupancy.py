@@ -9,9 +9,10 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple
 
 from firewall import abi
-from firewall.pins import Pins
+from firewall.pins import Pins, offset_of
 
 BUSIEST = 5  # sources that are told by name
+_RULE_AT = offset_of(abi.SourceKey, "rule")  # the last of its fields
 
 
 class Occupancy(NamedTuple):
@@ -79,7 +80,12 @@ def timeout_percent(used: int, settings: abi.Settings) -> int:
 
 
 def _busiest(pins: Pins) -> tuple[tuple[str, int], ...]:
-    found = ((abi.Source.unpack(value).flows, key) for key, value in pins.map("sources").items())
+    """Of what `option flows.per-source` counts, not of the ceilings of rules."""
+    found = (
+        (abi.Source.unpack(value).flows, key)
+        for key, value in pins.map("sources").items()
+        if not any(key[_RULE_AT:])
+    )
     return tuple((_source_text(key), flows) for flows, key in heapq.nlargest(BUSIEST, found))
 
 

@@ -126,7 +126,7 @@ def _sizes(limits: FlowLimits) -> dict[str, int]:
         "embryonic": limits.embryonic_max,
         "slots": limits.max,
         "vacant": limits.max,
-        "sources": more,
+        "sources": 2 * more,  # counted by its source, and by its rule
     }
 
 

@@ -70,6 +70,7 @@ REASONS: dict[str, str] = {
     "no_route": "the routing table refuses its destination",
     "table_full": "no room for another connection",
     "source_limit": "its source has 'option flows.per-source' connections already",
+    "over_limit": "its rule lets no more in: 'limit' or 'max-flows'",
     "no_policy": "no policy in force, or an interface that fw does not know",
 }
 

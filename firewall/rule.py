@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple, Self
 
+from firewall.ceilings import Limit, MaxFlows
 from firewall.clauses import CLAUSES, FURTHER
 from firewall.lang import STRING, WORD, Cursor, Source, Token, lex_line, lex_words
 from firewall.masks import Masked
@@ -44,6 +45,8 @@ class Rule(NamedTuple):
     dscp: tuple[int, ...] | None = None
     macs: tuple[int, ...] | None = None
     answer: str | None = None
+    limit: Limit | None = None
+    max_flows: MaxFlows | None = None
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -65,7 +68,7 @@ class Rule(NamedTuple):
         scopes = _read_scopes(cursor)
         draft = _Draft(cursor, scopes)
         draft.read_clauses()
-        draft.check()
+        draft.check(action.text)
         draft.check_answer(answer)
         rule = cls(action.text, scopes, **draft.values, answer=answer.text if answer else None)
         draft.check_families(rule)
@@ -83,6 +86,11 @@ class Rule(NamedTuple):
     @property
     def asks_more(self) -> bool:
         """Whether some clause asks for what no box of addresses, ports and interfaces holds."""
+        return any(getattr(self, clause.field) is not None for clause in FURTHER if not clause.of_allow)
+
+    @property
+    def has_further(self) -> bool:
+        """Whether it has a clause that no box holds: one that asks for more, or a ceiling."""
         return any(getattr(self, clause.field) is not None for clause in FURTHER)
 
     def kinds(self) -> list[tuple[int, int]]:
@@ -130,8 +138,11 @@ class _Draft:
             )
         cursor.finish()
 
-    def check(self) -> None:
-        """What one clause demands of another."""
+    def check(self, action: str) -> None:
+        """What one clause demands of another, and of the action."""
+        for clause, token in self.at.items():
+            if CLAUSES[clause].of_allow and action != "allow":
+                self.cursor.fail(f"'{clause}' belongs to 'allow': '{action}' lets nothing in", token)
         self._check_interfaces("on", _ON_SCOPES, "came in by", "via")
         self._check_interfaces("via", _VIA_SCOPES, "leaves by", "on")
         if "mac" in self.at and "out" in self.scopes:

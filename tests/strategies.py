@@ -7,6 +7,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from firewall.addresses import Addrs, Span
+from firewall.ceilings import UNIT_S, Limit, MaxFlows, Per
 from firewall.evaluate import Question
 from firewall.masks import Masked
 from firewall.policy import DEFAULT_ACTIONS, Policy
@@ -109,6 +110,18 @@ def macs() -> st.SearchStrategy[tuple[int, ...]]:
     return st.lists(few, min_size=1, max_size=4, unique=True).map(tuple)
 
 
+def pers() -> st.SearchStrategy[Per | None]:
+    return st.none() | st.just(Per()) | st.builds(Per, st.integers(1, 32), st.integers(1, 128))
+
+
+@st.composite
+def limits(draw: st.DrawFn) -> Limit:
+    """More than a test opens flows."""
+    count = draw(st.sampled_from((100, 1_000_000)))
+    burst = draw(st.sampled_from((count, 500)))
+    return Limit(count, draw(st.sampled_from(tuple(UNIT_S))), burst, draw(pers()))
+
+
 @st.composite
 def rules(draw: st.DrawFn) -> Rule:
     """Any rule that the language can say."""
@@ -138,6 +151,11 @@ def rules(draw: st.DrawFn) -> Rule:
         macs=draw(st.none() | st.none() | macs()) if "out" not in scopes else None,
         answer=draw(st.none() | answers) if action == "reject" else None,
     )
+    if rule.action == "allow":
+        rule = rule._replace(
+            limit=draw(st.none() | st.none() | limits()),
+            max_flows=draw(st.none() | st.none() | st.builds(MaxFlows, st.integers(1, 1000), pers())),
+        )
     return rule if rule.kinds() else rule._replace(src=ANY_END, dst=ANY_END, icmp_types=())
 
 

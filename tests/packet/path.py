@@ -140,8 +140,11 @@ class PacketPath:
 
     def reset_flows(self) -> None:
         """Forget every flow, and all that was counted of them."""
-        for name in ("flows", "embryonic", "sources"):
+        for name in ("flows", "embryonic", "sources", "source_buckets"):
             self._empty(name)
+        rates = self.maps["rates"]
+        unused = bytes(rates.value_size)
+        rates.update_batch([(struct.pack("=I", i), unused) for i in range(abi.Limits.RULE_COUNTERS)])
         slots, vacant = self.maps["slots"], self.maps["vacant"]
         slots.update_batch([(struct.pack("=I", i), bytes(abi.Slot.SIZE)) for i in range(self.table().fresh)])
         while vacant.pop() is not None:
@@ -175,8 +178,9 @@ class PacketPath:
         )
         for name in ("slots", "vacant", "embryonic"):
             self._object.resize(name, FLOWS_MAX)
-        for name in ("flows", "sources"):
-            self._object.resize(name, FLOWS_MAX + abi.Limits.LRU_BATCH * (possible_cpus() + 1))
+        more = FLOWS_MAX + abi.Limits.LRU_BATCH * (possible_cpus() + 1)
+        self._object.resize("flows", more)
+        self._object.resize("sources", 2 * more)
         for name, map_ in reuse.items():
             self._object.reuse(name, map_)
         self._object.load()

@@ -49,10 +49,25 @@ def sources(path: PacketPath) -> dict[str, int]:
     """How many confirmed flows are counted under each source."""
     found = {}
     for raw, value in path.maps["sources"].items():
-        address = abi.SourceKey.unpack(raw).address
-        text = str(ip_address(address if any(address[:8]) else address[12:]))
-        found[text] = abi.Source.unpack(value).flows
+        key = abi.SourceKey.unpack(raw)
+        if not key.rule:
+            found[_text(key.address)] = abi.Source.unpack(value).flows
     return found
+
+
+def of_rules(path: PacketPath) -> dict[tuple[int, str], int]:
+    """How many confirmed flows `max-flows` counts for each rule, by id, and source; "-" is all sources."""
+    found = {}
+    for raw, value in path.maps["sources"].items():
+        key = abi.SourceKey.unpack(raw)
+        if key.rule:
+            text = _text(key.address) if any(key.address) else "-"
+            found[key.rule, text] = abi.Source.unpack(value).flows
+    return found
+
+
+def _text(address: bytes) -> str:
+    return str(ip_address(address if any(address[:8]) else address[12:]))
 
 
 def books(path: PacketPath) -> int:
@@ -69,6 +84,8 @@ def books(path: PacketPath) -> int:
             assert mine.slot == int.from_bytes(raw, "little")
             if slot.counted:
                 counted[slot.source.pack()] += 1
+            if slot.limited:
+                counted[slot.ceiling.pack()] += 1
     table, totals = path.table(), path.totals()
     assert held == len(confirmed) == table.used
     assert {key: abi.Source.unpack(value).flows for key, value in path.maps["sources"].items()} == counted

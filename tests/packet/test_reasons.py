@@ -179,6 +179,12 @@ def source_limit(path: PacketPath) -> Verdict:
     return path.ingress(syn(22))
 
 
+def over_limit(path: PacketPath) -> Verdict:
+    path.policy("allow in tcp limit 1/day\n")
+    path.ingress(syn(22))
+    return path.ingress(syn(22, sport=4001))
+
+
 def chain(*headers: Layer) -> Layer:
     return eth(ipv6(THEM6, US6, tcp(1, 22), ext=headers))
 
@@ -263,6 +269,7 @@ STORIES: dict[str, Story] = {
     "no_route": arriving(eth(ipv4(THEM, "203.0.113.7", tcp(1, 22)))),
     "table_full": table_full,
     "source_limit": source_limit,
+    "over_limit": over_limit,
     "no_policy": no_policy,
 }
 

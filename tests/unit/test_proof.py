@@ -121,7 +121,7 @@ def one_scope(rule: Rule) -> Rule:
 @steady
 @given(policies(), rules().map(one_scope), st.data())
 def test_any_policy(policy: Policy, rule: Rule, data: st.DataObject) -> None:
-    if rule.asks_more:
+    if rule.has_further:
         return
     found = counterexample(policy, rule)
     if found is None:
@@ -142,6 +142,14 @@ def test_a_rule_that_asks_more_may_match_or_not() -> None:
     assert counterexample(policy, Rule.parse("allow in tcp to port 23")) is None
     found = counterexample(policy, Rule.parse("allow in tcp to port 24"))
     assert found is not None and not found.maybe
+
+
+def test_a_ceiling_is_not_asked() -> None:
+    """What is above it is dropped, by the rule that allows the others: none behind it decides."""
+    policy = parse_policy("allow in tcp to port 22 limit 1/hour max-flows 1\nallow in tcp\n")
+    assert counterexample(policy, Rule.parse("allow in tcp to port 22")) is None
+    found = counterexample(policy, Rule.parse("drop in tcp to port 22"))
+    assert found is not None and (found.position, found.maybe) == (0, False)
 
 
 def test_many_names_of_interfaces() -> None:
