@@ -93,6 +93,7 @@ def put(running: Running, written: Written, wishes: Wishes) -> ApplyReport:
         file=str(policy_path()),
         other=differences(running.policy, policy),
         seeded=seeded,
+        texts=(running.policy.render(), policy.render()) if wishes.dry_run else None,
     )
 
 
@@ -125,6 +126,7 @@ def save_only(written: Written, wishes: Wishes) -> ApplyReport:
         file=str(policy_path()),
         other=differences(old_policy, policy),
         seeded=0,
+        texts=(old_policy.render(), policy.render()) if wishes.dry_run else None,
     )
 
 

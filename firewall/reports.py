@@ -51,6 +51,7 @@ class ApplyReport(NamedTuple):
 
     `loaded` is False where nothing is loaded; `saved` is False where what runs is not what the file says now.
     `other` are defaults and options that changed, as statements. `seeded` counts connections of new interfaces.
+    `texts` are both policies in canonical words, the old one first, after a dry run.
     """
 
     changed: bool
@@ -65,6 +66,7 @@ class ApplyReport(NamedTuple):
     file: str
     other: tuple[str, ...]
     seeded: int
+    texts: tuple[str, str] | None = None
 
 
 class UpgradeReport(NamedTuple):

@@ -20,15 +20,35 @@ def report(session: Session, done: "ApplyReport", dry_run: bool) -> None:
     session.print(*(f"* {text}" for text in done.other))
     session.warn(*done.warnings)
     if dry_run:
-        if done.changed:
-            raise WouldChange("this would change the policy", "leave out --dry-run to do it")
-        session.say("nothing would change")
+        _end_dry_run(session, done, "--dry-run")
         return
     for name in done.attached:
         session.say(f"{name} is protected now")
     for name in done.detached:
         session.say(f"{name} is not protected any more")
     session.say(_where(done))
+
+
+def report_diff(session: Session, done: "ApplyReport") -> None:
+    """Prints the policies' canonical lines as a unified diff, in which a rule that has moved shows too.
+
+    Raises WouldChange if there is something to change.
+    """
+    from difflib import unified_diff
+
+    old, new = (text.splitlines() for text in done.texts or ("", ""))
+    lines = list(unified_diff(old, new, "running" if done.loaded else "saved", "wanted", lineterm=""))
+    session.print(*lines)
+    if done.changed and not lines:
+        session.say("only how it is written would change, or which interfaces are protected now")
+    session.warn(*done.warnings)
+    _end_dry_run(session, done, "--diff")
+
+
+def _end_dry_run(session: Session, done: "ApplyReport", option: str) -> None:
+    if done.changed:
+        raise WouldChange("this would change the policy", f"leave out {option} to do it")
+    session.say("nothing would change")
 
 
 def _where(done: "ApplyReport") -> str:

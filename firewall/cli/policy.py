@@ -19,9 +19,14 @@ STDIN = "-"
 
 File = Annotated[str | None, typer.Argument(metavar="[FILE|-]", help="A policy file; - is standard input.")]
 
+Diff = Annotated[
+    bool, typer.Option("--diff", help="Like --dry-run, line by line, with what stands around it.")
+]
+
 _APPLY = """
 fw apply                                the saved file, after an edit
 fw apply rules.fw --dry-run             what would change
+fw apply rules.fw --diff                the same, as a diff
 fw show | fw apply - --dry-run          nothing
 fw apply rules.fw --runtime             try it, without saving it
 """
@@ -37,21 +42,31 @@ fw show --saved
 
 @app.command(cls=Command, epilog=_APPLY)
 def apply(
-    ctx: typer.Context, file: File = None, dry_run: DryRun = False, yes: Yes = False, runtime: Runtime = False
+    ctx: typer.Context,
+    file: File = None,
+    dry_run: DryRun = False,
+    diff: Diff = False,
+    yes: Yes = False,
+    runtime: Runtime = False,
 ) -> None:
     """Put a policy file in force and save it.
 
     Without FILE: the saved one. The change is made all at once or not at all.
     """
     from firewall import engine
-    from firewall.cli.changes import report
+    from firewall.cli.changes import report, report_diff
+
+    dry_run = dry_run or diff
 
     if file is None:
         done = engine.apply(runtime=runtime, yes=yes, dry_run=dry_run)
     else:
         written, name = read_policy(file)
         done = engine.apply(written, name=name, runtime=runtime, yes=yes, dry_run=dry_run)
-    report(session_of(ctx), done, dry_run)
+    if diff:
+        report_diff(session_of(ctx), done)
+    else:
+        report(session_of(ctx), done, dry_run)
 
 
 @app.command(cls=Report, epilog=_CHECK)

@@ -43,7 +43,7 @@ _fw() {
                         return
                     fi
                     case $command in
-                        apply) words=$change ;;
+                        apply) words="$change --diff" ;;
                         fmt) words="--check" ;;
                         *) words="--json" ;;
                     esac

@@ -43,6 +43,7 @@ complete -c fw -n __fish_use_subcommand -a version -d 'Show versions'
 
 complete -c fw -n "$with $json" -l json -d 'Print JSON'
 complete -c fw -n "$with $change" -l runtime -d 'Do not save'
+complete -c fw -n "$with apply" -l diff -d 'Show what would change, line by line'
 complete -c fw -n "$with $change" -l dry-run -d 'Only show what would change'
 complete -c fw -n "$with $change load upgrade mode flow" -s y -l yes -d 'Even if it cuts this connection'
 

@@ -229,6 +229,7 @@ class Machine:
             file=str(self.file),
             other=(),
             seeded=0,
+            texts=(parse_policy(before.text).render(), parse_policy(new).render()),
         )
 
     def edit(self, change: Callable[[Source], str], **wishes: bool) -> ApplyReport:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.cli.conftest import Fw
@@ -53,6 +55,36 @@ def test_rules_that_are_not_there(fw: Fw, machine: Machine) -> None:
     assert fw("rule insert 9 drop in").status == 2
     assert fw("rule delete drop in").status == 2
     assert machine.done == []
+
+
+def test_diff(fw: Fw, machine: Machine, tmp_path: Path) -> None:
+    """A rule that moves keeps its id, and shows nevertheless."""
+    file = tmp_path / "new.fw"
+    lines = POLICY.splitlines(keepends=True)
+    rules = [i for i, line in enumerate(lines) if line.startswith(("allow", "drop", "reject"))]
+    first, second = rules[:2]
+    lines[first], lines[second] = lines[second], lines[first]
+    file.write_text("".join(lines))
+    done = fw(f"apply {file} --diff")
+    assert (done.status, done.err) == (
+        10, "fw: this would change the policy\nhint: leave out --diff to do it\n",
+    )  # fmt: skip
+    shown = done.out.splitlines()
+    assert shown[:2] == ["--- running", "+++ wanted"]
+    assert [line[1:] for line in shown[3:] if line[0] == "-"] == [
+        line[1:] for line in shown[3:] if line[0] == "+"
+    ]
+    assert machine.done == ["apply dry"]
+
+
+def test_diff_of_remarks_and_of_nothing(fw: Fw, machine: Machine, tmp_path: Path) -> None:
+    file = tmp_path / "same.fw"
+    file.write_text("# a remark\n" + POLICY)
+    done = fw(f"apply {file} --diff")
+    assert (done.status, done.out) == (10, "") and done.err.startswith("only how it is written would change")
+    file.write_text(POLICY)
+    done = fw(f"apply {file} --diff")
+    assert (done.status, done.out, done.err) == (0, "", "nothing would change\n")
 
 
 def test_dry_run(fw: Fw, machine: Machine) -> None:
