@@ -401,6 +401,14 @@ enum fw_further_asks {
 	FURTHER_OF_PACKET = FURTHER_MARK | FURTHER_DSCP | FURTHER_MAC,
 };
 
+/* What an `allow` does to each packet of its flows, and to them. */
+struct effects {
+	__u32 mark;      /* `set-mark`: these bits */
+	__u32 mark_mask; /* in the place of those; 0: none */
+	__u32 idle_j;    /* `idle`; 0: as the options say */
+	__u32 reserved;
+};
+
 /* furthers[generation % GENERATION_SLOTS][entry.further]: clauses that no box of numbers holds. */
 struct further {
 	__u32 asks; /* enum fw_further_asks */
@@ -414,6 +422,7 @@ struct further {
 	__u8 most_bits[2];
 	__u64 dscp;     /* bit per class of traffic */
 	__u64 macs[16]; /* 48 bits each; all ones behind the last */
+	struct effects effects;
 };
 
 struct chunk {
@@ -514,6 +523,7 @@ struct flow {
 	__u32 slot;    /* confirmed: its place in `slots` */
 	__u32 further; /* of its rule in the ruleset of `generation`: index into furthers, or 0 */
 	__u64 created_j;
+	struct effects effects;
 	struct side side[2]; /* by enum fw_role */
 	struct tuple parent; /* opener's orientation */
 };
@@ -641,6 +651,8 @@ struct fragment {
 	__u32 in_ifindex; /* at egress, as the kernel names it: a VRF for its members */
 	__u32 rule;
 	__u32 counter;
+	__u32 mark; /* effects of the first's flow */
+	__u32 mark_mask;
 	__u16 out_slot; /* where the first was judged to leave */
 	__u16 end;      /* of the whole packet, in units; 0: its last has not passed */
 	__u8 proto;     /* IPv4 only */

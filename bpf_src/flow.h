@@ -153,6 +153,11 @@ static __always_inline enum fw_timeout timeout_of(const struct flow *f, __u32 pr
 	return answered ? TIMEOUT_OTHER : TIMEOUT_OTHER_ONE_WAY;
 }
 
+/* Those that a rule's `idle` takes the place of. */
+#define IDLE_TIMEOUTS                                                          \
+	(1 << TIMEOUT_TCP_ESTABLISHED | 1 << TIMEOUT_UDP | 1 << TIMEOUT_ICMP | \
+	 1 << TIMEOUT_SCTP_ESTABLISHED | 1 << TIMEOUT_OTHER)
+
 static __always_inline __u32 lifetime_j(const struct flow *f, __u32 proto, __u32 family,
 					const struct settings *s)
 {
@@ -160,7 +165,10 @@ static __always_inline __u32 lifetime_j(const struct flow *f, __u32 proto, __u32
 
 	/* the compiler knows what sctp_timeout() returns, the verifier does not */
 	barrier_var(timeout);
-	return s->timeout_j[timeout & 31];
+	timeout &= 31;
+	if (f->effects.idle_j && IDLE_TIMEOUTS >> timeout & 1)
+		return f->effects.idle_j;
+	return s->timeout_j[timeout];
 }
 
 static __always_inline __s64 idle_of(const struct flow *f, __u64 now_j)

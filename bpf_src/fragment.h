@@ -145,6 +145,8 @@ GLOBAL int fragment_open(void)
 	f->when_j = p->now_j;
 	f->rule = p->rule;
 	f->counter = p->counter;
+	f->mark = p->effects.mark;
+	f->mark_mask = p->effects.mark_mask;
 	f->in_ifindex = p->in_ifindex;
 	f->out_slot = p->out_slot;
 	if (bpf_map_update_elem(&fragments, &key, f, BPF_ANY))
@@ -220,6 +222,8 @@ static __always_inline enum fw_reason fragment_later(struct cpu *cpu, struct pac
 	fragment_write(f, &cpu->fragment);
 	p->rule = cpu->fragment.rule;
 	p->counter = cpu->fragment.counter;
+	p->effects.mark = cpu->fragment.mark;
+	p->effects.mark_mask = cpu->fragment.mark_mask;
 	p->out_slot = cpu->fragment.out_slot;
 	return REASON_FRAGMENT;
 }

@@ -16,6 +16,32 @@ static __always_inline void ask_anew(struct packet *p, __u32 rule)
 	p->admitted = rule;
 }
 
+static __always_inline struct further *further_of(__u32 generation, __u32 index)
+{
+	__u32 slot = generation % GENERATION_SLOTS;
+	void *clauses = bpf_map_lookup_elem(&furthers, &slot);
+
+	return clauses ? bpf_map_lookup_elem(clauses, &index) : NULL;
+}
+
+/* The rule that has matched lets the packet's flow be. */
+GLOBAL int take_effects(void)
+{
+	struct cpu *cpu = this_cpu();
+	struct further *further;
+	struct packet *p;
+
+	if (!cpu)
+		return 0;
+	p = &cpu->packet;
+	further = p->further ? further_of(p->generation, p->further) : NULL;
+	if (further)
+		p->effects = further->effects;
+	else
+		__builtin_memset(&p->effects, 0, sizeof(p->effects));
+	return 0;
+}
+
 /* Only at ingress is the frame's sender who sent the packet: at egress that is us. */
 static __always_inline bool from_mac(const struct further *further, const struct packet *p)
 {
@@ -25,14 +51,6 @@ static __always_inline bool from_mac(const struct further *further, const struct
 	for (i = 0; i < MACS_MAX; i++)
 		found |= further->macs[i] == mac;
 	return found;
-}
-
-static __always_inline struct further *further_of(__u32 generation, __u32 index)
-{
-	__u32 slot = generation % GENERATION_SLOTS;
-	void *clauses = bpf_map_lookup_elem(&furthers, &slot);
-
-	return clauses ? bpf_map_lookup_elem(clauses, &index) : NULL;
 }
 
 /* Do the further clauses of an entry of this rule hold? */

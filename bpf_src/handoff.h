@@ -51,6 +51,7 @@ static __always_inline void hand_on(struct cpu *cpu, struct packet *p)
 	h->role = p->role;
 	h->scope = p->scope;
 	h->flags = p->flow_flags;
+	h->effects = p->effects;
 	p->tc_index = TC_INDEX_HANDOFF | index;
 }
 

@@ -28,6 +28,7 @@ struct handoff {
 	__u32 role;
 	__u32 scope;
 	__u32 flags; /* of the flow, enum fw_flow_flags */
+	struct effects effects;
 };
 
 #define ANSWER_MAX 256 /* bytes of an answer, link header aside */

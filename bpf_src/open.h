@@ -126,10 +126,12 @@ static __always_inline enum fw_reason adopt(struct packet *p, const struct setti
 			return refusal(p);
 		/* what opened the connection at ingress has been let in by that rule's ceilings */
 		p->anew = p->rule == h->rule;
+		take_effects();
 		return REASON_NONE;
 	}
 	p->rule = h->rule;
 	p->counter = h->counter;
+	p->effects = h->effects;
 	p->action = ACTION_ALLOW;
 	return REASON_NONE;
 }
@@ -244,6 +246,9 @@ GLOBAL int open_flow(void)
 	f->scope = p->scope;
 	f->icmp = p->icmp;
 	f->created_j = p->now_j;
+	if (p->handed != HANDED_TRANSLATED)
+		take_effects();
+	f->effects = p->effects;
 	if ((p->role == ROLE_OPENER) == !!p->from_hi)
 		f->flags |= FLOW_OPENER_HI;
 	if (is_counted(p))

@@ -83,6 +83,7 @@ struct packet {
 	__u8 anew;       /* a flow is judged anew, or what belongs to one; see further.h */
 	__u32 admitted;  /* the rule that had admitted that */
 	__u32 further;   /* of the rule that matched: index into furthers */
+	struct effects effects; /* of its flow */
 
 	struct flow_key key __attribute__((aligned(8))); /* hashed by words */
 	__u64 now_j;

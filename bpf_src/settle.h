@@ -67,6 +67,20 @@ static __always_inline void mark(struct __sk_buff *skb, struct cpu *cpu, struct 
 		write_env(p);
 }
 
+/* `set-mark`. A mark that happens to be that of our own answers would pass our hooks unseen. */
+static __always_inline void set_mark(struct __sk_buff *skb, const struct packet *p)
+{
+	__u32 mark = (p->env.mark & ~p->effects.mark_mask) | p->effects.mark;
+	struct env *given;
+
+	if (mark == answer_mark)
+		return;
+	skb->mark = mark;
+	given = env_from_map ? given_env() : NULL;
+	if (given)
+		given->mark = mark;
+}
+
 static __always_inline int settle(struct __sk_buff *skb, struct cpu *cpu, __u32 reason,
 				  enum fw_hook hook)
 {
@@ -87,6 +101,8 @@ static __always_inline int settle(struct __sk_buff *skb, struct cpu *cpu, __u32 
 
 		return verdict < 0 ? TC_ACT_SHOT : verdict;
 	}
+	if (p->effects.mark_mask)
+		set_mark(skb, p);
 	if (hook == HOOK_EGRESS && p->asks_many)
 		expect_answers();
 	if (hook == HOOK_INGRESS)

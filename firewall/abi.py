@@ -558,6 +558,26 @@ class Entry(CStruct):
     reserved: int
 
 
+class Effects(CStruct):
+    __slots__ = (
+        "mark",
+        "mark_mask",
+        "idle_j",
+        "reserved",
+    )
+    SIZE = 16
+    FIELDS = (
+        ("mark", 0, "I", 0),
+        ("mark_mask", 4, "I", 0),
+        ("idle_j", 8, "I", 0),
+        ("reserved", 12, "I", 0),
+    )
+    mark: int
+    mark_mask: int
+    idle_j: int
+    reserved: int
+
+
 class Further(CStruct):
     __slots__ = (
         "asks",
@@ -571,8 +591,9 @@ class Further(CStruct):
         "most_bits",
         "dscp",
         "macs",
+        "effects",
     )
-    SIZE = 168
+    SIZE = 184
     FIELDS = (
         ("asks", 0, "I", 0),
         ("mark", 4, "I", 0),
@@ -585,6 +606,7 @@ class Further(CStruct):
         ("most_bits", 30, "bytes", 2),
         ("dscp", 32, "Q", 0),
         ("macs", 40, "Q", 16),
+        ("effects", 168, Effects, 0),
     )
     asks: int
     mark: int
@@ -597,6 +619,7 @@ class Further(CStruct):
     most_bits: Raw
     dscp: int
     macs: list[int]
+    effects: Effects
 
 
 class Tuple(CStruct):
@@ -726,10 +749,11 @@ class Flow(CStruct):
         "slot",
         "further",
         "created_j",
+        "effects",
         "side",
         "parent",
     )
-    SIZE = 208
+    SIZE = 224
     FIELDS = (
         ("tag", 0, "I", 0),
         ("incarnation", 4, "I", 0),
@@ -742,8 +766,9 @@ class Flow(CStruct):
         ("slot", 24, "I", 0),
         ("further", 28, "I", 0),
         ("created_j", 32, "Q", 0),
-        ("side", 40, Side, 2),
-        ("parent", 168, Tuple, 0),
+        ("effects", 40, Effects, 0),
+        ("side", 56, Side, 2),
+        ("parent", 184, Tuple, 0),
     )
     tag: int
     incarnation: int
@@ -756,6 +781,7 @@ class Flow(CStruct):
     slot: int
     further: int
     created_j: int
+    effects: Effects
     side: list[Side]
     parent: Tuple
 
@@ -910,7 +936,7 @@ class Request(CStruct):
         "key",
         "flow",
     )
-    SIZE = 256
+    SIZE = 272
     FIELDS = (
         ("op", 0, "I", 0),
         ("answer", 4, "I", 0),
@@ -966,6 +992,8 @@ class Fragment(CStruct):
         "in_ifindex",
         "rule",
         "counter",
+        "mark",
+        "mark_mask",
         "out_slot",
         "end",
         "proto",
@@ -974,7 +1002,7 @@ class Fragment(CStruct):
         "reserved",
         "runs",
     )
-    SIZE = 128
+    SIZE = 136
     FIELDS = (
         ("when_j", 0, "Q", 0),
         ("src", 8, "bytes", 16),
@@ -983,13 +1011,15 @@ class Fragment(CStruct):
         ("in_ifindex", 44, "I", 0),
         ("rule", 48, "I", 0),
         ("counter", 52, "I", 0),
-        ("out_slot", 56, "H", 0),
-        ("end", 58, "H", 0),
-        ("proto", 60, "B", 0),
-        ("family", 61, "B", 0),
-        ("whole", 62, "B", 0),
-        ("reserved", 63, "B", 0),
-        ("runs", 64, FragmentRun, 16),
+        ("mark", 56, "I", 0),
+        ("mark_mask", 60, "I", 0),
+        ("out_slot", 64, "H", 0),
+        ("end", 66, "H", 0),
+        ("proto", 68, "B", 0),
+        ("family", 69, "B", 0),
+        ("whole", 70, "B", 0),
+        ("reserved", 71, "B", 0),
+        ("runs", 72, FragmentRun, 16),
     )
     when_j: int
     src: Raw
@@ -998,6 +1028,8 @@ class Fragment(CStruct):
     in_ifindex: int
     rule: int
     counter: int
+    mark: int
+    mark_mask: int
     out_slot: int
     end: int
     proto: int

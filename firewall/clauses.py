@@ -10,6 +10,7 @@ from firewall.lang import STRING, WORD, Cursor, Token, number
 from firewall.masks import read_masked
 from firewall.services import EXTENSION_HEADERS, PROTOCOLS, protocol_name
 from firewall.terms import ANY_END, read_end, read_icmp_types, read_names
+from firewall.times import read_idle
 from firewall.words import quoted, refuse
 
 
@@ -93,6 +94,8 @@ FURTHER = (
     Clause("mac", "macs", read_macs, write_macs),
     Clause("limit", "limit", read_limit, "limit {}".format, of_allow=True),
     Clause("max-flows", "max_flows", read_max_flows, "max-flows {}".format, of_allow=True),
+    Clause("set-mark", "set_mark", read_masked, "set-mark {}".format, of_allow=True),
+    Clause("idle", "idle", read_idle, "idle {}".format, of_allow=True),
 )
 
 # In the order in which they print.

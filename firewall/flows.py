@@ -3,8 +3,8 @@
 flows away.
 
 A flow past its state's timeout is absent to the packet path, though its entry stays until the kernel reuses
-it; so it is left out here too. State and timeout are computed as in bpf_src/flow.h, and a test compares the
-two.
+it; so it is left out here too. State and timeout (`flowstate`) are computed as in bpf_src/flow.h, and a test
+compares the two.
 """
 
 import sys
@@ -17,67 +17,24 @@ from firewall import abi
 from firewall.bpf import Map
 from firewall.clock import hz, now_j
 from firewall.fields import picker
+from firewall.flowstate import IDLE_TIMEOUTS, STATES, Side, is_icmp, state_of, timeout_of
 from firewall.pins import Pins, offset_of
 from firewall.ranges import Range
 from firewall.requests import requests_of
-from firewall.services import AH, ESP, GRE, ICMP, ICMP6, SCTP, TCP, UDP
-
-# In the order of enum fw_state.
-STATES = (
-    "syn_sent",
-    "syn_recv",
-    "established",
-    "fin_wait",
-    "last_ack",
-    "time_wait",
-    "closed",
-    "one_way",
-    "two_way",
-    "revoked",
-    "cookie_wait",
-    "cookie_echoed",
-    "heartbeat_sent",
-    "shutdown_sent",
-    "shutdown_ack_sent",
-)
-SYN_SENT, SYN_RECV, ESTABLISHED, FIN_WAIT, LAST_ACK, TIME_WAIT, CLOSED, ONE_WAY, TWO_WAY, REVOKED = range(10)
-COOKIE_WAIT, COOKIE_ECHOED, HEARTBEAT_SENT, SHUTDOWN_SENT, SHUTDOWN_ACK_SENT = range(10, len(STATES))
+from firewall.services import AH, ESP, GRE
 
 _KEY = picker(abi.FlowKey, "lo", "hi", "lo_port", "hi_port", "proto", "family")
 _SIDE = ("seen_j", "packets", "bytes", "seq_end", "ack", "in_ifindex", "out_ifindex", "state", "flags")
 _FLOW = picker(
     abi.Flow,
     *("generation", "rule", "scope", "flags", "icmp", "created_j"),
+    *(f"effects.0.{field}" for field in ("mark", "mark_mask", "idle_j")),
     *(f"side.{role}.{field}" for role in (0, 1) for field in _SIDE),
 )
-_SEEN = picker(abi.Flow, "side.0.seen_j", "side.1.seen_j")
-_SIDE_SEEN = int(abi.SideFlags.SIDE_SEEN)
+_SEEN = picker(abi.Flow, "effects.0.idle_j", "side.0.seen_j", "side.1.seen_j")
+_OPENER, _RESPONDER = slice(9, 9 + len(_SIDE)), slice(9 + len(_SIDE), 9 + 2 * len(_SIDE))
 _OPENER_HI = int(abi.FlowFlags.FLOW_OPENER_HI)
-_REVOKED = int(abi.FlowFlags.FLOW_REVOKED)
-_SIDE_SYN, _SIDE_OPEN, _SIDE_FIN, _SIDE_RST = (
-    int(abi.SideState[f"SIDE_{name}"]) for name in ("SYN", "OPEN", "FIN", "RST")
-)
-_SCTP_TIMEOUTS = {
-    state: abi.Timeout[f"TIMEOUT_SCTP_{STATES[state].upper()}"]
-    for state in (ESTABLISHED, CLOSED, *range(COOKIE_WAIT, len(STATES)))
-}
 _SCOPES = ("in", "out", "forward")
-
-
-class Side(NamedTuple):
-    """What one end has sent: packets, bytes, and by which interfaces (index; 0 is this host) it came and
-    left.
-    """
-
-    seen_j: int
-    packets: int
-    bytes: int
-    seq_end: int
-    ack: int
-    in_ifindex: int
-    out_ifindex: int
-    state: int
-    flags: int
 
 
 class Flow(NamedTuple):
@@ -86,7 +43,8 @@ class Flow(NamedTuple):
     Addresses are numbers of `family` (4 or 6). ICMP has no ports: `icmp_id` and `icmp_type` (the query's
     type and code, as type << 8 | code) are None for all else, as the ports are for what has none. `gre_key` is
     None without one; `spi` and `reply_spi` are those that either side of ESP or AH used last. `rule` is 0 for a
-    default.
+    default. `mark` and `mark_mask` are what its rule sets in its packets' marks, no bits where the mask is 0;
+    `idle_s` is its rule's `idle`, 0 if it has none.
     """
 
     key: bytes
@@ -108,6 +66,9 @@ class Flow(NamedTuple):
     generation: int
     age_s: int
     expires_s: int
+    mark: int
+    mark_mask: int
+    idle_s: int
     opener: Side
     responder: Side
 
@@ -200,24 +161,29 @@ class Table:
 
     def is_live(self, key: bytes, value: bytes) -> bool:
         """Whether a flow still counts. Most are told by their idleness alone: a full table is quick to walk."""
-        opener_j, responder_j = _SEEN.unpack(value)
+        own_j, opener_j, responder_j = _SEEN.unpack(value)
         idle_j = self._now_j - (opener_j if opener_j > responder_j else responder_j)
-        if idle_j <= self._surely_live_j or idle_j > self._surely_dead_j:
+        if not own_j and (idle_j <= self._surely_live_j or idle_j > self._surely_dead_j):
             return bool(idle_j <= self._surely_live_j)
         proto, family = _KEY.unpack(key)[4:]
         fields = _FLOW.unpack(value)
-        state = state_of(proto, fields[3], fields[6:15], fields[15:24])
-        return bool(idle_j <= self._timeouts_j[_timeout(proto, family, state)])
+        state = state_of(proto, fields[3], fields[_OPENER], fields[_RESPONDER])
+        return bool(idle_j <= self._lifetime_j(proto, family, state, own_j))
+
+    def _lifetime_j(self, proto: int, family: int, state: int, own_j: int) -> int:
+        """lifetime_j() of bpf_src/flow.h; `own_j` is what the flow's rule says, 0 for nothing."""
+        timeout = timeout_of(proto, family, state)
+        return own_j if own_j and timeout in IDLE_TIMEOUTS else self._timeouts_j[timeout]
 
     def flow(self, key: bytes, value: bytes, confirmed: bool) -> Flow:
         """What an entry says."""
         lo, hi, lo_port, hi_port, proto, family = _KEY.unpack(key)
         fields = _FLOW.unpack(value)
-        generation, rule, scope, flags, icmp, created_j = fields[:6]
-        opener, responder = Side._make(fields[6:15]), Side._make(fields[15:24])
+        generation, rule, scope, flags, icmp, created_j, mark, mark_mask, own_j = fields[:9]
+        opener, responder = Side._make(fields[_OPENER]), Side._make(fields[_RESPONDER])
         state = state_of(proto, flags, opener, responder)
         last_j = max(opener.seen_j, responder.seen_j)
-        left_j = self._timeouts_j[_timeout(proto, family, state)] - (self._now_j - last_j)
+        left_j = self._lifetime_j(proto, family, state, own_j) - (self._now_j - last_j)
         ends = (int.from_bytes(lo, "big"), int.from_bytes(hi, "big"))
         ports: tuple[int | None, int | None] = (
             int.from_bytes(lo_port, "big"),
@@ -226,7 +192,7 @@ class Table:
         if flags & _OPENER_HI:
             ends, ports = ends[::-1], ports[::-1]
         icmp_id = icmp_type = gre_key = spi = reply_spi = None
-        if _is_icmp(proto, family):
+        if is_icmp(proto, family):
             icmp_id, icmp_type, ports = int.from_bytes(lo_port, "big"), icmp, (None, None)
         elif proto == GRE:
             gre_key, ports = int.from_bytes(lo_port + hi_port, "big") or None, (None, None)
@@ -254,6 +220,9 @@ class Table:
             generation,
             max(0, self._now_j - created_j) // self._hz,
             max(0, left_j) // self._hz,
+            mark,
+            mark_mask,
+            own_j // self._hz,
             opener,
             responder,
         )
@@ -264,10 +233,6 @@ def address_text(family: int, address: int) -> str:
     return inet_ntoa(address.to_bytes(4)) if family == 4 else str(IPv6Address(address))
 
 
-def _is_icmp(proto: int, family: int) -> bool:
-    return proto == (ICMP if family == 4 else ICMP6)
-
-
 def _interfaces(flow: Flow) -> set[int]:
     ways = (
         flow.opener.in_ifindex,
@@ -276,59 +241,6 @@ def _interfaces(flow: Flow) -> set[int]:
         flow.responder.out_ifindex,
     )
     return {ifindex for ifindex in ways if ifindex}
-
-
-def state_of(
-    proto: int, flags: int, opener: Side | tuple[int, ...], responder: Side | tuple[int, ...]
-) -> int:
-    """tcp_state() of bpf_src/flow.h (RFC 9293, section 3.3.2, of both ends at once); else whether it was
-    answered.
-    """
-    _, _, _, o_seq_end, o_ack, _, _, o_state, o_flags = opener
-    _, _, _, r_seq_end, r_ack, _, _, r_state, r_flags = responder
-    if flags & _REVOKED:
-        return REVOKED
-    if proto == SCTP:
-        return _sctp_state({o_state, r_state})
-    if proto != TCP:
-        return TWO_WAY if o_flags & r_flags & _SIDE_SEEN else ONE_WAY
-    if _SIDE_RST in (o_state, r_state):
-        return CLOSED
-    if o_state == r_state == _SIDE_FIN:
-        return TIME_WAIT if o_ack == r_seq_end and r_ack == o_seq_end else LAST_ACK
-    if _SIDE_FIN in (o_state, r_state):
-        return FIN_WAIT
-    if o_state == _SIDE_OPEN and r_state >= _SIDE_SYN:
-        return ESTABLISHED
-    return SYN_RECV if r_state else SYN_SENT
-
-
-def _sctp_state(sides: set[int]) -> int:
-    """sctp_state() of bpf_src/flow.h, of what both sides have sent (RFC 9260, section 4)."""
-    if _SIDE_RST in sides:
-        return CLOSED
-    if _SIDE_FIN in sides:
-        return SHUTDOWN_ACK_SENT if len(sides) == 1 else SHUTDOWN_SENT
-    if _SIDE_OPEN not in sides:
-        return COOKIE_WAIT
-    if len(sides) == 1:
-        return ESTABLISHED
-    return HEARTBEAT_SENT if 0 in sides else COOKIE_ECHOED
-
-
-def _timeout(proto: int, family: int, state: int) -> int:
-    """timeout_of() of bpf_src/flow.h: an enum fw_timeout."""
-    if state == REVOKED:
-        return abi.Timeout.TIMEOUT_REVOKED
-    if proto == TCP:
-        return state  # in the same order
-    if proto == SCTP:
-        return _SCTP_TIMEOUTS[state]
-    if proto == UDP:
-        return abi.Timeout.TIMEOUT_UDP if state == TWO_WAY else abi.Timeout.TIMEOUT_UDP_ONE_WAY
-    if _is_icmp(proto, family):
-        return abi.Timeout.TIMEOUT_ICMP
-    return abi.Timeout.TIMEOUT_OTHER if state == TWO_WAY else abi.Timeout.TIMEOUT_OTHER_ONE_WAY
 
 
 def _timeouts(pins: Pins) -> list[int]:

@@ -17,7 +17,8 @@ from firewall import abi
 from firewall.clock import hz, now_j
 from firewall.fields import picker
 from firewall.flowkey import LINK_ZONE, is_icmp
-from firewall.flows import CLOSED, TIME_WAIT, Entry, Table, state_of
+from firewall.flows import Entry, Table
+from firewall.flowstate import CLOSED, TIME_WAIT, state_of
 from firewall.interfaces import Known
 from firewall.interfaces import read as read_interfaces
 from firewall.links import list_links

@@ -53,6 +53,10 @@ def _record(rule: Rule, ticks_per_s: int) -> bytes:
     if rule.max_flows is not None:
         record.most = rule.max_flows.flows
         record.most_bits = _bits(rule.max_flows.per)
+    if rule.set_mark is not None:
+        record.effects.mark, record.effects.mark_mask = rule.set_mark
+    if rule.idle is not None:
+        record.effects.idle_j = rule.idle.seconds * ticks_per_s
     return record.pack()
 
 

@@ -15,6 +15,7 @@ from firewall.lang import STRING, WORD, Cursor, Source, Token, lex_line, lex_wor
 from firewall.masks import Masked
 from firewall.services import ICMP, ICMP6, PORT_PROTOCOLS, PROTOCOLS, TCP, protocol_name
 from firewall.terms import ANY_END, End, IcmpType, Names
+from firewall.times import Time
 from firewall.words import ACTIONS, ANSWERS, SCOPES, refuse
 
 # Where a packet of each scope can be asked for its interface.
@@ -44,6 +45,8 @@ class Rule(NamedTuple):
     mark: Masked | None = None
     dscp: tuple[int, ...] | None = None
     macs: tuple[int, ...] | None = None
+    set_mark: Masked | None = None
+    idle: Time | None = None
     answer: str | None = None
     limit: Limit | None = None
     max_flows: MaxFlows | None = None

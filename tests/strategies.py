@@ -15,6 +15,7 @@ from firewall.ranges import ADDRESS_MAX, PORT_MAX
 from firewall.rule import Rule
 from firewall.services import EXTENSION_HEADERS, ICMP, ICMP6, ICMP6_TYPES, ICMP_TYPES, PORT_PROTOCOLS, TCP
 from firewall.terms import ANY_END, End, IcmpType, Names, Ports
+from firewall.times import Time
 from firewall.words import ACTIONS, ANSWERS, SCOPES
 
 # Time limits of single examples say more about the machine than about the code.
@@ -149,6 +150,8 @@ def rules(draw: st.DrawFn) -> Rule:
         mark=draw(st.none() | st.none() | marks()),
         dscp=draw(st.none() | st.none() | classes()),
         macs=draw(st.none() | st.none() | macs()) if "out" not in scopes else None,
+        set_mark=draw(st.none() | marks()) if action == "allow" else None,
+        idle=draw(st.none() | st.sampled_from((Time(1, "s"), Time(14, "d")))) if action == "allow" else None,
         answer=draw(st.none() | answers) if action == "reject" else None,
     )
     if rule.action == "allow":

@@ -59,7 +59,7 @@ def addresses(text: str) -> Mapping[int, Sequence[tuple[int, int]]]:
 
 def state(word: str) -> str:
     """The name of a flow's state."""
-    from firewall.flows import STATES
+    from firewall.flowstate import STATES
 
     name = word.lower().replace("-", "_")
     if name not in STATES:

@@ -197,6 +197,7 @@ def row_of(one: "Flow") -> tuple[str, ...]:
 def fields_of(one: "Flow") -> "Mapping[str, Any]":
     """A flow as JSON has it."""
     from firewall.flows import address_text
+    from firewall.masks import Masked
     from firewall.services import protocol_name
 
     return {
@@ -219,4 +220,6 @@ def fields_of(one: "Flow") -> "Mapping[str, Any]":
         "age_s": one.age_s,
         "expires_s": one.expires_s,
         "rule": one.rule or None,
+        "set_mark": str(Masked(one.mark, one.mark_mask)) if one.mark_mask else None,
+        "idle_s": one.idle_s or None,
     }

@@ -18,7 +18,8 @@ from firewall.engine import Source
 from firewall.errors import NotLoaded
 from firewall.events import Event
 from firewall.flowrestore import Restored
-from firewall.flows import Counts, Flow, Side
+from firewall.flows import Counts, Flow
+from firewall.flowstate import Side
 from firewall.lang import decode_policy
 from firewall.links import Link
 from firewall.occupancy import Occupancy, Use
@@ -58,6 +59,7 @@ def flow(**fields: Any) -> Flow:
         "src": 0xC0000201, "sport": 40000, "dst": 0xC6336407, "dport": 443, "icmp_id": None, "icmp_type": None,
         "gre_key": None, "spi": None, "reply_spi": None,
         "state": "established", "scope": "out", "rule": 0, "generation": 3, "age_s": 61, "expires_s": 86399,
+        "mark": 0, "mark_mask": 0, "idle_s": 0,
         "opener": side._replace(packets=12, bytes=1536, out_ifindex=2),
         "responder": side._replace(packets=1000, bytes=1 << 20, in_ifindex=2),
     }  # fmt: skip

@@ -147,6 +147,7 @@ def test_flow_list_json(fw: Fw, machine: Machine) -> None:
         "gre_key": None, "spi": None, "reply_spi": None,
         "state": "established", "confirmed": True, "scope": "out", "packets": 12, "bytes": 1536,
         "reply_packets": 1000, "reply_bytes": 1 << 20, "age_s": 61, "expires_s": 86399, "rule": None,
+        "set_mark": None, "idle_s": None,
     }  # fmt: skip
     assert [flow["rule"] for flow in flows] == [None, 3, None, 4]
     assert [flow["proto"] for flow in flows] == ["tcp", "udp", "icmp6", "proto 89"]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from firewall import abi, flows
+from firewall import abi, flowstate
 from firewall.clock import hz, now_j
 from firewall.flows import Filter, Flow, Table, address_text
 from tests.fakepins import FakeMap, FakePins
@@ -125,7 +125,7 @@ STATES = [
 
 
 def test_every_state_has_its_name() -> None:
-    assert [f"STATE_{name.upper()}" for name in flows.STATES] == [state.name for state in abi.State][:-1]
+    assert [f"STATE_{name.upper()}" for name in flowstate.STATES] == [state.name for state in abi.State][:-1]
 
 
 @pytest.mark.parametrize(("state", "opener", "responder"), STATES)

@@ -11,7 +11,7 @@ import pytest
 import typer
 
 from firewall.cli.app import app
-from firewall.flows import STATES
+from firewall.flowstate import STATES
 from firewall.options import OPTIONS
 
 PACKAGING = Path(__file__).resolve().parents[2] / "packaging"
