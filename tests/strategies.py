@@ -215,7 +215,7 @@ def questions(draw: st.DrawFn, *about: Rule) -> Question:
             st.sampled_from([value for rule in about for value in rule.dscp or ()] or (0,))
             | st.sampled_from((0, 46))
         ),
-        mac=draw(st.sampled_from((1, MAC_A, 0xFEFFFFFFFFFF))) if scope != "out" else None,
+        mac=draw(st.sampled_from((1, MAC_A, 0xFEFFFFFFFFFF))),
     )
 
 

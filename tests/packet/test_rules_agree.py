@@ -118,7 +118,7 @@ def of_class(question: Question) -> dict[str, int]:
 
 def sender(question: Question) -> str:
     """The MAC address in its frame."""
-    return (question.mac or strategies.MAC_A).to_bytes(6, "big").hex(":")
+    return (strategies.MAC_A if question.mac is None else question.mac).to_bytes(6, "big").hex(":")
 
 
 def forwarded(question: Question) -> Question:
