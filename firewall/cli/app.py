@@ -39,6 +39,7 @@ _COMMANDS = {
     "check": _Place("policy", "check"),
     "show": _Place("policy", "show"),
     "fmt": _Place("fmt", "fmt"),
+    "import": _Place("importing", "import"),
     "mode": _Place("setting", "mode"),
     "default": _Place("setting", "default"),
     "option": _Place("setting", "option"),
@@ -68,7 +69,7 @@ _LATER = frozenset(
         "test",
         "top",
     )
-    + ("export", "import")
+    + ("export",)
 )
 
 # What other firewalls call it.

@@ -16,7 +16,7 @@ _fw() {
         fi
     done
 
-    local commands="status load unload upgrade apply check show fmt mode default option options rule rules zone
+    local commands="status load unload upgrade apply check show fmt import mode default option options rule rules zone
         zones flow flows log doctor version"
     local rule="in out forward on via from to any not port tcp udp icmp icmp6 sctp gre esp ah proto icmp-type log
         comment"
@@ -47,6 +47,16 @@ _fw() {
                         fmt) words="--check" ;;
                         *) words="--json" ;;
                     esac
+                    ;;
+                import)
+                    if [[ -z $verb ]]; then
+                        words="iptables nft ufw aya --partial"
+                    elif [[ $current != -* ]]; then
+                        mapfile -t COMPREPLY < <(compgen -f -- "$current")
+                        return
+                    else
+                        words="--partial"
+                    fi
                     ;;
                 show) words="--saved" ;;
                 mode) words="observe enforce --yes --json" ;;

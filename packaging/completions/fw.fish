@@ -27,6 +27,7 @@ complete -c fw -n __fish_use_subcommand -a apply -d 'Put a policy file in force 
 complete -c fw -n __fish_use_subcommand -a check -d 'Say what is wrong with a policy file'
 complete -c fw -n __fish_use_subcommand -a show -d 'Print the policy in force as a file'
 complete -c fw -n __fish_use_subcommand -a fmt -d 'A policy file in its canonical form'
+complete -c fw -n __fish_use_subcommand -a import -d "Another firewall's rules as a policy"
 complete -c fw -n __fish_use_subcommand -a mode -d 'Show or set whether packets are dropped'
 complete -c fw -n __fish_use_subcommand -a default -d 'What happens where no rule matches'
 complete -c fw -n __fish_use_subcommand -a option -d 'List options, show one, or set it'
@@ -53,6 +54,9 @@ complete -c fw -n "$with load" -l observe -d 'Drop nothing'
 complete -c fw -n "$with unload" -l all -d 'Everything'
 complete -c fw -n "$with show" -l saved -d 'The saved policy'
 complete -c fw -n "$with apply check fmt" -F
+complete -c fw -n "$with import; and not $with iptables nft ufw aya" -a 'iptables nft ufw aya'
+complete -c fw -n "$with import; and $with iptables nft ufw aya" -F
+complete -c fw -n "$with import" -l partial -d 'Even if something is missing'
 complete -c fw -n "$with fmt" -l check -d 'Only say whether it would change'
 complete -c fw -n "$with mode" -a 'observe enforce'
 complete -c fw -n "$with default" -a 'in out forward allow drop reject'

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from firewall.cli.app import app
 from tests.cli.conftest import Fw
 from tests.cli.machine import Machine
 
+IMPORTS = Path(__file__).parents[1] / "golden" / "import"
 ROOT: Any = typer.main.get_command(app)
 
 
@@ -69,6 +71,11 @@ def test_examples_work(
     saved_flows = machine.file.parent / "lib/flows.jsonl"
     saved_flows.parent.mkdir()
     saved_flows.touch()
+    imported = {"saved.v4": "host6.iptables", "ruleset.json": "router.nft", "user.rules": "user6.ufw"}
+    for name, golden in imported.items():
+        text = (IMPORTS / golden).read_text()
+        (machine.file.parent / name).write_text(text.replace(" -m hl --hl-eq 255", ""))
+    (machine.file.parent / "blocklist.yaml").write_text("- 192.0.2.7\n")
     monkeypatch.setattr("firewall.links.find", lambda name: None)
     monkeypatch.setattr("firewall.doctor.examine", list)
     output = ""

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from firewall.errors import ExpectationFailed
+from firewall.importers import iptables
 from firewall.lang import PolicyError
 from firewall.options import OPTIONS, SWITCH, TIME
 from firewall.policy import parse_policy
@@ -60,6 +61,14 @@ def test_the_shown_counterexample_is_what_fw_says() -> None:
         verify(parse_policy(f"{example}expect allow in on br-lan tcp to port 22\n"))
     shown = "".join(f"    {line}\n" for line in str(caught.value).splitlines())
     assert shown in TEXT
+
+
+def test_the_shown_import_is_what_fw_makes() -> None:
+    section = TEXT.split("## Rules of other firewalls")[1]
+    original, made = re.findall(r"((?:^    .+\n)+)", section, re.MULTILINE)[:2]
+    carried = iptables.carry(re.sub("^    ", "", original, flags=re.MULTILINE))
+    assert "".join(f"    {line}\n" for line in carried.text().splitlines()) == made
+    assert not carried.lost
 
 
 def test_each_clause_has_an_example() -> None:

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: MIT
+"""What comes of an import: the lines of a policy, and what of the original is not in it, with the reasons."""
+
+from typing import NamedTuple
+
+from firewall.lang import PolicyError
+from firewall.rule import Rule
+
+
+class Left(NamedTuple):
+    """A piece of the original that is not carried over: where it stands, what it says, and why.
+
+    `implied` is what needs no line of its own, since fw does it anyhow.
+    """
+
+    place: str
+    text: str
+    why: str
+    implied: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.why}: {self.text}"
+
+
+class Refused(Exception):
+    """A piece cannot be carried over; the message says why."""
+
+    def __init__(self, why: str, implied: bool = False) -> None:
+        super().__init__(why)
+        self.why = why
+        self.implied = implied
+
+
+class Never(Refused):
+    """No packet can match."""
+
+    def __init__(self) -> None:
+        super().__init__("it can never match", implied=True)
+
+
+class Carried:
+    """A policy while it is put together."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.left: list[Left] = []
+
+    def add(self, line: str) -> None:
+        """One more line of the policy; one like the line before it adds nothing."""
+        if self.lines[-1:] != [line]:
+            self.lines.append(line)
+
+    def rule(self, words: str) -> None:
+        """One more rule, in canonical form. Raises Refused where fw has no such rule."""
+        try:
+            self.add(str(Rule.parse(words)))
+        except PolicyError as error:
+            raise Refused(f"fw has no such rule ({error.problems[0].message})") from None
+
+    def leave(self, place: str, text: str, refused: Refused) -> None:
+        """One piece more that is not carried over, if it is not known by now: a chain may be met on several ways."""
+        left = Left(place, text.strip(), refused.why, refused.implied)
+        if left not in self.left:
+            self.left.append(left)
+
+    def text(self) -> str:
+        return "".join(line + "\n" for line in self.lines)
+
+    @property
+    def lost(self) -> list[Left]:
+        """What is missing from the policy."""
+        return [one for one in self.left if not one.implied]
+
+    @property
+    def implied(self) -> list[Left]:
+        """What the policy does not say because it need not."""
+        return [one for one in self.left if one.implied]
+
+
+def speak_of_one_family(carried: Carried, family: int, other: str) -> None:
+    """Says that the defaults hold for the family too of which the file has nothing; `other` is a file that has."""
+    why = f"there is nothing of it here, and it is decided by the defaults unless the rules of '{other}' are added"
+    carried.leave(f"IPv{10 - family}", f"rules of IPv{family}", Refused(why, implied=True))

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: MIT
+"""ufw's user.rules or user6.rules as a policy: by the remarks `### tuple ###`, in which ufw keeps what was asked for.
+
+ufw's defaults are in another file, /etc/default/ufw: those that it is installed with are taken.
+"""
+
+from firewall.importers import match
+from firewall.importers.carried import Carried, Refused, speak_of_one_family
+from firewall.importers.chains import plain
+from firewall.importers.match import Match, Names
+
+_MARK = "### tuple ###"
+_ACTIONS = {"allow": "allow", "deny": "drop", "reject": "reject"}
+_ANY = {"any", "0.0.0.0/0", "::/0"}
+_PORTED = ("tcp", "udp")
+
+
+def carry(text: str) -> Carried:
+    """The policy that a file of rules is, of the packets of its family."""
+    carried = Carried()
+    family = 6 if "::/0" in text or "ufw6-user-input" in text else 4
+    speak_of_one_family(carried, family, "user.rules" if family == 6 else "user6.rules")
+    carried.lines += ["default in drop", "default forward drop", "default out allow"]
+    place = "the defaults of in, forward and out"
+    why = "they are in /etc/default/ufw: drop, drop and allow are taken, as it is installed"
+    carried.leave(place, "DEFAULT_INPUT_POLICY ...", Refused(why, implied=True))
+    found = False
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.startswith(_MARK):
+            continue
+        found = True
+        try:
+            _carry_tuple(carried, line.removeprefix(_MARK).split(), family)
+        except Refused as refused:
+            carried.leave(f"line {number}", line, refused)
+    if not found and text.strip() and "*filter" not in text:
+        carried.leave("line 1", text.splitlines()[0], Refused("it is no file of ufw's rules"))
+    return carried
+
+
+def _carry_tuple(carried: Carried, words: list[str], family: int) -> None:
+    """ACTION PROTOCOL DPORT DESTINATION SPORT SOURCE [DAPP SAPP] DIRECTION [comment=HEX]."""
+    comment = ""
+    if words and words[-1].startswith("comment="):
+        comment = bytes.fromhex(words.pop().removeprefix("comment=")).decode(errors="replace")
+    if len(words) not in (7, 9):
+        raise Refused("it has not the words of ufw's rules")
+    action, proto, dport, dst, sport, src, *_, direction = words
+    routed = action.startswith("route:")
+    action, _, log = action.removeprefix("route:").partition("_")
+    if action == "limit":
+        raise Refused("fw does not carry limits over")
+    if action not in _ACTIONS:
+        raise Refused(f"ufw's '{action}' is not known")
+    ways = {way: name for way, _, name in (part.partition("_") for part in direction.split("!"))}
+    scope = "forward" if routed else direction.partition("_")[0]
+    ported = dport != "any" or sport != "any"
+    protos = match.proto("all" if proto == "any" else proto)
+    asked = Match(
+        on=Names(False, (ways["in"],)) if ways.get("in") else None,
+        via=Names(False, (ways["out"],)) if ways.get("out") else None,
+        protos=_PORTED if ported and protos is None else protos,
+        src=None if src in _ANY else match.addresses([src], False, family),
+        dst=None if dst in _ANY else match.addresses([dst], False, family),
+        sport=None if sport == "any" else match.ports(sport.split(","), False),
+        dport=None if dport == "any" else match.ports(dport.split(","), False),
+    )
+    rule = [_ACTIONS[action], scope, asked.words(family), "log" if log else ""]
+    rule.append(f'comment "{plain(comment)}"' if plain(comment) else "")
+    carried.rule(" ".join(filter(None, rule)))

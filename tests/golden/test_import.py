@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: MIT
+"""Other firewalls' rules and what fw makes of them: the files import/NAME.KIND and NAME.KIND.made.
+
+Those of nft were printed by `nft -j list ruleset`, laid out anew. `UPDATE_GOLDEN=1` writes the second files.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from firewall.errors import UsageError
+from firewall.form import formatted
+from firewall.importers.carried import Carried
+from firewall.policy import parse_policy
+from tests.golden.test_golden import compare
+
+HERE = Path(__file__).parent / "import"
+FILES = [path for path in sorted(HERE.iterdir()) if path.suffix != ".made"]
+
+
+def carry(kind: str, text: str) -> Carried:
+    carried: Carried = import_module(f"firewall.importers.{kind}").carry(text)
+    return carried
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_import(path: Path) -> None:
+    carried = carry(path.suffix[1:], path.read_text())
+    said = [f"not needed: {one}\n" for one in carried.implied] + [f"missing: {one}\n" for one in carried.lost]
+    compare(path.with_name(path.name + ".made"), carried.text() + "\n" + "".join(said))
+    assert parse_policy(carried.text()).rules
+    assert formatted(carried.text()) == carried.text()
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", "table inet filter {\n}\n", '{"nftables": 7}'])
+def test_what_is_none_of_nfts_json_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="this is not what 'nft -j list ruleset' prints"):
+        carry("nft", text)
+
+
+@pytest.mark.parametrize("kind", ["iptables", "ufw", "aya"])
+def test_nothing_comes_of_nothing(kind: str) -> None:
+    carried = carry(kind, "")
+    assert not parse_policy(carried.text()).rules and not carried.lost
+
+
+@pytest.mark.parametrize(
+    ("line", "rules"),
+    [
+        ("-A INPUT -j ACCEPT", ["allow in from 0.0.0.0/0"]),
+        ("-A INPUT -i eth+ ! -i eth0 -j ACCEPT", None),
+        ("-A INPUT -s 10.0.0.0/255.0.0.0 -j DROP", ["drop in from 10.0.0.0/8"]),
+        ("-A INPUT -s 10.0.0.1 -p 89 -j DROP", ["drop in proto 89 from 10.0.0.1"]),
+        ("-A INPUT -s 10.0.0.1,10.0.0.2 -j DROP", ["drop in from 10.0.0.1-10.0.0.2"]),
+        ("-A INPUT -m state --state NEW -j ACCEPT", ["allow in from 0.0.0.0/0"]),
+        ("-A INPUT -p tcp --syn -j ACCEPT", ["allow in tcp from 0.0.0.0/0"]),
+        ("-A INPUT -p tcp ! --syn -m state --state NEW -j DROP", []),
+        ("-A INPUT ! -i lo -j DROP", ["drop in from 0.0.0.0/0"]),
+        ("-A INPUT -i lo -j DROP", None),
+        ("-A INPUT -p icmp --icmp-type 3/4 -j ACCEPT", ["allow in icmp icmp-type 3/4"]),
+        ("-A INPUT -p icmp --icmp-type any -j ACCEPT", ["allow in icmp"]),
+        ("-A INPUT -p icmp --icmp-type nonsense -j ACCEPT", None),
+        ("-A INPUT ! -p tcp -j ACCEPT", None),
+        ("-A INPUT -p tcp --dport :1023 -j DROP", ["drop in tcp from 0.0.0.0/0 to port 0-1023"]),
+        ("-A INPUT -p tcp --dport ssh -j DROP", ["drop in tcp from 0.0.0.0/0 to port 22"]),
+        ("-A INPUT -p tcp --dport 70000 -j DROP", None),
+        ("-A INPUT -j NOWHERE", None),
+        ("-A INPUT -m state --state ESTABLISHED -j DROP", None),
+        ("-A INPUT -m state --state UNTRACKED -j ACCEPT", None),
+        ("-A INPUT -j REJECT --reject-with icmp-proto-unreachable", None),
+        ("-A INPUT -p tcp --tcp-flags ALL NONE -j DROP", None),
+        ("-A INPUT -p tcp --dport", None),
+        ('-A INPUT -m comment --comment "open', None),
+        ("-A INPUT -s 2001:db8::1 -j DROP", ["drop in from 2001:db8::1"]),
+        ("-I INPUT -j ACCEPT", None),
+    ],
+)
+def test_lines_of_iptables(line: str, rules: list[str] | None) -> None:
+    """None where the line cannot be carried over."""
+    carried = carry("iptables", f"*filter\n:INPUT DROP [0:0]\n{line}\nCOMMIT\n")
+    assert [str(rule) for rule in parse_policy(carried.text()).rules] == (rules or [])
+    assert (rules is None) == bool(carried.lost)
+
+
+def test_chains_in_a_circle_end() -> None:
+    text = "*filter\n:INPUT DROP [0:0]\n:A - [0:0]\n-A INPUT -j A\n-A A -p tcp -j ACCEPT\n-A A -j A\nCOMMIT\n"
+    carried = carry("iptables", text)
+    assert [one.why for one in carried.lost] == ["it jumps in a circle"]
+
+
+def test_what_is_logged_and_not_decided_at_once_is_named() -> None:
+    text = "*filter\n:INPUT DROP [0:0]\n-A INPUT -j LOG\n-A INPUT -p tcp -j ACCEPT\nCOMMIT\n"
+    (left,) = carry("iptables", text).lost
+    assert left.place == "line 3" and left.why.startswith("in fw the rule that decides is the one that logs")
