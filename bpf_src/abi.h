@@ -50,6 +50,12 @@ enum fw_limits {
 	REQUESTS_MAX = 64,          /* that user space may make at one time */
 	/* What each CPU keeps of an LRU table's free entries, and takes at a time, before it displaces others. */
 	LRU_BATCH = 128,
+	SETS_MAX = 64,              /* a power of two */
+	SET_ELEMENTS_MAX = 4194304, /* prefixes of all sets */
+	SET_NAME_BYTES = 32,
+	ELEMENT_ENDS = 3,  /* sets that one prefix may be in for a time, at one time */
+	SET_BITS_V6 = 64,  /* what a key has before the first bit of a prefix */
+	SET_BITS_V4 = 160, /* that, and the words that are 0 */
 };
 
 enum fw_hook {
@@ -332,6 +338,8 @@ struct control {
 	__u64 grace_until_j; /* mid-stream segments may open flows until then */
 	__u32 mode;
 	__u32 grace_forward; /* conntrack could not tell of all forwarded flows */
+	__u32 sets_changed;  /* moves on whenever a set does, which flows then are judged by */
+	__u32 reserved;
 };
 
 /* settings[generation % GENERATION_SLOTS]: a ruleset but for its entries. */
@@ -368,12 +376,18 @@ enum fw_entry_flags {
 	ENTRY_LOG = 1 << 0,
 	ENTRY_SRC = 1 << 1, /* the source range is to be tested */
 	ENTRY_DST = 1 << 2,
+	ENTRY_SRC_SETS = 1 << 3, /* the source is to be in one of src_sets */
+	ENTRY_SRC_NOT = 1 << 4,  /* in none of them */
+	ENTRY_DST_SETS = 1 << 5,
+	ENTRY_DST_NOT = 1 << 6,
 };
 
 /* One alternative of a rule; the first that matches decides. */
 struct entry {
 	struct range src;
 	struct range dst;
+	__u64 src_sets; /* bit per set */
+	__u64 dst_sets;
 	__u16 sport_lo;
 	__u16 sport_hi;
 	__u16 dport_lo; /* for ICMP: type << 8 | code */
@@ -429,6 +443,33 @@ struct chunk {
 	struct entry entries[32];
 };
 
+/* ------------------------------------------------------------------ sets */
+
+/* sets[number]: a set of addresses; one without a name is free. */
+struct set {
+	char name[32];
+	__u8 digest[16]; /* of what the policy lists for it; 0: it may hold something else */
+	__u32 timeout_s; /* of what is added at run time; 0: for ever */
+	__u32 reserved;
+};
+
+/* set_elements: in the order of an LPM trie's key, the longer the narrower. */
+struct set_key {
+	__u32 bits;   /* SET_BITS_V4 or SET_BITS_V6, and the prefix's length */
+	__u32 family; /* 4, 6 */
+	__u32 reserved;
+	__be32 address[4];
+};
+
+/* A prefix, and the sets that it is an element of. */
+struct element {
+	__u64 listed;   /* by the policy: bit per set */
+	__u64 added;    /* at run time, for ever */
+	__u8 bits;      /* as in its key */
+	__u8 timed[3];  /* at run time, until end_s: number of a set each */
+	__u32 end_s[3]; /* boot time; 0: not used */
+};
+
 /* ----------------------------------------------------------------- flows */
 
 struct tuple {
@@ -477,7 +518,7 @@ struct side {
 	__u16 flags;      /* enum fw_side_flags */
 	__u16 out_slot;   /* slot of out_ifindex, for tc_index */
 	__u16 syn_bytes;  /* data on its SYN, which seq_end counts */
-	__u32 generation; /* of the ruleset that last allowed its way */
+	__u32 generation; /* of the rules and sets that last allowed its way */
 	/* seq_end of a later SYN with another number; FLOW_LIBERAL: the highest it acknowledged, by SACK too */
 	__u32 syn_again;
 };
@@ -518,10 +559,12 @@ struct flow {
 	__u32 rule;        /* id; 0 is a default */
 	__u16 counter;     /* index into rule_counters */
 	__u8 scope;
-	__u8 flags;    /* enum fw_flow_flags */
-	__u32 icmp;    /* opener's type << 8 | code */
-	__u32 slot;    /* confirmed: its place in `slots` */
-	__u32 further; /* of its rule in the ruleset of `generation`: index into furthers, or 0 */
+	__u8 flags;      /* enum fw_flow_flags */
+	__u32 icmp;      /* opener's type << 8 | code */
+	__u32 slot;      /* confirmed: its place in `slots` */
+	__u32 further;   /* of its rule in the ruleset of `generation`: index into furthers, or 0 */
+	__u32 until_j;   /* low half of jiffies: judged anew from then on; 0: never */
+	__u32 admission; /* by that ruleset and the sets as they were: see outdated() */
 	__u64 created_j;
 	struct effects effects;
 	struct side side[2]; /* by enum fw_role */

@@ -8,6 +8,7 @@
 
 #include "antispoof.h"
 #include "further.h"
+#include "sets.h"
 
 enum fw_scan {
 	SCAN_ON,
@@ -55,7 +56,9 @@ static __always_inline bool entry_matches(const struct entry *e, const struct qu
 		return false;
 	if (e->flags & ENTRY_SRC && !in_range(&e->src, q->src))
 		return false;
-	return !(e->flags & ENTRY_DST) || in_range(&e->dst, q->dst);
+	if (e->flags & ENTRY_DST && !in_range(&e->dst, q->dst))
+		return false;
+	return sets_match(e->src_sets, e->dst_sets, e->flags);
 }
 
 /* One element of the classifier: ENTRIES_PER_CHUNK entries. */
@@ -164,6 +167,8 @@ static __always_inline void ask(struct packet *p, const struct tuple *t, __u32 i
 	}
 	q->family = t->family;
 	q->proto = t->proto;
+	q->sets_known = 0;
+	p->holds_s = 0;
 }
 
 static __always_inline void ask_way(struct packet *p, const struct settings *s, __u32 scope,

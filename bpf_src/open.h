@@ -240,6 +240,8 @@ GLOBAL int open_flow(void)
 	f->tag = key_tag(&p->key);
 	f->incarnation = bpf_get_prandom_u32() | 1;
 	f->generation = p->generation;
+	f->admission = p->admission;
+	f->until_j = holds_until(p);
 	f->rule = p->rule;
 	f->counter = p->counter;
 	f->further = p->further;
@@ -255,8 +257,8 @@ GLOBAL int open_flow(void)
 		f->flags |= FLOW_COUNTED;
 	own = &f->side[p->role & 1];
 	other = &f->side[!(p->role & 1)];
-	own->generation = p->generation;
-	other->generation = p->generation;
+	own->generation = p->admission;
+	other->generation = p->admission;
 	learn_way(own, p->in_ifindex, p->out_ifindex);
 	count_side(own, p);
 	if (p->tuple.proto == IPPROTO_TCP && !(p->tcp_flags & TCP_SYN))

@@ -14,6 +14,9 @@
 
 #define GLOBAL __attribute__((noinline))
 
+/* Far from each other are the numbers by which a flow knows two rulesets, however often a set changes in between. */
+#define ADMISSION_STRIDE 0x9e3779b1U
+
 enum fw_handed {
 	HANDED_NO,         /* not judged at ingress, or not to be trusted */
 	HANDED_SAME,       /* judged, and unchanged since */
@@ -45,12 +48,13 @@ struct question {
 	__u64 dst[2];
 	__u64 on; /* patterns that the way in matches */
 	__u64 via;
+	__u64 sets[2]; /* that the source and the destination are in, if known */
 	__u16 sport;
 	__u16 dport;
 	__u8 family;
 	__u8 proto;
 	__u8 scope;
-	__u8 reserved;
+	__u8 sets_known; /* bit per end */
 };
 
 /* Small fields where much is zeroed, and what most packets use together: each costs stores and cache lines. */
@@ -84,6 +88,7 @@ struct packet {
 	__u32 admitted;  /* the rule that had admitted that */
 	__u32 further;   /* of the rule that matched: index into furthers */
 	struct effects effects; /* of its flow */
+	__u32 holds_s; /* the rules' answer holds for so long, if they do not change; 0: for ever */
 
 	struct flow_key key __attribute__((aligned(8))); /* hashed by words */
 	__u64 now_j;
@@ -91,6 +96,7 @@ struct packet {
 	enum fw_hook hook;
 	enum fw_scope scope;
 	__u32 generation; /* the ruleset that judges this packet */
+	__u32 admission;  /* of that ruleset and of the sets as they are */
 	__u32 mode;
 	__u32 from_hi; /* sent by the key's `hi` end */
 	__u32 l3_off;
@@ -137,6 +143,7 @@ struct packet {
 	__u32 handoff;       /* index of what ingress handed on */
 	__be32 outer_src[4]; /* of an ICMP error's own header */
 	__be32 outer_dst[4];
+	struct set_key set_key; /* to be looked up */
 };
 
 #define NO_COUNTER 0xffffffff

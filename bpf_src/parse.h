@@ -150,6 +150,8 @@ static __always_inline bool begin(struct __sk_buff *skb, struct packet *p, enum 
 	p->generation = c->generation;
 	if (c->deadline_ns && bpf_ktime_get_boot_ns() > c->deadline_ns)
 		p->generation = c->previous;
+	p->admission = p->generation * ADMISSION_STRIDE + c->sets_changed;
+	p->admission += !p->admission; /* 0 is nobody's */
 	p->mode = c->mode;
 	return true;
 }

@@ -64,7 +64,7 @@ GLOBAL int related(void)
 	other = &f->side[!(p->role & 1)];
 	if (!seen(own))
 		return REASON_UNRELATED;
-	if (f->generation != p->generation) {
+	if (outdated(f, f->admission, p)) {
 		enum fw_reason reason = judge_flow(p, f, f->scope, f->side[ROLE_OPENER].in_ifindex,
 						   f->side[ROLE_OPENER].out_ifindex);
 

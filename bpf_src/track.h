@@ -76,7 +76,9 @@ GLOBAL int readmit(struct __sk_buff *skb, __u32 new_way, __u32 learn)
 	take_effects();
 	f->effects = p->effects;
 	f->generation = p->generation;
-	own->generation = p->generation;
+	f->admission = p->admission;
+	f->until_j = holds_until(p);
+	own->generation = p->admission;
 	if (p->confirmed)
 		move_count();
 	return REASON_NONE;
@@ -132,7 +134,7 @@ static __always_inline enum fw_reason follow(struct __sk_buff *skb, struct cpu *
 	moves = segment != SEGMENT_PASS && segment != SEGMENT_NOTE;
 	expected_way(own, other, &in, &out);
 	new_way = !on_its_way(p, f, in, out, hook);
-	if (new_way || own->generation != p->generation) {
+	if (new_way || outdated(f, own->generation, p)) {
 		reason = readmit(skb, new_way, moves);
 		if (reason)
 			return reason;

@@ -40,6 +40,12 @@ class Limits(IntEnum):
     EVENT_BYTES = 1048576
     REQUESTS_MAX = 64
     LRU_BATCH = 128
+    SETS_MAX = 64
+    SET_ELEMENTS_MAX = 4194304
+    SET_NAME_BYTES = 32
+    ELEMENT_ENDS = 3
+    SET_BITS_V6 = 64
+    SET_BITS_V4 = 160
 
 
 class Hook(IntEnum):
@@ -223,6 +229,10 @@ class EntryFlags(IntEnum):
     ENTRY_LOG = 1
     ENTRY_SRC = 2
     ENTRY_DST = 4
+    ENTRY_SRC_SETS = 8
+    ENTRY_SRC_NOT = 16
+    ENTRY_DST_SETS = 32
+    ENTRY_DST_NOT = 64
 
 
 class FurtherAsks(IntEnum):
@@ -399,8 +409,10 @@ class Control(CStruct):
         "grace_until_j",
         "mode",
         "grace_forward",
+        "sets_changed",
+        "reserved",
     )
-    SIZE = 32
+    SIZE = 40
     FIELDS = (
         ("generation", 0, "I", 0),
         ("previous", 4, "I", 0),
@@ -408,6 +420,8 @@ class Control(CStruct):
         ("grace_until_j", 16, "Q", 0),
         ("mode", 24, "I", 0),
         ("grace_forward", 28, "I", 0),
+        ("sets_changed", 32, "I", 0),
+        ("reserved", 36, "I", 0),
     )
     generation: int
     previous: int
@@ -415,6 +429,8 @@ class Control(CStruct):
     grace_until_j: int
     mode: int
     grace_forward: int
+    sets_changed: int
+    reserved: int
 
 
 class Settings(CStruct):
@@ -503,6 +519,8 @@ class Entry(CStruct):
     __slots__ = (
         "src",
         "dst",
+        "src_sets",
+        "dst_sets",
         "sport_lo",
         "sport_hi",
         "dport_lo",
@@ -519,28 +537,32 @@ class Entry(CStruct):
         "further",
         "reserved",
     )
-    SIZE = 96
+    SIZE = 112
     FIELDS = (
         ("src", 0, Range, 0),
         ("dst", 32, Range, 0),
-        ("sport_lo", 64, "H", 0),
-        ("sport_hi", 66, "H", 0),
-        ("dport_lo", 68, "H", 0),
-        ("dport_hi", 70, "H", 0),
-        ("family", 72, "B", 0),
-        ("proto", 73, "B", 0),
-        ("scopes", 74, "B", 0),
-        ("action", 75, "B", 0),
-        ("on", 76, "B", 0),
-        ("via", 77, "B", 0),
-        ("flags", 78, "H", 0),
-        ("rule", 80, "I", 0),
-        ("counter", 84, "I", 0),
-        ("further", 88, "I", 0),
-        ("reserved", 92, "I", 0),
+        ("src_sets", 64, "Q", 0),
+        ("dst_sets", 72, "Q", 0),
+        ("sport_lo", 80, "H", 0),
+        ("sport_hi", 82, "H", 0),
+        ("dport_lo", 84, "H", 0),
+        ("dport_hi", 86, "H", 0),
+        ("family", 88, "B", 0),
+        ("proto", 89, "B", 0),
+        ("scopes", 90, "B", 0),
+        ("action", 91, "B", 0),
+        ("on", 92, "B", 0),
+        ("via", 93, "B", 0),
+        ("flags", 94, "H", 0),
+        ("rule", 96, "I", 0),
+        ("counter", 100, "I", 0),
+        ("further", 104, "I", 0),
+        ("reserved", 108, "I", 0),
     )
     src: Range
     dst: Range
+    src_sets: int
+    dst_sets: int
     sport_lo: int
     sport_hi: int
     dport_lo: int
@@ -620,6 +642,69 @@ class Further(CStruct):
     dscp: int
     macs: list[int]
     effects: Effects
+
+
+class Set(CStruct):
+    __slots__ = (
+        "name",
+        "digest",
+        "timeout_s",
+        "reserved",
+    )
+    SIZE = 56
+    FIELDS = (
+        ("name", 0, "bytes", 32),
+        ("digest", 32, "bytes", 16),
+        ("timeout_s", 48, "I", 0),
+        ("reserved", 52, "I", 0),
+    )
+    name: Raw
+    digest: Raw
+    timeout_s: int
+    reserved: int
+
+
+class SetKey(CStruct):
+    __slots__ = (
+        "bits",
+        "family",
+        "reserved",
+        "address",
+    )
+    SIZE = 28
+    FIELDS = (
+        ("bits", 0, "I", 0),
+        ("family", 4, "I", 0),
+        ("reserved", 8, "I", 0),
+        ("address", 12, "bytes", 16),
+    )
+    bits: int
+    family: int
+    reserved: int
+    address: Raw
+
+
+class Element(CStruct):
+    __slots__ = (
+        "listed",
+        "added",
+        "bits",
+        "timed",
+        "end_s",
+    )
+    SIZE = 32
+    FIELDS = (
+        ("listed", 0, "Q", 0),
+        ("added", 8, "Q", 0),
+        ("bits", 16, "B", 0),
+        ("timed", 17, "bytes", 3),
+        ("end_s", 20, "I", 3),
+    )
+    listed: int
+    added: int
+    bits: int
+    timed: Raw
+    end_s: list[int]
 
 
 class Tuple(CStruct):
@@ -748,12 +833,14 @@ class Flow(CStruct):
         "icmp",
         "slot",
         "further",
+        "until_j",
+        "admission",
         "created_j",
         "effects",
         "side",
         "parent",
     )
-    SIZE = 224
+    SIZE = 232
     FIELDS = (
         ("tag", 0, "I", 0),
         ("incarnation", 4, "I", 0),
@@ -765,10 +852,12 @@ class Flow(CStruct):
         ("icmp", 20, "I", 0),
         ("slot", 24, "I", 0),
         ("further", 28, "I", 0),
-        ("created_j", 32, "Q", 0),
-        ("effects", 40, Effects, 0),
-        ("side", 56, Side, 2),
-        ("parent", 184, Tuple, 0),
+        ("until_j", 32, "I", 0),
+        ("admission", 36, "I", 0),
+        ("created_j", 40, "Q", 0),
+        ("effects", 48, Effects, 0),
+        ("side", 64, Side, 2),
+        ("parent", 192, Tuple, 0),
     )
     tag: int
     incarnation: int
@@ -780,6 +869,8 @@ class Flow(CStruct):
     icmp: int
     slot: int
     further: int
+    until_j: int
+    admission: int
     created_j: int
     effects: Effects
     side: list[Side]
@@ -936,7 +1027,7 @@ class Request(CStruct):
         "key",
         "flow",
     )
-    SIZE = 272
+    SIZE = 280
     FIELDS = (
         ("op", 0, "I", 0),
         ("answer", 4, "I", 0),

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple, NoReturn
 
-from firewall.lang import CLAUSE_WORDS, COMMA, Cursor, Token, closest, number
+from firewall.lang import CLAUSE_WORDS, COMMA, WORD, Cursor, Source, Token, closest, number
 from firewall.ranges import ADDRESS_MAX, Range, complement, merge
 
 _IPV4_MAPPED_HIGH = 0xFFFF  # ::ffff:0:0/96, RFC 4291 section 2.5.5.2
@@ -31,16 +31,24 @@ class Span(NamedTuple):
 
 
 class Addrs(NamedTuple):
-    """A list of addresses, or everything but them, of both families."""
+    """A list of addresses and of names of sets, or everything but them, of both families."""
 
     negated: bool
     spans: tuple[Span, ...]
+    sets: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return list_text(self.negated, self.spans)
+        return list_text(self.negated, (*(f"@{name}" for name in self.sets), *self.spans))
+
+    def may_match(self, family: int) -> bool:
+        """Whether an address of `family` can match, whatever is in the sets."""
+        return bool(self.ranges(family)) or bool(self.sets and not self.negated)
 
     def ranges(self, family: int) -> list[Range]:
-        """The addresses of `family` that match, as merged ranges; `not` turns both families round."""
+        """The addresses of `family` that match, as merged ranges; `not` turns both families round.
+
+        The sets are left out of it: their elements match too or, with `not`, do not match.
+        """
         if len(self.spans) == 1 and not self.negated:
             ((span_family, low, high),) = self.spans
             return [(low, high)] if span_family == family else []
@@ -58,12 +66,45 @@ def read_addrs(cursor: Cursor) -> Addrs | None:
             cursor.fail(_ANY_ALONE, cursor.previous)
         return None
     spans: dict[Span, Token] = {}
+    sets: dict[str, Token] = {}
     for token in cursor.items("an address"):
-        cursor.add_once(token, spans, _span(cursor, token))
-    addrs = Addrs(negated, tuple(spans))
-    if not addrs.ranges(4) and not addrs.ranges(6):
+        if token.text.startswith("@"):
+            cursor.add_once(token, sets, _set_name(cursor, token))
+        else:
+            cursor.add_once(token, spans, _span(cursor, token))
+    addrs = Addrs(negated, tuple(spans), tuple(sets))
+    if not addrs.may_match(4) and not addrs.may_match(6):
         cursor.fail("'not' leaves no address", cursor.previous)
     return addrs
+
+
+def read_spans(cursor: Cursor) -> tuple[Span, ...]:
+    """`addr { "," addr }` that says what is in a set."""
+    spans: dict[Span, Token] = {}
+    for token in cursor.items("an address"):
+        if token.text == "not":
+            cursor.fail("a set lists addresses: it has no 'not'", token, "give 'not @NAME' in the rule")
+        if token.text == "any":
+            cursor.fail("a set of all addresses says nothing", token)
+        if token.text.startswith("@"):
+            cursor.fail(
+                "a set lists addresses, not other sets", token, "list both in the rule: '@ONE, @OTHER'"
+            )
+        cursor.add_once(token, spans, _span(cursor, token))
+    return tuple(spans)
+
+
+def parse_span(text: str) -> Span:
+    """The addresses that a text says. Raises PolicyError, with a caret."""
+    token = Token(WORD, text, 1, len(text))
+    return _span(Cursor(Source("", 0, text), [token]), token)
+
+
+def _set_name(cursor: Cursor, token: Token) -> str:
+    name = token.text[1:]
+    if not name:
+        cursor.fail("'@' stands before the name of a set", token)
+    return name
 
 
 def _span(cursor: Cursor, token: Token) -> Span:
@@ -118,10 +159,6 @@ def _address(cursor: Cursor, token: Token, text: str) -> tuple[int, int]:
 
 
 def _refuse_address(cursor: Cursor, token: Token, text: str) -> NoReturn:
-    if text.startswith("@"):
-        cursor.fail(
-            f"'{text}' is not supported by this version: there are no sets", token, "list the addresses"
-        )
     if "%" in text:
         cursor.fail(
             f"'{text}' names an interface in an address", token, "give the interface as 'on IF' or 'via IF'"

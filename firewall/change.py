@@ -25,6 +25,8 @@ from firewall.protect import (
 from firewall.publish import publish, return_to
 from firewall.reports import ApplyReport
 from firewall.saved import Staged, demand_saveable, is_saved, read_saved
+from firewall.setload import Read, SetPlan, check_sets, plan_sets
+from firewall.settable import SetTable
 from firewall.shadow import dead_by
 from firewall.sshguard import guard
 from firewall.state import ENFORCE, FlowLimits, Interface, Running
@@ -36,7 +38,8 @@ class Wishes(NamedTuple):
     """How a change is to be made.
 
     `save` writes the file; `yes` does what is dangerous for the caller; `dry_run` only checks; `attach` is a mode of
-    `firewall.attach`; `edited` warns of new rules alone; `name` is what messages call the text.
+    `firewall.attach`; `edited` warns of new rules alone; `name` is what messages call the text; `sets` tells which
+    files of sets are read.
     """
 
     save: bool = True
@@ -45,6 +48,7 @@ class Wishes(NamedTuple):
     attach: str = "auto"
     edited: bool = False
     name: str | None = None
+    sets: Read = Read.NEW
 
 
 class _Plan(NamedTuple):
@@ -56,6 +60,7 @@ class _Plan(NamedTuple):
     leaving: list[Interface]
     staying: set[int]
     limits: FlowLimits
+    sets: SetPlan
     writes: bool
     runs: bool
 
@@ -68,7 +73,7 @@ def put(running: Running, written: Written, wishes: Wishes) -> ApplyReport:
     plan = _plan(running, policy, written, links, wishes)
     if plan.writes:
         demand_saveable(written)
-    warnings += _without_a_place(running, plan.limits)
+    warnings += (*_without_a_place(running, plan.limits), *plan.sets.warnings)
     changed = plan.writes or plan.runs
     seeded = 0
     if changed:
@@ -91,7 +96,7 @@ def put(running: Running, written: Written, wishes: Wishes) -> ApplyReport:
         detached=tuple(interface.name for interface in plan.leaving),
         warnings=tuple(warnings),
         file=str(policy_path()),
-        other=differences(running.policy, policy),
+        other=(*differences(running.policy, policy), *plan.sets.described(running.policy)),
         seeded=seeded,
         texts=(running.policy.render(), policy.render()) if wishes.dry_run else None,
     )
@@ -106,6 +111,7 @@ def save_only(written: Written, wishes: Wishes) -> ApplyReport:
     old = place(old_policy, saved or "", True, None, abi.Limits.RULE_COUNTERS)
     policy = parse_policy(written, wishes.name or str(policy_path()))
     warnings = _warnings(policy, old, wishes.edited)
+    check_sets(policy, policy_path().parent)
     new = place(policy, written, True, old, abi.Limits.RULE_COUNTERS)
     changed = saved is None or written.flat() != saved.flat()
     if changed:
@@ -124,7 +130,7 @@ def save_only(written: Written, wishes: Wishes) -> ApplyReport:
         detached=(),
         warnings=tuple(warnings),
         file=str(policy_path()),
-        other=differences(old_policy, policy),
+        other=(*differences(old_policy, policy), *_other_sets(old_policy, policy)),
         seeded=0,
         texts=(old_policy.render(), policy.render()) if wishes.dry_run else None,
     )
@@ -139,6 +145,12 @@ def differences(old: Policy, new: Policy) -> tuple[str, ...]:
     after = {name: new.options.get(name, option.default) for name, option in OPTIONS.items()}
     settings = [Setting(name, after[name]) for name in OPTIONS if before[name] != after[name]]
     return tuple(map(str, (*defaults, *settings)))
+
+
+def _other_sets(old: Policy, new: Policy) -> tuple[str, ...]:
+    """The sets that the saved policy says otherwise, as statements."""
+    said = [str(one) for name, one in new.sets.items() if old.sets.get(name) != one]
+    return (*said, *(f"no set {name}" for name in old.sets if name not in new.sets))
 
 
 def limits_of(policy: Policy) -> FlowLimits:
@@ -167,6 +179,7 @@ def _plan(running: Running, policy: Policy, written: Written, links: Sequence[Li
     saved = wishes.save or already_saved
     document = place(policy, written, saved, running.document, abi.Limits.RULE_COUNTERS)
     differs = written.flat() != running.document.written.flat()
+    sets = plan_sets(policy, running.policy, SetTable(running.pins).known(), wishes.sets)
     limits = limits_of(policy)
     return _Plan(
         policy=policy,
@@ -175,8 +188,9 @@ def _plan(running: Running, policy: Policy, written: Written, links: Sequence[Li
         leaving=leaving,
         staying=staying,
         limits=limits,
+        sets=sets,
         writes=wishes.save and not already_saved,
-        runs=bool(differs or joining or leaving or limits != running.flow_limits()),
+        runs=bool(differs or joining or leaving or limits != running.flow_limits() or sets.changes),
     )
 
 
@@ -185,7 +199,8 @@ def _demand_safe(running: Running, plan: _Plan, links: Sequence[Link], wishes: W
         return
     demand_protection((interface.name for interface in plan.leaving), plan.staying)
     if running.mode == ENFORCE:
-        guard(plan.policy, {link.name for link in links if link.ifindex in plan.staying}, links)
+        names = {link.name for link in links if link.ifindex in plan.staying}
+        guard(plan.policy, names, links, plan.sets.membership(SetTable(running.pins)))
 
 
 def demand_protection(leaving: Iterable[str], staying: Collection[object]) -> None:
@@ -208,8 +223,9 @@ def _carry_out(running: Running, plan: _Plan, links: Sequence[Link], wishes: Wis
         undo.callback(describe, pins, running.policy, links, before)
         known = describe(pins, running.policy, links, before | plan.staying)
         classes = {one.name: one.class_id for one in known.values()}
+        numbers = plan.sets.begin(pins, undo)
         undo.callback(return_to, pins, running.generation)
-        publish(pins, plan.policy, plan.document, classes, next_generation(pins))
+        publish(pins, plan.policy, plan.document, classes, next_generation(pins), numbers)
         if plan.joining:
             undo.callback(detach_all, pins, [link.ifindex for link in plan.joining])
             begin_grace(pins, plan.policy)
@@ -224,6 +240,7 @@ def _carry_out(running: Running, plan: _Plan, links: Sequence[Link], wishes: Wis
         if staged:
             staged.commit()
         undo.pop_all()
+    plan.sets.finish(pins)
     if plan.leaving:
         detach_all(pins, [interface.ifindex for interface in plan.leaving])
         describe(pins, plan.policy, links, plan.staying)

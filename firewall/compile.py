@@ -3,12 +3,13 @@
 
 import struct
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 from firewall import abi
 from firewall.document import Document
 from firewall.errors import UsageError
-from firewall.expand import SCOPE_BITS, Entry, expand
+from firewall.expand import SCOPE_BITS, Entry, InSets, expand
 from firewall.further import Furthers
 from firewall.options import effective
 from firewall.policy import Policy
@@ -57,10 +58,10 @@ _BUILTINS = {
 
 # What `_entry` packs, in this order. A policy may have thousands of entries, so they are not made as objects.
 _ENTRY_FIELDS = (
-    "src dst sport_lo sport_hi dport_lo dport_hi family proto scopes action on via flags rule counter further "
-    "reserved"
+    "src dst src_sets dst_sets sport_lo sport_hi dport_lo dport_hi "
+    "family proto scopes action on via flags rule counter further reserved"
 )
-_ENTRY = struct.Struct("=8Q 4H 6B H 4I")
+_ENTRY = struct.Struct("=10Q 4H 6B H 4I")
 assert [name for name, *_ in abi.Entry.FIELDS] == _ENTRY_FIELDS.split()
 assert _ENTRY.size == abi.Entry.SIZE
 
@@ -97,6 +98,28 @@ class Patterns:
         return names.plain.negated, frozenset(names.plain.patterns)
 
 
+class SetBits:
+    """The bits by which entries know the sets of a policy."""
+
+    def __init__(self, numbers: Mapping[str, int]) -> None:
+        """`numbers` has that of each set which a rule names: its place in the map `sets`."""
+        self._numbers = numbers
+
+    def mask(self, sets: InSets | None) -> int:
+        """A bit for each of the sets."""
+        return sum(1 << self._numbers[name] for name in sets.names) if sets else 0
+
+    @staticmethod
+    def flags(src: InSets | None, dst: InSets | None) -> int:
+        """What the entry is to do with them."""
+        flags = 0
+        if src:
+            flags |= abi.EntryFlags.ENTRY_SRC_SETS | src.negated * abi.EntryFlags.ENTRY_SRC_NOT
+        if dst:
+            flags |= abi.EntryFlags.ENTRY_DST_SETS | dst.negated * abi.EntryFlags.ENTRY_DST_NOT
+        return flags
+
+
 class Compiled(NamedTuple):
     """`chunks` are the values of a classifier map in order, `furthers` those of a map of `furthers`;
     `settings` is that of the map `settings`.
@@ -108,17 +131,22 @@ class Compiled(NamedTuple):
 
 
 def compile_policy(
-    policy: Policy, document: Document, classes: Mapping[str, int], generation: int, ticks_per_s: int
+    policy: Policy,
+    document: Document,
+    classes: Mapping[str, int],
+    generation: int,
+    ticks_per_s: int,
+    sets: Mapping[str, int] = MappingProxyType({}),
 ) -> Compiled:
     """The bytes of a verified policy.
 
     `document` has the rules' ids and counters, in the policy's order; `classes` maps interface names to the
     classes that the map `interfaces` gives them, of which 0 (unknown) matches no list of names, not even a
-    negated one.
+    negated one. `sets` has the numbers of the sets.
     """
-    patterns, furthers = Patterns(policy.rules), Furthers(ticks_per_s)
+    patterns, furthers, bits = Patterns(policy.rules), Furthers(ticks_per_s), SetBits(sets)
     entries = [
-        _entry(entry, rule, placed.id, placed.counter, patterns, furthers.number(rule))
+        _entry(entry, rule, placed.id, placed.counter, patterns, bits, furthers.number(rule))
         for rule, placed in zip(policy.rules, document.rules, strict=True)
         for entry in expand(rule)
     ]
@@ -130,9 +158,11 @@ def compile_policy(
     return Compiled(chunks, furthers.records(), _settings(policy, rows, generation, len(chunks), ticks_per_s))
 
 
-def _entry(entry: Entry, rule: Rule, rule_id: int, counter: int, patterns: Patterns, further: int) -> bytes:
+def _entry(
+    entry: Entry, rule: Rule, rule_id: int, counter: int, patterns: Patterns, bits: SetBits, further: int
+) -> bytes:
     whole = ADDRESS_MAX[entry.family or 6]
-    flags = 0
+    flags = bits.flags(entry.src_sets, entry.dst_sets)
     if rule.log is not None:
         flags |= abi.EntryFlags.ENTRY_LOG
     if (entry.src_lo, entry.src_hi) != (0, whole):
@@ -144,6 +174,8 @@ def _entry(entry: Entry, rule: Rule, rule_id: int, counter: int, patterns: Patte
         *_halves(entry.src_hi),
         *_halves(entry.dst_lo),
         *_halves(entry.dst_hi),
+        bits.mask(entry.src_sets),
+        bits.mask(entry.dst_sets),
         entry.sport_lo,
         entry.sport_hi,
         entry.dport_lo,

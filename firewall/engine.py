@@ -26,6 +26,8 @@ from firewall.recover import locked, remove_all
 from firewall.reports import ApplyReport, Loaded, LoadReport, UnloadReport, UpgradeReport
 from firewall.rule import Rule
 from firewall.saved import Staged, is_saved, read_saved
+from firewall.setload import Read
+from firewall.settable import membership_of
 from firewall.sshguard import guard
 from firewall.state import ENFORCE, OBSERVE, Running, read
 from firewall.written import Written
@@ -155,7 +157,8 @@ def apply(
             written = read_saved()
             if written is None:
                 raise FwError(f"there is no {policy_path()}", "'fw load IF' writes one to begin with")
-        return _put(written, Wishes(save=not runtime, yes=yes, dry_run=dry_run, name=name))
+        wishes = Wishes(save=not runtime, yes=yes, dry_run=dry_run, name=name, sets=Read.ALL)
+        return _put(written, wishes)
 
 
 def edit(
@@ -187,7 +190,8 @@ def set_mode(mode: str, *, yes: bool = False) -> bool:
         if running.mode == mode:
             return False
         if mode == ENFORCE and not yes:
-            guard(running.policy, {interface.name for interface in running.interfaces()}, list_links())
+            names = {interface.name for interface in running.interfaces()}
+            guard(running.policy, names, list_links(), membership_of(running.pins))
         running.pins.control.store_u32(_MODE, _MODES[mode])
         return True
 

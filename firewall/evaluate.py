@@ -5,10 +5,11 @@ This is the meaning of the language; what the kernel does is tested against it. 
 a policy and are not looked at.
 """
 
+from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple
 
-from firewall.addresses import Addrs
+from firewall.addresses import Addrs, Span
 from firewall.policy import Policy
 from firewall.rule import Rule
 from firewall.services import ICMP, ICMP6, PORT_PROTOCOLS
@@ -39,6 +40,10 @@ class Question(NamedTuple):
     mac: int | None = None
 
 
+# Whether an address is an element of the set of that name.
+Membership = Callable[[str, IPv4Address | IPv6Address], bool]
+
+
 class Answer(NamedTuple):
     """What becomes of the packet: `position` in the policy and `rule` of the rule that decided, both None if
     a default did; what to log.
@@ -50,23 +55,41 @@ class Answer(NamedTuple):
     log: str | None
 
 
-def evaluate(policy: Policy, question: Question) -> Answer:
-    """The first rule that matches decides, else the default of the scope."""
+def evaluate(policy: Policy, question: Question, member: Membership | None = None) -> Answer:
+    """The first rule that matches decides, else the default of the scope.
+
+    Without `member` the sets have the elements that the policy's own lines list.
+    """
+    asked = member or listed_by(policy)
     for index, rule in enumerate(policy.rules):
-        if matches(rule, question):
+        if matches(rule, question, asked):
             return Answer(rule.action, rule, index, rule.log)
     return Answer(policy.defaults[question.scope], None, None, None)
 
 
-def matches(rule: Rule, question: Question) -> bool:
+def listed_by(policy: Policy) -> Membership:
+    """The elements that the lines of a policy list, without files and what was added at run time."""
+
+    def member(name: str, address: IPv4Address | IPv6Address) -> bool:
+        return name in policy.sets and _listed(policy.sets[name].spans, address)
+
+    return member
+
+
+def no_member(_name: str, _address: IPv4Address | IPv6Address) -> bool:
+    """Of sets that are all empty."""
+    return False
+
+
+def matches(rule: Rule, question: Question, member: Membership = no_member) -> bool:
     """Whether every clause of the rule holds for the packet."""
     return (
         question.scope in rule.scopes
         and _interface_matches(rule.on, question.on)
         and _interface_matches(rule.via, question.via)
         and _proto_matches(rule, question)
-        and _end_matches(rule.src, question.src, question.sport, question.proto)
-        and _end_matches(rule.dst, question.dst, question.dport, question.proto)
+        and _end_matches(rule.src, question.src, question.sport, question.proto, member)
+        and _end_matches(rule.dst, question.dst, question.dport, question.proto, member)
         and _icmp_matches(rule, question)
         and (rule.dscp is None or question.dscp in rule.dscp)
         and (rule.macs is None or question.mac in rule.macs)
@@ -86,17 +109,21 @@ def _proto_matches(rule: Rule, question: Question) -> bool:
     return question.proto in rule.protos and question.src.version == family
 
 
-def _end_matches(end: End, address: IPv4Address | IPv6Address, port: int, proto: int) -> bool:
-    if end.addrs is not None and not _address_matches(end.addrs, address):
+def _end_matches(
+    end: End, address: IPv4Address | IPv6Address, port: int, proto: int, member: Membership
+) -> bool:
+    if end.addrs is not None and not _address_matches(end.addrs, address, member):
         return False
     return end.ports is None or (proto in PORT_PROTOCOLS and _port_matches(end.ports, port))
 
 
-def _address_matches(addrs: Addrs, address: IPv4Address | IPv6Address) -> bool:
-    listed = any(
-        span.family == address.version and span.low <= int(address) <= span.high for span in addrs.spans
-    )
+def _address_matches(addrs: Addrs, address: IPv4Address | IPv6Address, member: Membership) -> bool:
+    listed = _listed(addrs.spans, address) or any(member(name, address) for name in addrs.sets)
     return listed != addrs.negated
+
+
+def _listed(spans: tuple[Span, ...], address: IPv4Address | IPv6Address) -> bool:
+    return any(span.family == address.version and span.low <= int(address) <= span.high for span in spans)
 
 
 def _port_matches(ports: Ports, port: int) -> bool:

@@ -8,9 +8,9 @@ reference).
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from itertools import product
-from math import prod
 from typing import NamedTuple
 
+from firewall.addresses import Addrs
 from firewall.ranges import ADDRESS_MAX, FULL_PORTS, Range, merge
 from firewall.rule import Rule
 from firewall.terms import End, Names
@@ -22,12 +22,20 @@ MAX_ENTRIES = 4096
 MAX_PATTERNS = 63
 
 
+class InSets(NamedTuple):
+    """Addresses that are an element of one of these sets or, if `negated`, of none of them."""
+
+    negated: bool
+    names: frozenset[str]
+
+
 class Entry(NamedTuple):
     """One box: each number within its closed range, both ends included.
 
     `family` is 4, 6, or 0 for both, where the addresses are 0..2**128-1; IPv4 addresses are 32-bit numbers.
     `proto` 0 is every protocol. For ICMP and ICMPv6 the destination port range is one of `type << 8 | code`.
-    `scopes` is a mask of `SCOPE_BITS`; `on` and `via` are the rule's, None where it does not ask.
+    `scopes` is a mask of `SCOPE_BITS`; `on` and `via` are the rule's, None where it does not ask. The addresses must
+    be in `src_sets` and `dst_sets` as well.
     """
 
     family: int
@@ -43,30 +51,42 @@ class Entry(NamedTuple):
     scopes: int
     on: Names | None
     via: Names | None
+    src_sets: InSets | None = None
+    dst_sets: InSets | None = None
 
 
 class Sides(NamedTuple):
-    """What a rule asks of one family and protocol: merged ranges, of which the boxes are the product."""
+    """What a rule asks of one family and protocol: merged ranges, of which the boxes are the product.
+
+    Elements of `src_sets` match beside `src`; if it is negated, what is in `src` matches unless it is in a set. The
+    same holds for the destination.
+    """
 
     src: list[Range]
     dst: list[Range]
     sport: list[Range]
     dport: list[Range]
+    src_sets: InSets | None = None
+    dst_sets: InSets | None = None
 
 
 def expand(rule: Rule) -> list[Entry]:
     """The boxes of a rule: one for each family, protocol and combination of ranges."""
     scopes = scope_mask(rule)
     return [
-        Entry(family, proto, *src, *dst, *sport, *dport, scopes, rule.on, rule.via)
+        Entry(family, proto, *src, *dst, *sport, *dport, scopes, rule.on, rule.via, src_sets, dst_sets)
         for (proto, family), one in _folded(rule).items()
-        for src, dst, sport, dport in product(*one)
+        for (src, src_sets), (dst, dst_sets), sport, dport in product(*_factors(one, family))
     ]
 
 
 def entry_count(rule: Rule) -> int:
     """How many boxes `expand` would give, without building them."""
-    return sum(prod(map(len, one)) for one in _folded(rule).values())
+    count = 0
+    for (_, family), one in _folded(rule).items():
+        src, dst, sport, dport = _factors(one, family)
+        count += len(src) * len(dst) * len(sport) * len(dport)
+    return count
 
 
 @lru_cache(maxsize=2 * MAX_RULES)
@@ -78,13 +98,21 @@ def sides(rule: Rule) -> Mapping[tuple[int, int], Sides]:
     sport = rule.src.ports.ranges() if rule.src.ports else [FULL_PORTS]
     ends = {family: (_addresses(rule.src, family), _addresses(rule.dst, family)) for family in (4, 6)}
     return {
-        (proto, family): Sides(*ends[family], sport, _dport(rule, proto)) for proto, family in rule.kinds()
+        (proto, family): Sides(
+            *ends[family], sport, _dport(rule, proto), _sets(rule.src.addrs), _sets(rule.dst.addrs)
+        )
+        for proto, family in rule.kinds()
     }
 
 
 def scope_mask(rule: Rule) -> int:
     """The rule's scopes as `SCOPE_BITS`."""
     return sum(SCOPE_BITS[scope] for scope in rule.scopes)
+
+
+def sets_of(rules: Iterable[Rule]) -> set[str]:
+    """The names of all sets that the rules ask about."""
+    return {name for rule in rules for end in (rule.src, rule.dst) if end.addrs for name in end.addrs.sets}
 
 
 def interface_patterns(rules: Iterable[Rule]) -> list[str]:
@@ -100,11 +128,47 @@ def _folded(rule: Rule) -> Mapping[tuple[int, int], Sides]:
     for proto in rule.protos or (0,):
         both = [found.get((proto, family)) for family in (4, 6)]
         if all(
-            one and one.src == one.dst == [(0, ADDRESS_MAX[f])] for one, f in zip(both, (4, 6), strict=True)
+            one and _whole(one.src, one.src_sets, f) and _whole(one.dst, one.dst_sets, f)
+            for one, f in zip(both, (4, 6), strict=True)
         ):
             del found[proto, 4]
             found[proto, 0] = found.pop((proto, 6))
     return found
+
+
+def around(ranges: list[Range], sets: InSets | None, family: int) -> list[Range]:
+    """Where the addresses of an end may be: elements of a set anywhere."""
+    return [(0, ADDRESS_MAX[family])] if sets and not sets.negated else ranges
+
+
+def _factors(
+    one: Sides, family: int
+) -> tuple[list[tuple[Range, InSets | None]], list[tuple[Range, InSets | None]], list[Range], list[Range]]:
+    """What the boxes are the product of: addresses with what is asked of sets, and ports."""
+    every = (0, ADDRESS_MAX[family or 6])
+    return (
+        _alternatives(one.src, one.src_sets, every),
+        _alternatives(one.dst, one.dst_sets, every),
+        one.sport,
+        one.dport,
+    )
+
+
+def _alternatives(
+    ranges: list[Range], sets: InSets | None, every: Range
+) -> list[tuple[Range, InSets | None]]:
+    if sets is None or sets.negated:
+        return [(one, sets) for one in ranges]
+    return [*((one, None) for one in ranges), (every, sets)]
+
+
+def _whole(ranges: list[Range], sets: InSets | None, family: int) -> bool:
+    """Whether the addresses of a family are bounded by sets at the most."""
+    return not ranges if sets and not sets.negated else ranges == [(0, ADDRESS_MAX[family])]
+
+
+def _sets(addrs: Addrs | None) -> InSets | None:
+    return InSets(addrs.negated, frozenset(addrs.sets)) if addrs and addrs.sets else None
 
 
 def _addresses(end: End, family: int) -> list[Range]:

@@ -8,6 +8,7 @@ first rule that matches or by the default. What is proved and how is in `firewal
 from typing import NamedTuple
 
 from firewall.errors import ExpectationFailed
+from firewall.expand import sets_of
 from firewall.lang import Cursor, Problem
 from firewall.rule import Rule
 from firewall.words import ACTIONS, refuse
@@ -44,6 +45,9 @@ def read_expectation(cursor: Cursor) -> Expectation:
         )
     if rule.log is not None:
         cursor.fail("an expectation has nothing to log", words["log"])
+    if sets_of([rule]):
+        hint = "list them: what is in a set changes while the policy stays"
+        cursor.fail("an expectation speaks of addresses, not of sets", action, hint)
     if rule.has_further:
         hint = "leave it out: rules that have such clauses must decide so whether they match or not"
         cursor.fail("an expectation speaks of addresses, ports, types and interfaces alone", action, hint)

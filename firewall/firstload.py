@@ -29,6 +29,7 @@ from firewall.protect import (
 from firewall.publish import publish
 from firewall.reports import Loaded
 from firewall.saved import Staged, read_saved
+from firewall.setload import Read, SetPlan, plan_sets
 from firewall.sshguard import guard
 from firewall.starter import starter_for
 from firewall.verify import verify
@@ -50,15 +51,17 @@ def first_load(names: Sequence[str], links: Sequence[Link], attach: str, observe
     policy = parse_policy(written, str(policy_path()))
     warnings = [warning.told(policy.name) for warning in verify(policy)]
     warnings += not_protected(policy, links)
+    sets = plan_sets(policy, policy, {}, Read.COPIES)
+    warnings += sets.warnings
     chosen = targets(policy, links)
     if not chosen:
         hint = "; ".join(not_protected(policy, links)) or "name one: fw load eth0"
         raise FwError(f"{policy_path()} protects no interface that exists", hint)
     if not yes and not observe:
-        guard(policy, {link.name for link in chosen}, links)
+        guard(policy, {link.name for link in chosen}, links, sets.membership(None))
     with ExitStack() as undo:
         staged = undo.enter_context(Staged(text)) if written != saved else None
-        seeded = _bring_up(policy, written, chosen, links, attach, observe, undo)
+        seeded = _bring_up(policy, written, sets, chosen, links, attach, observe, undo)
         if staged:
             staged.commit()
         undo.pop_all()
@@ -68,6 +71,7 @@ def first_load(names: Sequence[str], links: Sequence[Link], attach: str, observe
 def _bring_up(
     policy: Policy,
     written: Written,
+    sets: SetPlan,
     chosen: Sequence[Link],
     links: Sequence[Link],
     attach: str,
@@ -84,7 +88,7 @@ def _bring_up(
     building = unfinished(directory)
     undo.callback(remove_tree, building)
     mode = abi.Mode.MODE_OBSERVE if observe else abi.Mode.MODE_ENFORCE
-    seeded = build(building, policy, written, chosen, links, mode)
+    seeded = build(building, policy, written, sets, chosen, links, mode)
     undo.callback(remove_tree, directory)
     os.rename(building, directory)
     with Pins(directory) as pins:
@@ -97,6 +101,7 @@ def build(
     building: Path,
     policy: Policy,
     written: Written,
+    sets: SetPlan,
     chosen: Sequence[Link],
     links: Sequence[Link],
     mode: abi.Mode,
@@ -107,14 +112,17 @@ def build(
     `chosen` are the links to be protected; nothing is attached yet. Returns how many connections were taken over, from
     the kernel or from a heritage.
     """
-    with making_pins(building, limits_of(policy)), Pins(building) as pins:
+    with making_pins(building, limits_of(policy)), Pins(building) as pins, ExitStack() as nobody_knows:
         inherited = heritage.interfaces() if heritage else None
         if inherited:
             interfaces.write(pins.map("interfaces"), pins.map("hooks"), {}, inherited)
         known = describe(pins, policy, links, {link.ifindex for link in chosen})
         classes = {one.name: one.class_id for one in known.values()}
         document = place(policy, written, True, None, abi.Limits.RULE_COUNTERS)
-        publish(pins, policy, document, classes, _FIRST_GENERATION)
+        numbers = sets.begin(pins, nobody_knows)
+        nobody_knows.pop_all()  # whoever fails from here on removes the pins
+        publish(pins, policy, document, classes, _FIRST_GENERATION, numbers)
+        sets.finish(pins)
         pins.control.store_u32(offset_of(abi.Control, "mode"), mode)
         begin_grace(pins, policy)
         given = heritage.give_flows(pins) if heritage and inherited else 0

@@ -25,7 +25,16 @@ _TABLES = {"flows": True, "embryonic": False}  # whether its flows are confirmed
 _AT = {name: offset for name, (offset, _) in shape_of(abi.Flow).items()}
 # No ruleset has this generation, so that the next packet has the flow judged.
 _ANEW = [
-    _AT[name] for name in ("generation", "rule", "slot", "further", "side.0.generation", "side.1.generation")
+    _AT[name]
+    for name in (
+        "generation",
+        "admission",
+        "rule",
+        "slot",
+        "further",
+        "side.0.generation",
+        "side.1.generation",
+    )
 ]
 _ZERO = bytes(4)
 

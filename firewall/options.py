@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from firewall.errors import UsageError
 from firewall.lang import closest, number
+from firewall.times import EXAMPLES, seconds
 
 COUNT, TIME, SWITCH, CHOICE = "int", "time", "bool", "word"
 AUTO = "auto"
@@ -19,8 +20,6 @@ AUTO = "auto"
 FLOWS_FLOOR = 1024
 # In jiffies it is kept in 32 bits, and at HZ=1000 these are 49 days.
 _TIMEOUT_MAX_S = 14 * 86400
-
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 class Option(NamedTuple):
@@ -221,9 +220,9 @@ def _amount(option: Option, value: str) -> int:
             choice = " or 'auto'" if option.default == AUTO else ""
             raise UsageError(f"'{option.name}' is a whole number{choice}, not '{value}'")
         return amount
-    amount = number(value[:-1])
-    if amount is None or value[-1] not in _SECONDS:
+    amount = seconds(value)
+    if amount is None:
         bare = number(value)
-        hint = f"did you mean '{bare}s'?" if bare is not None else "as in 90s, 5m, 2h or 1d"
+        hint = f"did you mean '{bare}s'?" if bare is not None else EXAMPLES
         raise UsageError(f"'{option.name}' is a time with its unit, not '{value}'", hint)
-    return amount * _SECONDS[value[-1]]
+    return amount

@@ -95,6 +95,11 @@ def flows_path() -> Path:
     return Path(LIB_DIR, "netns", name, "flows.jsonl") if name else Path(LIB_DIR, "flows.jsonl")
 
 
+def sets_path() -> Path:
+    """Where the last good copies of the files of sets are, of the network namespace that we are in."""
+    return flows_path().with_name("sets")
+
+
 def _mount_keeper() -> str:
     """The /proc directory of a process whose mount namespace outlives us: init, or our first ancestor.
 

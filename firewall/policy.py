@@ -23,6 +23,7 @@ from firewall.lang import (
     split_lines,
 )
 from firewall.rule import Rule
+from firewall.setdef import SetDef, read_set
 from firewall.terms import Names, read_names
 from firewall.words import ACTIONS, SCOPES, refuse
 from firewall.written import Written
@@ -63,7 +64,7 @@ class Protect(NamedTuple):
         return f"protect {self.names}"
 
 
-Value = Rule | Default | Setting | Protect | Zone | Expectation | Include
+Value = Rule | Default | Setting | Protect | Zone | Expectation | Include | SetDef
 
 # Good lines that were read before: one command reads the saved, the running and the new policy, which differ little.
 _KNOWN_LINES = 4096
@@ -86,12 +87,22 @@ class Policy:
     """The statements of one policy, in order. Immutable.
 
     Two policies are equal if they decide alike word for word: the same rules in the same order, and the same
-    defaults, options and protected names, whether said or left to their defaults. Lines and comments do not
+    defaults, options, sets and protected names, whether said or left to their defaults. Lines and comments do not
     count.
     """
 
     __slots__ = (
-        *("defaults", "name", "options", "protect", "rule_files", "rule_lines", "rules", "statements"),
+        *(
+            "defaults",
+            "name",
+            "options",
+            "protect",
+            "rule_files",
+            "rule_lines",
+            "rules",
+            "sets",
+            "statements",
+        ),
         "zones",
     )
 
@@ -109,6 +120,7 @@ class Policy:
         self.rule_files = tuple(file for _, file, _ in rules)
         self.protect = tuple(value.names for value in values if isinstance(value, Protect))
         self.zones = {value.name: value.names for value in values if isinstance(value, Zone)}
+        self.sets = {value.name: value for value in values if isinstance(value, SetDef)}
         self.options = {value.name: value.value for value in values if isinstance(value, Setting)}
         said = {value.scope: value.action for value in values if isinstance(value, Default)}
         self.defaults = {**DEFAULT_ACTIONS, **said}
@@ -120,6 +132,7 @@ class Policy:
         defaults: Mapping[str, str] | None = None,
         options: Mapping[str, str] | None = None,
         protect: Iterable[Names] = (),
+        sets: Iterable[SetDef] = (),
     ) -> "Policy":
         """A policy of values that did not come from a file, with the lines that `str` will give them."""
         values: list[Value] = [Protect(names) for names in protect]
@@ -127,6 +140,7 @@ class Policy:
         values += [
             Default(scope, action) for scope, action in {**DEFAULT_ACTIONS, **(defaults or {})}.items()
         ]
+        values += sets
         values += rules
         return cls(Statement(line, str(value), value) for line, value in enumerate(values, 1))
 
@@ -139,7 +153,7 @@ class Policy:
         return f"line {line}" if file == seen_from else f"{file or self.name}:{line}"
 
     def render(self) -> str:
-        """The policy as a file: zones, protected names, options, defaults, rules, expectations.
+        """The policy as a file: zones, protected names, options, defaults, sets, rules, expectations.
 
         It parses to an equal policy.
         """
@@ -147,6 +161,7 @@ class Policy:
         lines += [str(Protect(names)) for names in self.protect]
         lines += [str(Setting(name, value)) for name, value in self.options.items()]
         lines += [str(Default(scope, action)) for scope, action in self.defaults.items()]
+        lines += map(str, self.sets.values())
         lines += map(str, self.rules)
         lines += [str(one.value) for one in self.statements if isinstance(one.value, Expectation)]
         return "".join(line + "\n" for line in lines)
@@ -166,7 +181,7 @@ class Policy:
         protect = [names.plain for names in self.protect]
         names = {names for names in protect if names.negated}
         plain = {pattern for names in protect if not names.negated for pattern in names.patterns}
-        return self.rules, self.defaults, options.effective(self.options), names, plain
+        return self.rules, self.defaults, options.effective(self.options), self.sets, names, plain
 
 
 def parse_policy(text: str | bytes | Written, name: str = "rules.fw", alone: bool = False) -> Policy:
@@ -330,5 +345,6 @@ _READERS: dict[str, Callable[[Cursor], Value]] = {
     "option": _read_setting,
     "protect": _read_protect,
     "zone": read_zone,
+    "set": read_set,
     **dict.fromkeys(ACTIONS, Rule.read),
 }

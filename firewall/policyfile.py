@@ -14,13 +14,14 @@ from firewall.include import Include
 from firewall.lang import WORD, Source, Token, lex_line
 from firewall.policy import Default, Protect, Setting, Statement, Value, parse_policy, parse_words
 from firewall.rule import Rule
+from firewall.setdef import SetDef
 from firewall.terms import Names
 from firewall.written import Included, Written
 from firewall.zones import Zone, resolve
 
 _BOM = "\ufeff"
 # The order in which kinds of statements stand, where a file does not have one of its own.
-_ORDER = (Zone, Protect, Setting, Default, Rule)
+_ORDER = (Zone, Protect, Setting, Default, SetDef, Rule)
 
 
 def add_rule(text: str, rule: Rule) -> str:

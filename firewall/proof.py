@@ -16,7 +16,7 @@ from string import ascii_letters, digits
 from typing import NamedTuple
 
 from firewall.evaluate import Question
-from firewall.expand import sides
+from firewall.expand import around, sets_of, sides
 from firewall.policy import LOOPBACK, Policy
 from firewall.rule import Rule
 from firewall.services import EXTENSION_HEADERS, ICMP, ICMP6, PORT_PROTOCOLS, TCP, UDP, protocol_name
@@ -80,14 +80,19 @@ def counterexample(policy: Policy, expected: Rule) -> Counterexample | None:
                 met = [common for box in space.boxes(rule, family) if (common := _meet(box, target))]
                 steps.take(1 + len(met))
                 if rule.action == expected.action:
-                    (doubts if rule.asks_more else covers).extend(met)
+                    (doubts if _in_doubt(rule) else covers).extend(met)
                     continue
                 for box in met:
                     left = _uncovered(box, covers, steps)
                     if left:
-                        maybe = rule.asks_more or any(_meet(left, doubt) for doubt in doubts)
+                        maybe = _in_doubt(rule) or any(_meet(left, doubt) for doubt in doubts)
                         return Counterexample(space.packet(left, family, scope), rule.action, position, maybe)
     return None
+
+
+def _in_doubt(rule: Rule) -> bool:
+    """Whether it may match a packet of its boxes or not: by a clause that no box speaks of, or by what is in a set."""
+    return rule.asks_more or bool(sets_of([rule]))
 
 
 class _Steps:
@@ -118,7 +123,7 @@ class _Space:
         self._known: dict[Names | None, int] = {}
 
     def boxes(self, rule: Rule, family: int) -> Iterator[Box]:
-        """The boxes of a rule in one family."""
+        """The boxes of a rule in one family; elements of a set may be anywhere."""
         on, via = self._interfaces(rule.on), self._interfaces(rule.via)
         if not on or not via:
             return
@@ -126,8 +131,8 @@ class _Space:
             if of != family:
                 continue
             kinds = 1 << self.protos.index(proto) if proto else (1 << len(self.protos)) - 1
-            for src in one.src:
-                for dst in one.dst:
+            for src in around(one.src, one.src_sets, family):
+                for dst in around(one.dst, one.dst_sets, family):
                     for sport in one.sport:
                         for dport in one.dport:
                             yield Box(on, via, kinds, (src, dst, sport, dport))

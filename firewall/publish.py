@@ -25,13 +25,20 @@ _PATTERNS = offset_of(abi.Settings, "patterns")
 _ROW_BYTES = 8
 
 
-def publish(pins: Pins, policy: Policy, document: Document, classes: Mapping[str, int], new: int) -> None:
+def publish(
+    pins: Pins,
+    policy: Policy,
+    document: Document,
+    classes: Mapping[str, int],
+    new: int,
+    sets: Mapping[str, int],
+) -> None:
     """Puts a verified policy in force as generation `new`, which must never have been used.
 
-    `classes` are those of the map `interfaces`, see `firewall.interfaces`.
+    `classes` are those of the map `interfaces`, see `firewall.interfaces`; `sets` has the numbers of the policy's sets.
     """
     old = generation(pins)
-    compiled = compile_policy(policy, document, classes, new, hz())
+    compiled = compile_policy(policy, document, classes, new, hz(), sets)
     key = slot_key(new)
     classifiers, further, policies = (pins.map(name) for name in ("classifiers", "furthers", "policies"))
     # Each update returns when all packets that were on their way are done, so that none uses the slot's last

@@ -233,7 +233,7 @@ def _read_scopes(cursor: Cursor) -> tuple[str, ...]:
 
 
 def _has_family(end: End, family: int) -> bool:
-    return end.addrs is None or bool(end.addrs.ranges(family))
+    return end.addrs is None or end.addrs.may_match(family)
 
 
 # One command asks these of a rule again and again: to check it, to number it, to compare it, to compile it.

@@ -7,9 +7,9 @@ A rule that only several earlier ones cover together is not found.
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 
-from firewall.expand import SCOPE_BITS, Sides, scope_mask, sides
+from firewall.expand import SCOPE_BITS, InSets, Sides, around, scope_mask, sides
 from firewall.further import further_of
-from firewall.ranges import Range, covers
+from firewall.ranges import ADDRESS_MAX, Range, covers
 from firewall.rule import Rule
 from firewall.terms import Names
 
@@ -29,10 +29,10 @@ class _Shape:
         four = [one for (_, family), one in self.sides.items() if family == 4]
         six = [one for (_, family), one in self.sides.items() if family == 6]
         self.hulls = [
-            _hull([one.src for one in four]),
-            _hull([one.dst for one in four]),
-            _hull([one.src for one in six]),
-            _hull([one.dst for one in six]),
+            _hull([around(one.src, one.src_sets, 4) for one in four]),
+            _hull([around(one.dst, one.dst_sets, 4) for one in four]),
+            _hull([around(one.src, one.src_sets, 6) for one in six]),
+            _hull([around(one.dst, one.dst_sets, 6) for one in six]),
             _hull([one.sport for one in every]),
             _hull([one.dport for one in every]),
         ]
@@ -111,7 +111,32 @@ def _covers(outer: _Shape, inner: _Shape) -> bool:
 
 def _sides_cover(outer: _Shape, key: tuple[int, int], inner: Sides) -> bool:
     found = outer.sides.get(key) or outer.sides.get((0, key[1]))
-    return found is not None and all(map(covers, found, inner))
+    return (
+        found is not None
+        and covers(found.sport, inner.sport)
+        and covers(found.dport, inner.dport)
+        and _addresses_cover(found.src, found.src_sets, inner.src, inner.src_sets, key[1])
+        and _addresses_cover(found.dst, found.dst_sets, inner.dst, inner.dst_sets, key[1])
+    )
+
+
+def _addresses_cover(
+    outer: Sequence[Range],
+    outer_sets: InSets | None,
+    inner: Sequence[Range],
+    inner_sets: InSets | None,
+    family: int,
+) -> bool:
+    """Whether the addresses of one end are all among those of another, whatever elements the sets have."""
+    if not covers(outer, inner):
+        return False
+    taken = outer_sets.names if outer_sets and outer_sets.negated else frozenset()
+    if inner_sets is None or inner_sets.negated:
+        return not taken or (inner_sets is not None and taken <= inner_sets.names)
+    if taken:
+        return False
+    given = outer_sets.names if outer_sets else frozenset()
+    return inner_sets.names <= given or outer == [(0, ADDRESS_MAX[family])]
 
 
 def _names_cover(outer: Names | None, inner: Names | None) -> bool:

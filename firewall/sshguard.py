@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable
 from typing import NamedTuple
 
 from firewall.errors import NeedsYes
-from firewall.evaluate import Question, evaluate
+from firewall.evaluate import Membership, Question, evaluate
 from firewall.links import Link
 from firewall.policy import Policy
 from firewall.routes import Routes
@@ -42,9 +42,14 @@ class Cut(NamedTuple):
         return f"your connection from {self.connection.remote} (on {self.interface}, by '{self.by}')"
 
 
-def guard(policy: Policy, protected: Collection[str], links: Iterable[Link]) -> None:
-    """Raises NeedsYes if the caller's connection would not outlive `policy`, enforced on the interfaces `protected`."""
-    cuts = cuts_by(policy, protected, links)
+def guard(
+    policy: Policy, protected: Collection[str], links: Iterable[Link], member: Membership | None = None
+) -> None:
+    """Raises NeedsYes if the caller's connection would not outlive `policy`, enforced on the interfaces `protected`.
+
+    `member` tells what is in the policy's sets; without it they have what its lines list.
+    """
+    cuts = cuts_by(policy, protected, links, member)
     if cuts:
         more = f", and {len(cuts) - 1} more" if len(cuts) > 1 else ""
         port = cuts[0].connection.local_port
@@ -52,7 +57,9 @@ def guard(policy: Policy, protected: Collection[str], links: Iterable[Link]) -> 
         raise NeedsYes(f"this would cut {cuts[0]}{more}", hint)
 
 
-def cuts_by(policy: Policy, protected: Collection[str], links: Iterable[Link]) -> list[Cut]:
+def cuts_by(
+    policy: Policy, protected: Collection[str], links: Iterable[Link], member: Membership | None = None
+) -> list[Cut]:
     """The caller's connections that would not outlive `policy`, enforced on the interfaces `protected`."""
     names = {link.ifindex: link.name for link in links}
 
@@ -62,7 +69,7 @@ def cuts_by(policy: Policy, protected: Collection[str], links: Iterable[Link]) -
         return [names[way] for way in sorted(ways) if way in names]
 
     with Routes() as routes:
-        return find_cuts(policy, caller_connections(), protected, interfaces_of)
+        return find_cuts(policy, caller_connections(), protected, interfaces_of, member)
 
 
 def find_cuts(
@@ -70,6 +77,7 @@ def find_cuts(
     connections: Iterable[TcpSocket],
     protected: Collection[str],
     interfaces_of: Callable[[TcpSocket], Iterable[str]],
+    member: Membership | None = None,
 ) -> list[Cut]:
     """Those of the connections, all opened by their remote end, that the policy does not allow.
 
@@ -87,7 +95,7 @@ def find_cuts(
                 dport=connection.local_port,
                 on=interface,
             )
-            answer = evaluate(policy, question)
+            answer = evaluate(policy, question, member)
             if answer.action != "allow":
                 by = str(answer.rule) if answer.rule else f"default in {answer.action}"
                 cuts.append(Cut(connection, interface, by, answer.position))

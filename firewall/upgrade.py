@@ -17,6 +17,7 @@ from firewall.protect import targets
 from firewall.recover import succeed
 from firewall.reports import UpgradeReport
 from firewall.saved import read_saved
+from firewall.setload import Read, plan_sets
 from firewall.sshguard import guard
 from firewall.state import Running, read
 from firewall.verify import verify
@@ -42,18 +43,19 @@ def replace_layout(directory: Path, yes: bool) -> UpgradeReport:
         raise FwError(message, "write one, or 'fw unload --all' and begin anew")
     policy = parse_policy(written, str(policy_path()))
     verify(policy)
+    sets = plan_sets(policy, policy, {}, Read.COPIES)
     links = list_links()
     attached = set(attach.attached(directory))
     held = [link for link in links if link.ifindex in attached]
     if not yes:
         wanted = {link.name for link in targets(policy, links)}
         demand_protection((link.name for link in held), wanted)
-        guard(policy, wanted, links)
+        guard(policy, wanted, links, sets.membership(None))
     building = unfinished(directory)
     heritage = Heritage(directory)
     mode = heritage.mode()
     try:
-        build(building, policy, written, held, links, mode or abi.Mode.MODE_ENFORCE, heritage)
+        build(building, policy, written, sets, held, links, mode or abi.Mode.MODE_ENFORCE, heritage)
     except BaseException:
         remove_tree(building)
         raise
@@ -61,7 +63,8 @@ def replace_layout(directory: Path, yes: bool) -> UpgradeReport:
     began_anew = ["flows"] * (not heritage.flows_given) + ["counters"] + ["mode"] * (mode is None)
     with read() as running:
         put(running, written, Wishes(save=False, yes=True))  # which interfaces the saved policy protects
-        return _report(running, (f"another layout: {', '.join(began_anew)} began anew",))
+        said = f"another layout: {', '.join(began_anew)} began anew"
+        return _report(running, (said, *sets.warnings))
 
 
 def _report(running: Running, warnings: tuple[str, ...]) -> UpgradeReport:

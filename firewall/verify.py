@@ -7,12 +7,22 @@ from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
 from firewall.addresses import Addrs
-from firewall.expand import MAX_ENTRIES, MAX_PATTERNS, MAX_RULES, entry_count, interface_patterns
+from firewall.expand import (
+    MAX_ENTRIES,
+    MAX_PATTERNS,
+    MAX_RULES,
+    entry_count,
+    interface_patterns,
+    sets_of,
+)
 from firewall.expect import Expectation, Unmet
 from firewall.lang import PolicyError, Problem
 from firewall.policy import LOOPBACK, Default, Policy, Protect, Setting, Statement, zones_of
 from firewall.rule import Rule
 from firewall.services import protocol_name
+from firewall.setcheck import problem_at as _problem
+from firewall.setcheck import set_problems
+from firewall.setdef import SetDef
 from firewall.shadow import dead_by, dead_rules
 from firewall.zones import Zone
 
@@ -42,14 +52,16 @@ def verify(policy: Policy, rules: Collection[int] | None = None) -> list[PolicyW
     Raises PolicyError if it cannot be loaded: statements contradict each other, or it is larger than the
     kernel's tables; and Unmet if it is not what it says that it is to be.
     """
-    problems = [*_contradictions(policy), *_limits(policy)]
+    problems = [*_contradictions(policy), *set_problems(policy), *_limits(policy)]
     if problems:
         raise PolicyError(problems)
     unmet = list(_unmet(policy))
     if unmet:
         raise Unmet(unmet)
     asked = range(len(policy.rules)) if rules is None else sorted(rules)
-    warnings = [] if rules is not None else [*_repetitions(policy), *_unused_zones(policy)]
+    warnings = (
+        [] if rules is not None else [*_repetitions(policy), *_unused_zones(policy), *_unused_sets(policy)]
+    )
     dead = dead_rules(policy.rules) if rules is None else {i: dead_by(policy.rules, i) for i in asked}
     for index in asked:
         line, file, killer = policy.rule_lines[index], policy.rule_files[index], dead.get(index)
@@ -75,6 +87,14 @@ def _contradictions(policy: Policy) -> Iterator[Problem]:
             place = policy.place(earlier.line, earlier.file, statement.file)
             hint = f"{place} says '{earlier.value}': keep one of them"
             yield _problem(policy, statement, f"'{what}' cannot be '{said}' too", hint)
+
+
+def _unused_sets(policy: Policy) -> Iterator[PolicyWarning]:
+    used = sets_of(policy.rules)
+    for statement in policy.statements:
+        if isinstance(statement.value, SetDef) and statement.value.name not in used:
+            message = f"no rule uses the set '{statement.value.name}'"
+            yield PolicyWarning(message, statement.line, statement.file)
 
 
 def _limits(policy: Policy) -> Iterator[Problem]:
@@ -189,7 +209,7 @@ def _oddities(rule: Rule) -> Iterator[str]:
         if idle:
             only = f"IPv{10 - idle[0]}"
             yield f"the IPv{idle[0]} addresses of '{word}' have no effect: the rest of the rule is {only}"
-        elif addrs.negated and len(listed) == 1 and families == {4, 6}:
+        elif addrs.negated and len(listed) == 1 and not addrs.sets and families == {4, 6}:
             yield _negation(word, addrs, 10 - min(listed))
     for word, names in (("on", rule.on), ("via", rule.via)):
         if names and not names.plain.negated and LOOPBACK in names.plain.patterns:
@@ -200,11 +220,3 @@ def _negation(word: str, addrs: Addrs, other: int) -> str:
     """`other` is the family that the list does not speak of."""
     everything = "0.0.0.0/0" if other == 4 else "::/0"
     return f"'{word} {addrs}' matches every IPv{other} address; to leave those out, add '{everything}' to it"
-
-
-def _problem(policy: Policy, statement: Statement, message: str, hint: str | None = None) -> Problem:
-    """A problem of a whole statement, shown at its first word."""
-    text = statement.source
-    start = len(text) - len(text.lstrip())
-    name = statement.file or policy.name
-    return Problem(name, statement.line, start + 1, len(text[start:].split()[0]), text, message, hint)

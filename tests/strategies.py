@@ -14,6 +14,7 @@ from firewall.policy import DEFAULT_ACTIONS, Policy
 from firewall.ranges import ADDRESS_MAX, PORT_MAX
 from firewall.rule import Rule
 from firewall.services import EXTENSION_HEADERS, ICMP, ICMP6, ICMP6_TYPES, ICMP_TYPES, PORT_PROTOCOLS, TCP
+from firewall.setdef import SetDef
 from firewall.terms import ANY_END, End, IcmpType, Names, Ports
 from firewall.times import Time
 from firewall.words import ACTIONS, ANSWERS, SCOPES
@@ -24,6 +25,7 @@ steady = settings(max_examples=60, deadline=None, suppress_health_check=[HealthC
 IFNAMES = ("eth0", "eth1", "eth0.10", "br-lan", "wan", "wan0", "ppp0", "lo")
 PATTERNS = (*IFNAMES[:-1], "eth+", "wan+", "p+", "eth0+", "+")
 MAC_A = 0x02000000000A
+SETS = ("bad", "office-2", "x.y_z")
 PROTOS = (1, 2, 6, 17, 47, 50, 51, 58, 89, 132, 255)
 
 _IPV4_MAPPED = range(0xFFFF << 32, 0x10000 << 32)
@@ -57,8 +59,16 @@ def spans(draw: st.DrawFn) -> Span:
 
 def addrs() -> st.SearchStrategy[Addrs]:
     lists = st.lists(spans(), min_size=1, max_size=4, unique=True).map(tuple)
-    some = st.builds(Addrs, st.booleans(), lists)
-    return some.filter(lambda found: bool(found.ranges(4) or found.ranges(6)))
+    named = st.just(()) | st.lists(st.sampled_from(SETS), max_size=2, unique=True).map(tuple)
+    some = st.builds(Addrs, st.booleans(), lists, named)
+    return some.filter(lambda found: found.may_match(4) or found.may_match(6))
+
+
+def set_defs() -> st.SearchStrategy[tuple[SetDef, ...]]:
+    """All sets that rules can name, each with some addresses."""
+    lists = st.lists(spans(), min_size=1, max_size=6, unique=True).map(tuple)
+    timeouts = st.none() | st.integers(1, 90000)
+    return st.tuples(*(st.builds(SetDef, st.just(name), timeouts, lists, st.none()) for name in SETS))
 
 
 def ports() -> st.SearchStrategy[Ports]:
@@ -174,6 +184,7 @@ def policies() -> st.SearchStrategy[Policy]:
         defaults=st.fixed_dictionaries({scope: st.sampled_from(ACTIONS) for scope in DEFAULT_ACTIONS}),
         options=st.fixed_dictionaries({}, optional=settings),
         protect=st.lists(names(), max_size=2),
+        sets=set_defs(),
     )
 
 

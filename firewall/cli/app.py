@@ -48,6 +48,8 @@ _COMMANDS = {
     "rules": _Place("rule", "list"),
     "zone": _Place("zone", ""),
     "zones": _Place("zone", "list"),
+    "set": _Place("set", ""),
+    "sets": _Place("set", "list"),
     "flow": _Place("flow", ""),
     "flows": _Place("flow", "list"),
     "log": _Place("watch", "log"),
@@ -58,8 +60,6 @@ _COMMANDS = {
 # Reserved for versions to come.
 _LATER = frozenset(
     (
-        "set",
-        "sets",
         "confirm",
         "rollback",
         "history",

@@ -2,6 +2,7 @@
 """`fw apply`, `fw check` and `fw show`: the policy as a whole, as a file."""
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -77,20 +78,21 @@ def check(ctx: typer.Context, file: File = None) -> None:
     """
     from firewall.expect import Unmet
     from firewall.lang import PolicyError
+    from firewall.paths import policy_path
     from firewall.policy import parse_policy
+    from firewall.setload import check_sets
     from firewall.surroundings import odd_here
     from firewall.verify import verify
 
     session = session_of(ctx)
     if file is None:
-        from firewall.paths import policy_path
-
         file = str(policy_path())
     name = file
     try:
         written, name = read_policy(file)
         policy = parse_policy(written, name)
         warnings = verify(policy) + odd_here(policy)
+        check_sets(policy, Path(file).parent if file != STDIN else policy_path().parent)
     except (PolicyError, Unmet) as error:
         if session.json:
             session.print_json(

@@ -17,7 +17,7 @@ _fw() {
     done
 
     local commands="status load unload upgrade apply check show fmt import mode default option options rule rules zone
-        zones flow flows log doctor version"
+        zones set sets flow flows log doctor version"
     local rule="in out forward on via from to any not port tcp udp icmp icmp6 sctp gre esp ah proto icmp-type log
         comment"
     local filters="--proto --address --port --state --rule --iface"
@@ -65,12 +65,20 @@ _fw() {
                     ;;
                 option) words="$_fw_options --unset $change --json" ;;
                 zone) if [[ -z $verb ]]; then words="list --json"; else words="--json"; fi ;;
-                options | rules | zones | status | doctor | version) words="--json" ;;
+                options | rules | zones | sets | status | doctor | version) words="--json" ;;
                 rule)
                     case $verb in
                         "") words="list add insert delete --json" ;;
                         list) words="--json" ;;
                         *) words="allow drop reject $rule $change" ;;
+                    esac
+                    ;;
+                set)
+                    case $verb in
+                        "") words="list show add delete flush replace --json" ;;
+                        list | show) words="--json" ;;
+                        add | replace) words="--for --yes" ;;
+                        *) words="--yes" ;;
                     esac
                     ;;
                 flows) words="$filters --json" ;;

@@ -10,7 +10,7 @@ function __fw_namespaces
 end
 
 set -l change apply default option rule
-set -l json status check mode default option options rule rules zone zones flow flows log doctor version
+set -l json status check mode default option options rule rules zone zones set sets flow flows log doctor version
 set -l flows flow flows
 set -l with __fish_seen_subcommand_from
 
@@ -36,6 +36,8 @@ complete -c fw -n __fish_use_subcommand -a rule -d 'List, add, insert and delete
 complete -c fw -n __fish_use_subcommand -a rules -d 'List the rules and what they decided'
 complete -c fw -n __fish_use_subcommand -a zone -d 'List the zones'
 complete -c fw -n __fish_use_subcommand -a zones -d 'List the zones'
+complete -c fw -n __fish_use_subcommand -a set -d 'List and change sets of addresses'
+complete -c fw -n __fish_use_subcommand -a sets -d 'List the sets'
 complete -c fw -n __fish_use_subcommand -a flow -d 'List, watch, delete and keep connections'
 complete -c fw -n __fish_use_subcommand -a flows -d 'List the live flows'
 complete -c fw -n __fish_use_subcommand -a log -d 'Show the last drops'
@@ -46,7 +48,7 @@ complete -c fw -n "$with $json" -l json -d 'Print JSON'
 complete -c fw -n "$with $change" -l runtime -d 'Do not save'
 complete -c fw -n "$with apply" -l diff -d 'Show what would change, line by line'
 complete -c fw -n "$with $change" -l dry-run -d 'Only show what would change'
-complete -c fw -n "$with $change load upgrade mode flow" -s y -l yes -d 'Even if it cuts this connection'
+complete -c fw -n "$with $change load upgrade mode flow set" -s y -l yes -d 'Even if it cuts this connection'
 
 complete -c fw -n "$with load unload" -a '(__fw_interfaces)'
 complete -c fw -n "$with load" -l attach -x -a 'auto tcx clsact' -d 'How to attach'
@@ -72,6 +74,8 @@ complete -c fw -n "$with option" -a 'flows.max flows.embryonic flows.per-source 
 complete -c fw -n "$with rule; and not $with list add insert delete" -a 'list add insert delete'
 complete -c fw -n "$with rule; and $with add insert delete" -a 'allow drop reject in out forward on via from to any not \
     port tcp udp icmp icmp6 sctp gre esp ah proto icmp-type log comment'
+complete -c fw -n "$with set; and not $with list show add delete flush replace" -a 'list show add delete flush replace'
+complete -c fw -n "$with set; and $with add replace" -l for -x -a '90s 5m 2h 1d' -d 'How long they stay'
 complete -c fw -n "$with flow; and not $with list delete flush watch save restore" -a 'list delete flush watch save restore'
 complete -c fw -n "$with flow; and $with save restore" -F
 complete -c fw -n "$with flow; and $with watch" -l interval -x -d 'Seconds from look to look'

@@ -26,7 +26,7 @@ LANGUAGE = ["firewall.lang", "firewall.rule", "firewall.policy"]
 MODULES = {
     "--help": 135,
     "rule --help": 128,
-    "check POLICY": 146,
+    "check POLICY": 152,
     "version": 140,
     "status": 170,
     "mode": 155,

@@ -74,7 +74,7 @@ def test_digits_of_other_scripts_are_no_id(fw: Fw, nothing_loaded: object) -> No
 
 
 LATER = (
-    "set confirm rollback history explain why trace test top export sets".split()
+    "confirm rollback history explain why trace test top export".split()
 )  # fmt: skip
 
 

@@ -25,7 +25,10 @@ from firewall.bpfmap import F_INNER_MAP, Map, MapType, create_map, possible_cpus
 from firewall.bpfobject import Object
 from firewall.compile import compile_policy
 from firewall.document import Document, place
-from firewall.policy import parse_policy
+from firewall.pins import Pins
+from firewall.policy import Policy, parse_policy
+from firewall.setfile import keys_of_spans
+from firewall.settable import SetTable, Value
 
 OBJECT = Path(__file__).resolve().parents[2] / "build" / "fw.bpf.o"
 ANSWER_MARK = 0x5EED1234
@@ -105,6 +108,17 @@ class Namespace:
     @staticmethod
     def _ip(*words: str) -> None:
         subprocess.run(["ip", *words], check=True, capture_output=True)
+
+
+class _Pinned(Pins):
+    """The maps of a path as if they were pinned."""
+
+    def __init__(self, path: PacketPath) -> None:
+        super().__init__(Path())
+        self._path = path
+
+    def map(self, name: str) -> Map:
+        return self._path.maps[name]
 
 
 class PacketPath:
@@ -229,7 +243,9 @@ class PacketPath:
         self.generation += 1
         policy = parse_policy(text)
         self._document = place(policy, text, True, self._document, abi.Limits.RULE_COUNTERS)
-        compiled = compile_policy(policy, self._document, self.classes, self.generation, clock.hz())
+        numbers = {name: number for number, name in enumerate(policy.sets)}
+        self._fill_sets(policy)
+        compiled = compile_policy(policy, self._document, self.classes, self.generation, clock.hz(), numbers)
         slot = struct.pack("=I", self.generation % abi.Limits.GENERATION_SLOTS)
         size = abi.Entry.SIZE * abi.Limits.ENTRIES_PER_CHUNK
         with create_map(MapType.ARRAY, "chunks", 4, size, len(compiled.chunks), F_INNER_MAP) as chunks:
@@ -244,6 +260,20 @@ class PacketPath:
         self.maps["settings"].update(slot, compiled.settings)
         self.control(generation=self.generation)
         return self._document
+
+    def _fill_sets(self, policy: Policy) -> None:
+        """Let the sets have what the policy lists for them, and nothing else."""
+        table = self.sets()
+        table.write([(key, Value()) for key, _ in table.items()])
+        listed: dict[bytes, int] = {}
+        for number, one in enumerate(policy.sets.values()):
+            for key in keys_of_spans(one.spans):
+                listed[key] = listed.get(key, 0) | 1 << number
+        table.write((key, Value(bits)) for key, bits in listed.items())
+
+    def sets(self) -> SetTable:
+        """The sets; a policy's are numbered in its order."""
+        return SetTable(_Pinned(self))
 
     def ingress(self, packet: bytes, on: str = "wan", **env: int) -> Verdict:
         """A frame arrives by an interface."""

@@ -74,7 +74,7 @@ class Case(NamedTuple):
 def cases(draw: st.DrawFn) -> Case:
     """A policy without built-ins, and packets that may open a flow, near the edges of its rules."""
     drawn = draw(strategies.policies())
-    policy = Policy.of(drawn.rules, drawn.defaults, RULES_ALONE)
+    policy = Policy.of(drawn.rules, drawn.defaults, RULES_ALONE, sets=drawn.sets.values())
     asked = strategies.questions(*policy.rules).map(opening)
     return Case(policy, draw(st.lists(asked, min_size=1, max_size=6)))
 

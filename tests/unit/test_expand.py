@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The boxes of a rule match what the rule matches, and are few."""
 
+from ipaddress import IPv4Address, IPv6Address
 from itertools import combinations, pairwise
 from typing import Any
 
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from firewall.clauses import FURTHER
 from firewall.evaluate import Question, matches
-from firewall.expand import SCOPE_BITS, Entry, entry_count, expand, interface_patterns
+from firewall.expand import SCOPE_BITS, Entry, InSets, entry_count, expand, interface_patterns
 from firewall.ranges import complement, covers, merge
 from firewall.rule import Rule
 from firewall.services import ICMP, ICMP6
@@ -19,6 +20,15 @@ from tests.strategies import questions, rules, steady
 small_ranges = st.lists(
     st.tuples(st.integers(0, 20), st.integers(0, 20)).map(lambda pair: (min(pair), max(pair))), max_size=6
 )
+
+
+def in_set(name: str, address: IPv4Address | IPv6Address) -> bool:
+    """Sets that each have some of the addresses, for these tests."""
+    return bool(int(address) + len(name) & 2)
+
+
+def admits(sets: InSets | None, address: IPv4Address | IPv6Address) -> bool:
+    return sets is None or any(in_set(name, address) for name in sets.names) != sets.negated
 
 
 def holds(entry: Entry, question: Question) -> bool:
@@ -35,6 +45,8 @@ def holds(entry: Entry, question: Question) -> bool:
         and bool(entry.scopes & SCOPE_BITS[question.scope])
         and (entry.on is None or entry.on.matches(question.on))
         and (entry.via is None or entry.via.matches(question.via))
+        and admits(entry.src_sets, question.src)
+        and admits(entry.dst_sets, question.dst)
     )
 
 
@@ -62,13 +74,16 @@ def test_boxes_match_as_the_rule_does(data: st.DataObject, rule: Rule) -> None:
         icmp_in_the_wrong_family = (question.proto, question.src.version) in ((ICMP, 6), (ICMP6, 4))
         if icmp_in_the_wrong_family and not rule.protos:
             continue
-        assert any(holds(entry, question) for entry in entries) == matches(rule, question)
+        assert any(holds(entry, question) for entry in entries) == matches(rule, question, in_set)
 
 
 @steady
 @given(rules())
 def test_boxes_do_not_overlap(rule: Rule) -> None:
+    """Those of sets apart, whose elements may be listed beside them."""
     for one, other in combinations(expand(rule)[:40], 2):
+        if (one.src_sets, one.dst_sets) != (other.src_sets, other.dst_sets):
+            continue
         pairs = zip(sides(one), sides(other), strict=True)
         apart = any(mine[0] > theirs[1] or theirs[0] > mine[1] for mine, theirs in pairs)
         assert apart or one.proto != other.proto or one.family != other.family
@@ -100,9 +115,9 @@ def test_few_boxes(rule: str, boxes: int) -> None:
 def test_fields() -> None:
     top = (1 << 128) - 1
     rule = Rule.parse("allow forward on a via not b")
-    assert expand(rule) == [(0, 0, 0, top, 0, top, 0, 65535, 0, 65535, 4, rule.on, rule.via)]
+    assert expand(rule) == [(0, 0, 0, top, 0, top, 0, 65535, 0, 65535, 4, rule.on, rule.via, None, None)]
     (v4,) = expand(Rule.parse("allow in, out udp from 192.0.2.1 port 68 to port 67"))
-    assert v4 == (4, 17, 0xC0000201, 0xC0000201, 0, 0xFFFFFFFF, 68, 68, 67, 67, 3, None, None)
+    assert v4 == (4, 17, 0xC0000201, 0xC0000201, 0, 0xFFFFFFFF, 68, 68, 67, 67, 3, None, None, None, None)
     ported = expand(Rule.parse("allow in tcp from port not 22 to port not 80"))
     assert [(entry.sport_lo, entry.sport_hi, entry.dport_lo, entry.dport_hi) for entry in ported] == [
         (0, 21, 0, 79),

@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Which sets an address is in. One trie holds the prefixes of all sets: its longest
+ * match is looked up, then the next shorter one around that, to the shortest; what is
+ * found of an address holds for the whole search of the rules.
+ */
+#ifndef FW_SETS_H
+#define FW_SETS_H
+
+#include "cursor.h"
+
+#define NSEC_PER_SEC 1000000000ULL
+#define HOLDS_MAX_S \
+	86400            /* so that jiffies in 32 bits are compared rightly; flows ask again then */
+#define PREFIXES_MAX 129 /* around one address: of length 0 to 128 */
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, SETS_MAX);
+	__type(key, __u32);
+	__type(value, struct set);
+} sets SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(max_entries, SET_ELEMENTS_MAX);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct set_key);
+	__type(value, struct element);
+} set_elements SEC(".maps");
+
+/* Where user space goes on to look for elements whose time is up. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct set_key);
+} set_hand SEC(".maps");
+
+enum fw_set_search {
+	SEARCH_END,
+	SEARCH_ON,
+};
+
+/*
+ * Whose time is up is in no set; what is not up yet limits how long the rules' answer
+ * holds. Arithmetic in the place of branches, as the verifier would take each of them
+ * for each end.
+ */
+static __always_inline __u64 timed_sets(const struct element *e, struct packet *p)
+{
+	__s64 now_s, holds_s = p->holds_s ? p->holds_s : HOLDS_MAX_S;
+	__u64 found = 0;
+	int i;
+
+	if (!(e->end_s[0] | e->end_s[1] | e->end_s[2]))
+		return 0;
+	now_s = bpf_ktime_get_boot_ns() / NSEC_PER_SEC;
+	for (i = 0; i < ELEMENT_ENDS; i++) {
+		__s64 left_s = (__s64)e->end_s[i] - now_s;
+		__u64 lives = (__u64)-left_s >> 63;
+		__s64 shorter = left_s - holds_s;
+
+		found |= lives << (e->timed[i] & (SETS_MAX - 1));
+		holds_s += shorter & shorter >> 63 & -(__s64)lives;
+	}
+	p->holds_s = holds_s;
+	return found;
+}
+
+/* The longest prefix that p->set_key allows, and the key of the next shorter one. */
+GLOBAL int search_sets(__u32 end)
+{
+	struct cpu *cpu = this_cpu();
+	struct element *element;
+	struct packet *p;
+	__u32 bits, least;
+
+	if (!cpu)
+		return SEARCH_END;
+	p = &cpu->packet;
+	element = bpf_map_lookup_elem(&set_elements, &p->set_key);
+	if (!element)
+		return SEARCH_END;
+	p->question.sets[end & 1] |= element->listed | element->added | timed_sets(element, p);
+	bits = element->bits;
+	least = p->set_key.family == 4 ? SET_BITS_V4 : SET_BITS_V6;
+	if (bits <= least)
+		return SEARCH_END;
+	p->set_key.bits = bits - 1;
+	return SEARCH_ON;
+}
+
+/* All that the source (0) or the destination (1) is in, once for each question. */
+GLOBAL int find_sets(__u32 end)
+{
+	struct cpu *cpu = this_cpu();
+	const __u64 *address;
+	struct question *q;
+	struct packet *p;
+	int i;
+
+	if (!cpu)
+		return 0;
+	p = &cpu->packet;
+	q = &p->question;
+	address = end ? q->dst : q->src;
+	q->sets[end & 1] = 0;
+	q->sets_known |= 1 << (end & 1);
+	p->set_key.bits = SET_BITS_V6 + 128;
+	p->set_key.family = q->family;
+	p->set_key.address[0] = bpf_htonl(address[0] >> 32);
+	p->set_key.address[1] = bpf_htonl(address[0]);
+	p->set_key.address[2] = bpf_htonl(address[1] >> 32);
+	p->set_key.address[3] = bpf_htonl(address[1]);
+	for (i = 0; i < PREFIXES_MAX; i++)
+		if (search_sets(end) == SEARCH_END)
+			break;
+	return 0;
+}
+
+/* Whether an end is in one of the sets of `mask` or, with `none`, in none of them. */
+GLOBAL int in_sets(__u32 end, __u64 mask, __u32 none)
+{
+	struct cpu *cpu = this_cpu();
+	struct question *q;
+
+	if (!cpu)
+		return 0;
+	q = &cpu->packet.question;
+	if (!(q->sets_known >> (end & 1) & 1))
+		find_sets(end);
+	return !(q->sets[end & 1] & mask) == !!none;
+}
+
+/* What an entry demands of sets: enum fw_entry_flags. */
+GLOBAL int sets_match(__u64 src_sets, __u64 dst_sets, __u32 flags)
+{
+	if (flags & ENTRY_SRC_SETS && !in_sets(0, src_sets, flags & ENTRY_SRC_NOT))
+		return 0;
+	return !(flags & ENTRY_DST_SETS) || in_sets(1, dst_sets, flags & ENTRY_DST_NOT);
+}
+
+/* What a flow keeps of how long the rules' answer holds: the low half of jiffies; 0 is for ever. */
+static __always_inline __u32 holds_until(const struct packet *p)
+{
+	return p->holds_s ? (__u32)(p->now_j + (__u64)p->holds_s * hz) | 1 : 0;
+}
+
+/* The rules or the sets have changed since they allowed this side's packets, or the time of an element is up. */
+static __always_inline bool outdated(const struct flow *f, __u32 admission, const struct packet *p)
+{
+	__u32 until_j = f->until_j;
+
+	return admission != p->admission || (until_j && (__s32)((__u32)p->now_j - until_j) > 0);
+}
+
+#endif

@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: MIT
+"""What the rules of a policy say of sets, against the sets that it has."""
+
+from collections.abc import Iterator
+
+from firewall import abi
+from firewall.expand import sets_of
+from firewall.lang import Problem, closest
+from firewall.policy import Policy, Statement
+from firewall.rule import Rule
+from firewall.setdef import SetDef
+
+MAX_SETS = int(abi.Limits.SETS_MAX)
+
+
+def set_problems(policy: Policy) -> Iterator[Problem]:
+    """Sets that there are not, or twice, or too many."""
+    first: dict[str, str] = {}
+    for statement in policy.statements:
+        if not isinstance(statement.value, SetDef):
+            continue
+        name = statement.value.name
+        if name in first:
+            message = f"the set '{name}' is defined already, on {first[name]}"
+            yield problem_at(policy, statement, message, "give this one another name, or one list to both")
+        elif len(first) == MAX_SETS:
+            yield problem_at(policy, statement, f"this is one set too many: the most is {MAX_SETS}")
+        first.setdefault(name, policy.place(statement.line, statement.file, statement.file))
+    for statement in policy.statements:
+        if isinstance(statement.value, Rule):
+            for name in sorted(sets_of([statement.value]) - policy.sets.keys()):
+                near = closest(name, policy.sets)
+                hint = f"did you mean '@{near}'?" if near else f"define it with 'set {name} = ...'"
+                yield problem_at(policy, statement, f"there is no set '{name}'", hint, f"@{name}")
+
+
+def problem_at(
+    policy: Policy, statement: Statement, message: str, hint: str | None = None, word: str = ""
+) -> Problem:
+    """A problem of a statement, shown at one of its words, else at its first."""
+    text = statement.source
+    word = word or text.split()[0]
+    name = statement.file or policy.name
+    return Problem(name, statement.line, text.index(word) + 1, len(word), text, message, hint)

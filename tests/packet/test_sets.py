@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: MIT
+"""Membership in sets as the packet path finds it, against plain arithmetic; times that end; changes under packets."""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+from collections.abc import Iterator
+from ipaddress import IPv4Address, IPv6Address
+
+import pytest
+
+from firewall.addresses import Span
+from firewall.setfile import host_keys, keys_of, keys_of_spans, span_of
+from firewall.settable import Value, boot_s
+from tests.packet.path import PacketPath
+from tests.packets import eth, ip, udp
+
+SEED = int(os.environ.get("SEED") or random.SystemRandom().randrange(1 << 32))
+WIDTH = {4: 32, 6: 128}
+# What the path neither refuses before the rules nor takes for its own.
+HOME = {4: int(IPv4Address("198.51.100.0")), 6: int(IPv6Address("2001:db8:77::"))}
+OURS = {4: "192.0.2.1", 6: "2001:db8:1::1"}
+NAMES = ("a", "b", "c", "d", "e")
+POLICY = """
+option antispoof off
+default in reject
+{sets}
+{rules}
+"""
+
+
+def nested(dice: random.Random, family: int, count: int) -> list[Span]:
+    """Prefixes within each other and beside each other, of any length, around few places."""
+    width, found = WIDTH[family], []
+    for _ in range(count):
+        length = dice.choice((*range(width - 10, width + 1), width - 16, width - 24, 1, 0))
+        low = (HOME[family] + dice.randrange(1 << 9)) >> (width - length) << (width - length)
+        found.append(Span(family, low, low + (1 << width - length) - 1))
+    return found
+
+
+def text(family: int, address: int) -> str:
+    return str(IPv4Address(address) if family == 4 else IPv6Address(address))
+
+
+def asks(path: PacketPath, family: int, source: int, port: int = 53) -> str:
+    path.reset_flows()
+    return path.ingress(bytes(eth(ip(text(family, source), OURS[family], udp(4000, port))))).reason
+
+
+def test_which_sets_an_address_is_in(path: PacketPath, capsys: pytest.CaptureFixture[str]) -> None:
+    """Five sets of nested prefixes; a port asks for one of them each, as it is and negated, and for several."""
+    with capsys.disabled():
+        print(f"\nSEED={SEED}")
+    dice = random.Random(SEED)
+    rules = [f"allow in udp from @{name} to port {number}" for number, name in enumerate(NAMES, 1)]
+    rules += [f"allow in udp from not @{name} to port {number}" for number, name in enumerate(NAMES, 11)]
+    rules += [
+        "allow in udp from @a, @c, 198.51.100.7 to port 21",
+        "allow in udp from not @a, @c, ::/1 to port 22",
+    ]
+    sets = "".join(f"set {name}\n" for name in NAMES)
+    path.policy(POLICY.format(sets=sets, rules="\n".join(rules)))
+    for _ in range(12):
+        members = {name: [s for f in (4, 6) for s in nested(dice, f, dice.randrange(9))] for name in NAMES}
+        for name in dice.sample(NAMES, 2):  # without the prefixes that hold everything
+            members[name] = [span for span in members[name] if span.high - span.low < 1 << 12]
+        fill(path, members)
+        for family in (4, 6):
+            source = HOME[family] + dice.randrange(1 << 9)
+
+            inside = {
+                name: any(s.family == family and s.low <= source <= s.high for s in spans)
+                for name, spans in members.items()
+            }
+
+            story = f"SEED={SEED}: {text(family, source)} in {members}"
+            for number, name in enumerate(NAMES, 1):
+                assert asks(path, family, source, number).endswith("allow") == inside[name], story
+                assert asks(path, family, source, 10 + number).endswith("allow") != inside[name], story
+            some = inside["a"] or inside["c"] or text(family, source) == "198.51.100.7"
+            assert asks(path, family, source, 21).endswith("allow") == some, story
+            none = not inside["a"] and not inside["c"] and not (family == 6 and source >> 127 == 0)
+            assert asks(path, family, source, 22).endswith("allow") == none, story
+            address = IPv4Address(source) if family == 4 else IPv6Address(source)
+            bits = path.sets().member_bits(address)
+            assert bits == sum(inside[name] << n for n, name in enumerate(NAMES)), story
+
+
+def fill(path: PacketPath, members: dict[str, list[Span]]) -> None:
+    table = path.sets()
+    table.write([(key, Value()) for key, _ in table.items()])
+    for number, spans in enumerate(members.values()):
+        keys = keys_of_spans(spans)
+        found = table.find(keys)
+        table.write((key, value._replace(added=value.added | 1 << number)) for key, value in found.items())
+        table.insert(keys - found.keys(), Value(added=1 << number))
+
+
+def test_the_deepest_nesting_is_followed_to_the_end(path: PacketPath) -> None:
+    """One prefix of each length that there is, and the widest alone is of the set that is asked for."""
+    path.policy(POLICY.format(sets="set deep\nset wide", rules="allow in udp from @wide"))
+    for family in (4, 6):
+        keys = list(host_keys(family, HOME[family]))
+        table = path.sets()
+        table.insert(keys[:-1], Value(listed=1))
+        assert asks(path, family, HOME[family]) == "default_reject"
+        table.insert(keys[-1:], Value(listed=2))
+        assert asks(path, family, HOME[family]) == "rule_allow"
+
+
+def test_one_familys_addresses_are_not_the_others(path: PacketPath) -> None:
+    path.policy(POLICY.format(sets="set six = ::/0\nset four = 0.0.0.0/0", rules="allow in udp from @six"))
+    assert [asks(path, family, HOME[family]) for family in (4, 6)] == ["default_reject", "rule_allow"]
+    path.policy(POLICY.format(sets="set six = ::/0\nset four = 0.0.0.0/0", rules="allow in udp from @four"))
+    assert [asks(path, family, HOME[family]) for family in (4, 6)] == ["rule_allow", "default_reject"]
+
+
+def test_time_is_up_at_its_second_and_of_each_set_apart(path: PacketPath) -> None:
+    path.policy(POLICY.format(sets="set a\nset b\nset c", rules="allow in udp from @b"))
+    (key,) = keys_of(Span(4, HOME[4], HOME[4]))
+    (around,) = keys_of(Span(4, HOME[4], HOME[4] + 255))
+    table, now = path.sets(), boot_s()
+    for ends_s, reason in (
+        ({0: now + 60}, "default_reject"),
+        ({0: now + 60, 1: now + 60}, "rule_allow"),
+        ({0: now + 60, 1: now, 2: now + 60}, "default_reject"),
+        ({1: now - 5, 0: now - 9}, "default_reject"),
+        ({2: now + 1000, 0: now, 1: now + 999}, "rule_allow"),
+    ):
+        table.write([(key, Value(ends_s=ends_s))])
+        assert asks(path, 4, HOME[4]) == reason, ends_s
+    table.write([(key, Value(ends_s={1: now - 5})), (around, Value(ends_s={1: now + 60}))])
+    assert asks(path, 4, HOME[4]) == "rule_allow", "the wider prefix still holds"
+
+
+def test_a_flow_is_judged_anew_when_an_element_ends(path: PacketPath) -> None:
+    """It knows how long at most; what is not for a time is not asked again."""
+    path.policy(POLICY.format(sets="set a", rules="allow in udp from @a"))
+    frame = bytes(eth(ip(text(4, HOME[4]), OURS[4], udp(4000, 53))))
+    (key,) = keys_of(Span(4, HOME[4], HOME[4]))
+    table = path.sets()
+    table.write([(key, Value(added=1))])
+    assert path.ingress(frame).reason == "rule_allow"
+    _, _, flow = path.the_flow()
+    assert flow.until_j == 0
+    path.reset_flows()
+    table.write([(key, Value(ends_s={0: boot_s() + 1000}))])
+    assert path.ingress(frame).reason == "rule_allow"
+    name, flow_key, flow = path.the_flow()
+    assert flow.until_j
+    table.write([(key, Value())])
+    assert path.ingress(frame).reason == "flow", "nobody has said that the set changed"
+    flow.until_j = max(1, flow.until_j - 2000 * 1000) & 0xFFFFFFFF
+    path.maps[name].update(flow_key.pack(), flow.pack())
+    assert path.ingress(frame).reason == "revoked"
+
+
+def test_a_change_reaches_a_flow_at_its_next_packet(path: PacketPath) -> None:
+    path.policy(POLICY.format(sets="set a", rules="drop in from @a\nallow in udp"))
+    frame = bytes(eth(ip(text(6, HOME[6]), OURS[6], udp(4000, 53))))
+    assert [path.ingress(frame).reason for _ in range(2)] == ["rule_allow", "flow"]
+    (key,) = keys_of(Span(6, HOME[6], HOME[6]))
+    table = path.sets()
+    table.write([(key, Value(added=1))])
+    path.control(sets_changed=256)
+    assert path.ingress(frame).reason == "revoked"
+    table.write([(key, Value())])
+    path.control(sets_changed=512)
+    assert path.ingress(frame).reason == "flow"
+
+
+@pytest.fixture
+def churn(path: PacketPath) -> Iterator[None]:
+    """Elements around one that stays come and go all the time, below it and above it in the trie."""
+    stop = threading.Event()
+    table = path.sets()
+    beside = [Span(4, HOME[4] ^ n, HOME[4] ^ n) for n in (1, 2, 3)]
+    around = [*[*host_keys(4, HOME[4])][1:20], *keys_of_spans(beside)]
+
+    def work() -> None:
+        while not stop.is_set():
+            table.write([(key, Value(added=2)) for key in around])
+            table.write([(key, Value()) for key in around])
+
+    thread = threading.Thread(target=work)
+    path.policy(POLICY.format(sets="set a\nset b", rules="allow in udp from @a"))
+    (key,) = keys_of(Span(4, HOME[4], HOME[4]))
+    table.write([(key, Value(added=1))])
+    thread.start()
+    yield
+    stop.set()
+    thread.join()
+
+
+@pytest.mark.usefixtures("churn")
+def test_an_element_is_found_whatever_comes_and_goes_around_it(path: PacketPath) -> None:
+    for _ in range(300):
+        assert asks(path, 4, HOME[4]) == "rule_allow"
+        assert asks(path, 4, HOME[4] ^ 1) == "default_reject"
+
+
+def test_elements_whose_time_is_up_are_collected(path: PacketPath) -> None:
+    path.policy(POLICY.format(sets="set a\nset b", rules="allow in udp from @a"))
+    table, now = path.sets(), boot_s()
+    keys = sorted(keys_of_spans(Span(4, HOME[4] + 2 * n, HOME[4] + 2 * n) for n in range(1500)))
+    values = [Value(ends_s={0: now}), Value(added=2, ends_s={0: now}), Value(ends_s={0: now + 1000})]
+    table.write((key, values[i % 3]) for i, key in enumerate(keys))
+    for _ in range(6):
+        table.collect()
+    left = {span_of(key): Value.unpack(raw) for key, raw in table.items()}
+    assert len(left) == 1000
+    assert set(map(str, left.values())) == {str(Value(added=2)), str(values[2])}
