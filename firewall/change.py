@@ -25,7 +25,8 @@ from firewall.protect import (
 from firewall.publish import publish, return_to
 from firewall.reports import ApplyReport
 from firewall.saved import Staged, demand_saveable, is_saved, read_saved
-from firewall.setload import Read, SetPlan, check_sets, plan_sets
+from firewall.setcheck import check_sets
+from firewall.setload import Read, SetPlan, plan_sets
 from firewall.settable import SetTable
 from firewall.shadow import dead_by
 from firewall.sshguard import guard

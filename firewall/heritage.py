@@ -32,6 +32,7 @@ _ANEW = [
         "rule",
         "slot",
         "further",
+        "until_j",
         "side.0.generation",
         "side.1.generation",
     )

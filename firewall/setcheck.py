@@ -2,10 +2,12 @@
 """What the rules of a policy say of sets, against the sets that it has."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from firewall import abi
+from firewall.errors import FwError
 from firewall.expand import sets_of
-from firewall.lang import Problem, closest
+from firewall.lang import PolicyError, Problem, closest
 from firewall.policy import Policy, Statement
 from firewall.rule import Rule
 from firewall.setdef import SetDef
@@ -42,3 +44,23 @@ def problem_at(
     word = word or text.split()[0]
     name = statement.file or policy.name
     return Problem(name, statement.line, text.index(word) + 1, len(word), text, message, hint)
+
+
+def check_sets(policy: Policy, directory: Path) -> None:
+    """Reads the files of a policy's sets, whose paths are relative to `directory`. Raises PolicyError."""
+    from firewall.setfile import read_elements, read_file
+
+    problems: list[Problem] = []
+    for statement in policy.statements:
+        definition = statement.value
+        if not isinstance(definition, SetDef) or definition.path is None:
+            continue
+        try:
+            path = str(directory / definition.path)
+            read_elements(read_file(path), path)
+        except PolicyError as error:
+            problems += error.problems
+        except FwError as error:
+            problems.append(problem_at(policy, statement, error.message, None, definition.path))
+    if problems:
+        raise PolicyError(problems)

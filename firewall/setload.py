@@ -200,24 +200,6 @@ def plan_sets(policy: Policy, old: Policy, known: Mapping[str, Known], which: Re
     return SetPlan(listed, known, warnings)
 
 
-def check_sets(policy: Policy, directory: Path) -> None:
-    """Reads the files of a policy's sets, whose paths are relative to `directory`. Raises PolicyError."""
-    problems: list[Problem] = []
-    for statement in policy.statements:
-        definition = statement.value
-        if not isinstance(definition, SetDef) or definition.path is None:
-            continue
-        try:
-            path = str(directory / definition.path)
-            read_elements(read_file(path), path)
-        except PolicyError as error:
-            problems += error.problems
-        except FwError as error:
-            problems.append(problem_at(policy, statement, error.message, None, definition.path))
-    if problems:
-        raise PolicyError(problems)
-
-
 def _from_file(definition: SetDef, path: str, known: bytes, copied: bool = False) -> Listed:
     data = read_file(path)
     digest = _digest(data)

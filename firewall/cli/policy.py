@@ -80,7 +80,7 @@ def check(ctx: typer.Context, file: File = None) -> None:
     from firewall.lang import PolicyError
     from firewall.paths import policy_path
     from firewall.policy import parse_policy
-    from firewall.setload import check_sets
+    from firewall.setcheck import check_sets
     from firewall.surroundings import odd_here
     from firewall.verify import verify
 

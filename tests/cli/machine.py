@@ -6,13 +6,15 @@ eth0 and wg0 are protected, docker0 is up and is not; the policy is POLICY, whos
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from firewall import abi
+from firewall.addresses import Span
 from firewall.document import Document, PlacedRule, place
 from firewall.engine import Source
 from firewall.errors import NotLoaded
@@ -26,6 +28,7 @@ from firewall.occupancy import Occupancy, Use
 from firewall.policy import Policy, parse_policy
 from firewall.reasons import REASONS
 from firewall.reports import ApplyReport, LoadReport, UnloadReport, UpgradeReport
+from firewall.setops import Done, Element, Summary
 from firewall.state import Counter, FlowLimits, Interface, RunningDefault, RunningRule
 
 POLICY = """# kept
@@ -42,6 +45,12 @@ reject out tcp to port 25 log "no smtp"
 
 
 SCOPES = ("in", "out", "forward")
+
+ELEMENTS = [
+    Element(Span(4, 0xC0000200, 0xC00002FF), True, False, None),
+    Element(Span(4, 0xC6336407, 0xC6336407), True, True, None),
+    Element(Span(6, 0x20010DB8 << 96, (0x20010DB9 << 96) - 1), False, True, 3599),
+]
 
 
 def link(ifindex: int, name: str, up: bool = True) -> Link:
@@ -269,6 +278,19 @@ class Machine:
         self.done.append("upgrade")
         return UpgradeReport(("eth0", "wg0"), 1200, ())
 
+    def summaries(self) -> list[Summary]:
+        self.read()
+        return [Summary("blocked", 1_000_000, 2, 3600), Summary("office", 3, 0, 0)]
+
+    def change_set(
+        self, verb: str, name: str, words: Sequence[str], for_text: str | None = None, *, yes: bool = False
+    ) -> Done:
+        self.read()
+        self.done.append(
+            " ".join(["set", verb, name, *words, *(["for", for_text] if for_text else [])]) + " yes" * yes
+        )
+        return Done(len(words), 1)
+
     def set_mode(self, mode: str, *, yes: bool = False) -> bool:
         changed = mode != self.mode
         self.mode = mode
@@ -372,6 +394,13 @@ def install(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Puts the machine in the place of the kernel's and the engine's functions."""
     for name in ("apply", "edit", "load", "unload", "unload_all", "upgrade", "set_mode"):
         monkeypatch.setattr(f"firewall.engine.{name}", getattr(machine, name))
+    for name in ("add", "delete", "replace"):
+        monkeypatch.setattr(f"firewall.setops.{name}", partial(machine.change_set, name))
+    monkeypatch.setattr(
+        "firewall.setops.flush", lambda name, yes=False: machine.change_set("flush", name, [])
+    )
+    monkeypatch.setattr("firewall.setops.summaries", machine.summaries)
+    monkeypatch.setattr("firewall.setops.elements", lambda name: ELEMENTS)
     monkeypatch.setattr("firewall.state.read", machine.read)
     monkeypatch.setattr("firewall.state.numbered", lambda: list(machine.document.rules))
     monkeypatch.setattr("firewall.state.policy_text", lambda saved=False: machine.document.text)

@@ -36,7 +36,7 @@ MODULES = {
     "flow list": 146,
     "log": 160,
     "doctor": 162,
-    "rule add allow in": 195,
+    "rule add allow in": 202,
     "load": 198,
 }
 FORBIDDEN = {"--help": KERNEL + LANGUAGE, "rule --help": KERNEL + LANGUAGE, "check POLICY": KERNEL}
@@ -52,8 +52,8 @@ firewall.paths.Lock.__enter__ = refuse
 """
 # What a command imports later, when it does what these do.
 PARTS = {
-    "import firewall.firstload, firewall.programs, firewall.seed": 195,
-    "import firewall.upgrade": 195,
+    "import firewall.firstload, firewall.programs, firewall.seed": 202,
+    "import firewall.upgrade": 202,
     "import firewall.tc, firewall.netlink\nfirewall.netlink.change = print\nfirewall.tc.make_clsact(1)": 172,
 }
 SCRIPT = """

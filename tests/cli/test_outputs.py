@@ -347,3 +347,24 @@ def test_version(fw: Fw, machine: Machine) -> None:
     assert lines[0] == f"fw {__version__}" and lines[1] == f"layout {LAYOUT}, nothing loaded"
     assert fw("--version").out.splitlines() == lines
     assert fw("version --json").json["layout"] == LAYOUT
+
+
+def test_sets(fw: Fw, machine: Machine) -> None:
+    done = fw("sets")
+    assert [fw(same).out for same in ("set list", "set")] == [done.out] * 2
+    assert done.out == golden("sets", machine)
+    assert fw("set show blocked").out == golden("set-show", machine)
+    listed = fw("sets --json").json["sets"]
+    assert listed[0] == {"name": "blocked", "listed": 1_000_000, "added": 2, "timeout_s": 3600}
+    (_, both, added) = fw("set show blocked --json").json["elements"]
+    assert both == {"span": "198.51.100.7", "listed": True, "added": True, "expires_s": None}
+    assert added["expires_s"] == 3599
+    machine.loaded = False
+    assert fw("sets").err == "nothing is loaded: these are the saved sets\n"
+
+
+def test_a_set_is_changed_as_said(fw: Fw, machine: Machine) -> None:
+    done = fw("set add blocked 192.0.2.1 192.0.2.2 --for 5m")
+    assert (done.status, done.out, done.err) == (0, "", "2 prefixes added, 1 were in 'blocked' already\n")
+    fw("set delete blocked 192.0.2.1 --yes")
+    assert machine.done == ["set add blocked 192.0.2.1 192.0.2.2 for 5m", "set delete blocked 192.0.2.1 yes"]
