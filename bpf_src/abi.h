@@ -31,6 +31,8 @@ enum fw_limits {
 	CLASSES_MAX = 256,      /* interface classes; 0 is an unknown interface */
 	PATTERNS_MAX = 64,      /* distinct interface patterns of a policy */
 	PATTERN_ANY = 255,      /* a rule without on/via */
+	EDGES_BITS = 16,
+	EDGES_MAX = 1 << EDGES_BITS, /* moments at which windows of time open or close */
 	INTERFACES_MAX = 4096,
 	HOOKS_MAX = 1024, /* a power of two */
 	VLAN_DEVICES_MAX = 4096,
@@ -361,9 +363,9 @@ struct settings {
 	__u32 per_source;     /* confirmed flows that one source may have */
 	__u32 adaptive_start; /* confirmed flows from which on timeouts shrink */
 	__u32 adaptive_end;   /* with so many they would be 0 */
-	__u32 reserved2;
-	__u32 timeout_j[32]; /* jiffies, by enum fw_timeout */
-	__u64 patterns[256]; /* by interface class: patterns that it matches */
+	__u32 edges;          /* 0: no rule asks for the time */
+	__u32 timeout_j[32];  /* jiffies, by enum fw_timeout */
+	__u64 patterns[256];  /* by interface class: patterns that it matches */
 };
 
 /* Addresses from lo to hi, in host order, the more significant half first. */
@@ -410,6 +412,7 @@ enum fw_further_asks {
 	FURTHER_MARK = 1 << 0,
 	FURTHER_DSCP = 1 << 1,
 	FURTHER_MAC = 1 << 2,
+	FURTHER_TIME = 1 << 3, /* of the moment: also when a flow is judged anew */
 
 	/* asked of the opener's packet, of which its flow keeps nothing */
 	FURTHER_OF_PACKET = FURTHER_MARK | FURTHER_DSCP | FURTHER_MAC,
@@ -437,6 +440,13 @@ struct further {
 	__u64 dscp;     /* bit per class of traffic */
 	__u64 macs[16]; /* 48 bits each; all ones behind the last */
 	struct effects effects;
+	__u64 windows; /* of time, each a bit: all must be open */
+};
+
+/* edges[generation % GENERATION_SLOTS][i]: from this boot time on these windows are open; the first is at 0. */
+struct edge {
+	__u64 from_ns;
+	__u64 open;
 };
 
 struct chunk {

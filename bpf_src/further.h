@@ -68,6 +68,8 @@ GLOBAL int further_holds(__u32 index, __u32 rule)
 	if (!further)
 		return false;
 	asks = further->asks;
+	if (asks & FURTHER_TIME && further->windows & ~cpu->hours.open)
+		return false;
 	if (p->anew && asks & FURTHER_OF_PACKET)
 		return p->admitted == rule;
 	if (asks & FURTHER_MARK && (p->env.mark & further->mark_mask) != further->mark)

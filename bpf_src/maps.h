@@ -31,6 +31,16 @@ struct handoff {
 	struct effects effects;
 };
 
+/* What a CPU knows of the time: see hours.h. */
+struct hours {
+	__u64 asked_j;
+	__u64 next_ns; /* boot time of the next edge */
+	__u64 open;    /* windows, a bit each */
+	__u64 since_j; /* when it learned that these are open */
+	__u32 generation;
+	__u32 reserved;
+};
+
 #define ANSWER_MAX 256 /* bytes of an answer, link header aside */
 
 struct cpu {
@@ -42,6 +52,7 @@ struct cpu {
 	struct event event;
 	struct bucket answers;
 	struct bucket events;
+	struct hours hours;
 	__u32 handoff_next;
 	__u32 reserved;
 	__u8 frame[ANSWER_MAX]; /* an answer in the making */

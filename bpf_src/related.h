@@ -6,6 +6,7 @@
 #include "tcp.h"
 #include "sctp.h"
 #include "match.h"
+#include "hours.h"
 
 /* Judge a running flow anew, as its opener's packet by this way; the answer is in p->action. */
 static __always_inline enum fw_reason judge_flow(struct packet *p, const struct flow *f,
@@ -64,7 +65,8 @@ GLOBAL int related(void)
 	other = &f->side[!(p->role & 1)];
 	if (!seen(own))
 		return REASON_UNRELATED;
-	if (outdated(f, f->admission, p)) {
+	if (outdated(f, f->admission, p) ||
+	    (hours_changed(cpu, s, own) && hours_changed(cpu, s, other))) {
 		enum fw_reason reason = judge_flow(p, f, f->scope, f->side[ROLE_OPENER].in_ifindex,
 						   f->side[ROLE_OPENER].out_ifindex);
 

@@ -33,6 +33,7 @@ const volatile struct {
 	enum fw_further_asks further_asks;
 	struct entry entry;
 	struct further further;
+	struct edge edge;
 } abi_types = {};
 
 #endif

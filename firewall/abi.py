@@ -22,6 +22,8 @@ class Limits(IntEnum):
     CLASSES_MAX = 256
     PATTERNS_MAX = 64
     PATTERN_ANY = 255
+    EDGES_BITS = 16
+    EDGES_MAX = 65536
     INTERFACES_MAX = 4096
     HOOKS_MAX = 1024
     VLAN_DEVICES_MAX = 4096
@@ -239,6 +241,7 @@ class FurtherAsks(IntEnum):
     FURTHER_MARK = 1
     FURTHER_DSCP = 2
     FURTHER_MAC = 4
+    FURTHER_TIME = 8
     FURTHER_OF_PACKET = 7
 
 
@@ -452,7 +455,7 @@ class Settings(CStruct):
         "per_source",
         "adaptive_start",
         "adaptive_end",
-        "reserved2",
+        "edges",
         "timeout_j",
         "patterns",
     )
@@ -475,7 +478,7 @@ class Settings(CStruct):
         ("per_source", 32, "I", 0),
         ("adaptive_start", 36, "I", 0),
         ("adaptive_end", 40, "I", 0),
-        ("reserved2", 44, "I", 0),
+        ("edges", 44, "I", 0),
         ("timeout_j", 48, "I", 32),
         ("patterns", 176, "Q", 256),
     )
@@ -496,7 +499,7 @@ class Settings(CStruct):
     per_source: int
     adaptive_start: int
     adaptive_end: int
-    reserved2: int
+    edges: int
     timeout_j: list[int]
     patterns: list[int]
 
@@ -614,8 +617,9 @@ class Further(CStruct):
         "dscp",
         "macs",
         "effects",
+        "windows",
     )
-    SIZE = 184
+    SIZE = 192
     FIELDS = (
         ("asks", 0, "I", 0),
         ("mark", 4, "I", 0),
@@ -629,6 +633,7 @@ class Further(CStruct):
         ("dscp", 32, "Q", 0),
         ("macs", 40, "Q", 16),
         ("effects", 168, Effects, 0),
+        ("windows", 184, "Q", 0),
     )
     asks: int
     mark: int
@@ -642,6 +647,21 @@ class Further(CStruct):
     dscp: int
     macs: list[int]
     effects: Effects
+    windows: int
+
+
+class Edge(CStruct):
+    __slots__ = (
+        "from_ns",
+        "open",
+    )
+    SIZE = 16
+    FIELDS = (
+        ("from_ns", 0, "Q", 0),
+        ("open", 8, "Q", 0),
+    )
+    from_ns: int
+    open: int
 
 
 class Set(CStruct):

@@ -11,6 +11,7 @@ from firewall.masks import read_masked
 from firewall.services import EXTENSION_HEADERS, PROTOCOLS, protocol_name
 from firewall.terms import ANY_END, read_end, read_icmp_types, read_names
 from firewall.times import read_idle
+from firewall.until import read_until
 from firewall.words import quoted, refuse
 
 
@@ -96,6 +97,7 @@ FURTHER = (
     Clause("max-flows", "max_flows", read_max_flows, "max-flows {}".format, of_allow=True),
     Clause("set-mark", "set_mark", read_masked, "set-mark {}".format, of_allow=True),
     Clause("idle", "idle", read_idle, "idle {}".format, of_allow=True),
+    Clause("until", "until", read_until, "until {}".format),
 )
 
 # In the order in which they print.

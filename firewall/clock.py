@@ -1,10 +1,27 @@
 # SPDX-License-Identifier: MIT
-"""The packet path's clock: jiffies, as bpf_jiffies64 reads them."""
+"""The packet path's clocks: jiffies, as bpf_jiffies64 reads them, and boot time, as bpf_ktime_get_boot_ns does."""
 
 import time
+from typing import NamedTuple
 
 # include/uapi/linux/time.h; Python's time module does not name it.
 _CLOCK_MONOTONIC_COARSE = 6
+
+
+class Moment(NamedTuple):
+    """One moment by two clocks: Unix time and time since boot, suspend included, in nanoseconds."""
+
+    wall_ns: int
+    boot_ns: int
+
+    def boot_at(self, wall_s: int) -> int:
+        """What the clock of boot time shows at that Unix time, in nanoseconds; 0 for all that was before boot."""
+        return max(0, self.boot_ns + wall_s * 1_000_000_000 - self.wall_ns)
+
+
+def now() -> Moment:
+    """This moment; while the clock is not set the two may drift apart."""
+    return Moment(time.time_ns(), time.clock_gettime_ns(time.CLOCK_BOOTTIME))
 
 
 def hz() -> int:

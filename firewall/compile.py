@@ -7,7 +7,9 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from firewall import abi
+from firewall.clock import Moment
 from firewall.document import Document
+from firewall.edges import Edges
 from firewall.errors import UsageError
 from firewall.expand import SCOPE_BITS, Entry, InSets, expand
 from firewall.further import Furthers
@@ -121,12 +123,13 @@ class SetBits:
 
 
 class Compiled(NamedTuple):
-    """`chunks` are the values of a classifier map in order, `furthers` those of a map of `furthers`;
-    `settings` is that of the map `settings`.
+    """`chunks` are the values of a classifier map in order, `furthers` and `edges` those of a map of
+    `furthers` and of `edges`, of which there may be none; `settings` is that of the map `settings`.
     """
 
     chunks: tuple[bytes, ...]
     furthers: tuple[bytes, ...]
+    edges: tuple[bytes, ...]
     settings: bytes
 
 
@@ -136,15 +139,17 @@ def compile_policy(
     classes: Mapping[str, int],
     generation: int,
     ticks_per_s: int,
+    moment: Moment,
     sets: Mapping[str, int] = MappingProxyType({}),
 ) -> Compiled:
     """The bytes of a verified policy.
 
     `document` has the rules' ids and counters, in the policy's order; `classes` maps interface names to the
     classes that the map `interfaces` gives them, of which 0 (unknown) matches no list of names, not even a
-    negated one. `sets` has the numbers of the sets.
+    negated one. `moment` is now, from which on times are counted. `sets` has the numbers of the sets.
     """
-    patterns, furthers, bits = Patterns(policy.rules), Furthers(ticks_per_s), SetBits(sets)
+    patterns, bits, times = Patterns(policy.rules), SetBits(sets), Edges(policy.rules, moment)
+    furthers = Furthers(ticks_per_s, times)
     entries = [
         _entry(entry, rule, placed.id, placed.counter, patterns, bits, furthers.number(rule))
         for rule, placed in zip(policy.rules, document.rules, strict=True)
@@ -155,7 +160,9 @@ def compile_policy(
     for name, class_ in classes.items():
         if class_:
             rows[class_] = patterns.row(name)
-    return Compiled(chunks, furthers.records(), _settings(policy, rows, generation, len(chunks), ticks_per_s))
+    edges = times.records()
+    settings = _settings(policy, rows, generation, len(chunks), len(edges), ticks_per_s)
+    return Compiled(chunks, furthers.records(), edges, settings)
 
 
 def _entry(
@@ -206,7 +213,9 @@ def _chunks(entries: Sequence[bytes]) -> tuple[bytes, ...]:
     return tuple(b"".join(entries[i : i + step]).ljust(CHUNK_BYTES, b"\0") for i in starts)
 
 
-def _settings(policy: Policy, rows: list[int], generation: int, chunks: int, ticks_per_s: int) -> bytes:
+def _settings(
+    policy: Policy, rows: list[int], generation: int, chunks: int, edges: int, ticks_per_s: int
+) -> bytes:
     values = effective(policy.options)
     defaults = [0] * len(_SCOPES)
     for scope, number in _SCOPES.items():
@@ -219,6 +228,7 @@ def _settings(policy: Policy, rows: list[int], generation: int, chunks: int, tic
     return abi.Settings(
         generation=generation,
         chunks=chunks,
+        edges=edges,
         builtins=sum(1 << number for name, number in _BUILTINS.items() if values[name]),
         answers_per_s=values["reject.rate"],
         events_per_s=values["log.rate"],

@@ -22,7 +22,7 @@ class Question(NamedTuple):
 
     Ports count for TCP, UDP and SCTP only, type and code for ICMP and ICMPv6 only. `on` or `via` is None
     where there is no such interface, or it is not known; no `on` or `via` clause then matches. So is `mac`, the sender
-    of the frame as a number.
+    of the frame as a number. `when_s` is the moment, in Unix time.
     """
 
     scope: str
@@ -38,6 +38,7 @@ class Question(NamedTuple):
     mark: int = 0
     dscp: int = 0
     mac: int | None = None
+    when_s: float = 0
 
 
 # Whether an address is an element of the set of that name.
@@ -94,6 +95,7 @@ def matches(rule: Rule, question: Question, member: Membership = no_member) -> b
         and (rule.dscp is None or question.dscp in rule.dscp)
         and (rule.macs is None or question.mac in rule.macs)
         and (rule.mark is None or question.mark & rule.mark.mask == rule.mark.value)
+        and (rule.until is None or question.when_s < rule.until.end_s)
     )
 
 

@@ -4,6 +4,7 @@
 from firewall import abi
 from firewall.ceilings import UNIT_S, Per
 from firewall.clauses import FURTHER
+from firewall.edges import Edges
 from firewall.headers import MACS_MAX
 from firewall.rule import Rule
 
@@ -20,23 +21,27 @@ def further_of(rule: Rule) -> tuple[tuple[str, object], ...]:
 class Furthers:
     """The different records of a policy, numbered from 1 as entries name them; 0 is a rule that has none."""
 
-    def __init__(self, ticks_per_s: int) -> None:
+    def __init__(self, ticks_per_s: int, edges: Edges) -> None:
         self._ticks_per_s = ticks_per_s
+        self._edges = edges
         self._numbers: dict[bytes, int] = {}
 
     def number(self, rule: Rule) -> int:
         """What `entry.further` of the rule holds."""
         if not rule.has_further:
             return 0
-        return self._numbers.setdefault(_record(rule, self._ticks_per_s), len(self._numbers) + 1)
+        record = _record(rule, self._ticks_per_s, self._edges.mask(rule))
+        return self._numbers.setdefault(record, len(self._numbers) + 1)
 
     def records(self) -> tuple[bytes, ...]:
         """The values of a map of `furthers` in order; the first belongs to no rule."""
         return (bytes(abi.Further.SIZE), *self._numbers)
 
 
-def _record(rule: Rule, ticks_per_s: int) -> bytes:
-    record = abi.Further()
+def _record(rule: Rule, ticks_per_s: int, windows: int) -> bytes:
+    record = abi.Further(windows=windows)
+    if windows:
+        record.asks |= abi.FurtherAsks.FURTHER_TIME
     if rule.mark is not None:
         record.asks |= abi.FurtherAsks.FURTHER_MARK
         record.mark, record.mark_mask = rule.mark

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from firewall import abi
 from firewall.beside import Beside
 from firewall.bpfmap import F_INNER_MAP, Map, MapType, create_map
-from firewall.clock import hz
+from firewall.clock import hz, now
 from firewall.compile import CHUNK_BYTES, Patterns, compile_policy
 from firewall.document import Document
 from firewall.generations import generation, read_document, slot_key
@@ -38,16 +38,19 @@ def publish(
     `classes` are those of the map `interfaces`, see `firewall.interfaces`; `sets` has the numbers of the policy's sets.
     """
     old = generation(pins)
-    compiled = compile_policy(policy, document, classes, new, hz(), sets)
+    compiled = compile_policy(policy, document, classes, new, hz(), now(), sets)
     key = slot_key(new)
-    classifiers, further, policies = (pins.map(name) for name in ("classifiers", "furthers", "policies"))
+    names = ("classifiers", "furthers", "edges", "policies")
+    classifiers, further, times, policies = (pins.map(name) for name in names)
     # Each update returns when all packets that were on their way are done, so that none uses the slot's last
     # ruleset any longer; side by side they wait for the same.
     with (
         _inner_map("chunks", CHUNK_BYTES, compiled.chunks) as chunks,
         _inner_map("further", abi.Further.SIZE, compiled.furthers) as furthers,
         _inner_map("document", int(abi.Limits.POLICY_CHUNK), _cut(document.encode())) as text,
+        _inner_map("edge", abi.Edge.SIZE, compiled.edges or (bytes(abi.Edge.SIZE),)) as edges,
         Beside(lambda: further.set_inner(key, furthers)),
+        Beside(lambda: times.set_inner(key, edges) if compiled.edges else None),
         Beside(lambda: policies.set_inner(key, text)),
     ):
         classifiers.set_inner(key, chunks)

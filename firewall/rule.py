@@ -16,6 +16,7 @@ from firewall.masks import Masked
 from firewall.services import ICMP, ICMP6, PORT_PROTOCOLS, PROTOCOLS, TCP, protocol_name
 from firewall.terms import ANY_END, End, IcmpType, Names
 from firewall.times import Time
+from firewall.until import Until
 from firewall.words import ACTIONS, ANSWERS, SCOPES, refuse
 
 # Where a packet of each scope can be asked for its interface.
@@ -50,6 +51,7 @@ class Rule(NamedTuple):
     answer: str | None = None
     limit: Limit | None = None
     max_flows: MaxFlows | None = None
+    until: Until | None = None
 
     @classmethod
     def parse(cls, text: str) -> Self:

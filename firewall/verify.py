@@ -4,9 +4,11 @@ a warning.
 """
 
 from collections.abc import Collection, Iterator
+from time import time
 from typing import NamedTuple
 
 from firewall.addresses import Addrs
+from firewall.edges import MAX_WINDOWS, distinct_windows
 from firewall.expand import (
     MAX_ENTRIES,
     MAX_PATTERNS,
@@ -119,6 +121,16 @@ def _limits(policy: Policy) -> Iterator[Problem]:
         culprit = next(index for index, rule in enumerate(policy.rules) if name in interface_patterns([rule]))
         message = f"the rules name {len(patterns)} interfaces, '{name}' too many: the most is {MAX_PATTERNS}"
         yield _problem(policy, rules[culprit], message, "a name that ends in '+' stands for many")
+    windows = distinct_windows(policy.rules)
+    if len(windows) > MAX_WINDOWS:
+        extra = windows[MAX_WINDOWS]
+        culprit = next(i for i, rule in enumerate(policy.rules) if extra in distinct_windows([rule]))
+        message = (
+            f"the rules ask for {len(windows)} different times, '{extra}' too many: the most is {MAX_WINDOWS}"
+        )
+        yield _problem(
+            policy, rules[culprit], message, "let rules end at the same time, or delete those that have ended"
+        )
 
 
 def _unmet(policy: Policy) -> Iterator[Problem]:
@@ -211,6 +223,8 @@ def _oddities(rule: Rule) -> Iterator[str]:
             yield f"the IPv{idle[0]} addresses of '{word}' have no effect: the rest of the rule is {only}"
         elif addrs.negated and len(listed) == 1 and not addrs.sets and families == {4, 6}:
             yield _negation(word, addrs, 10 - min(listed))
+    if rule.until is not None and rule.until.end_s <= time():
+        yield f"it ended at {rule.until}, and matches nothing now"
     for word, names in (("on", rule.on), ("via", rule.via)):
         if names and not names.plain.negated and LOOPBACK in names.plain.patterns:
             yield f"'{word} {LOOPBACK}' never matches: the loopback interface is never filtered"

@@ -17,6 +17,7 @@ from firewall.services import EXTENSION_HEADERS, ICMP, ICMP6, ICMP6_TYPES, ICMP_
 from firewall.setdef import SetDef
 from firewall.terms import ANY_END, End, IcmpType, Names, Ports
 from firewall.times import Time
+from firewall.until import Until
 from firewall.words import ACTIONS, ANSWERS, SCOPES
 
 # Time limits of single examples say more about the machine than about the code.
@@ -133,6 +134,15 @@ def limits(draw: st.DrawFn) -> Limit:
     return Limit(count, draw(st.sampled_from(tuple(UNIT_S))), burst, draw(pers()))
 
 
+NOW_S = 1_800_000_000
+
+
+def untils() -> st.SearchStrategy[Until]:
+    """Long before NOW_S, or long after."""
+    past, future = st.integers(0, NOW_S - 86400), st.integers(NOW_S + 86400, 7_000_000_000)
+    return (past | future | future).map(Until)
+
+
 @st.composite
 def rules(draw: st.DrawFn) -> Rule:
     """Any rule that the language can say."""
@@ -162,6 +172,7 @@ def rules(draw: st.DrawFn) -> Rule:
         macs=draw(st.none() | st.none() | macs()) if "out" not in scopes else None,
         set_mark=draw(st.none() | marks()) if action == "allow" else None,
         idle=draw(st.none() | st.sampled_from((Time(1, "s"), Time(14, "d")))) if action == "allow" else None,
+        until=draw(st.none() | st.none() | untils()),
         answer=draw(st.none() | answers) if action == "reject" else None,
     )
     if rule.action == "allow":
@@ -227,6 +238,7 @@ def questions(draw: st.DrawFn, *about: Rule) -> Question:
             | st.sampled_from((0, 46))
         ),
         mac=draw(st.sampled_from((1, MAC_A, 0xFEFFFFFFFFFF))),
+        when_s=NOW_S,
     )
 
 

@@ -7,17 +7,21 @@ import typer
 
 from firewall import render
 from firewall.cli.base import Command, DryRun, Report, Runtime, Session, Yes, new_app, run_default, session_of
-from firewall.errors import NotLoaded
+from firewall.errors import NotLoaded, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from firewall.engine import Source
+    from firewall.rule import Rule
 
 app = new_app()
 
 Words = Annotated[
     list[str], typer.Argument(metavar="RULE", help="The words of a rule, as in the policy file.")
+]
+For = Annotated[
+    str | None, typer.Option("--for", metavar="TIME", help="Let the rule end so long from now, as in 2h.")
 ]
 
 _LIST = """
@@ -29,6 +33,7 @@ fw rule add allow in tcp to port 22
 fw rule add allow in tcp to port 80, 443 from 192.0.2.0/24 comment "office"
 fw rule add reject out tcp to port 25 log "no smtp" --runtime
 fw rule add allow forward on br-lan via wan0 --dry-run
+fw rule add allow in tcp to port 8080 --for 2h
 """
 _INSERT = """
 fw rule insert 3 drop in from 198.51.100.7      to be tried before rule 3
@@ -104,13 +109,17 @@ def list_(ctx: typer.Context) -> None:
 
 @app.command(cls=Command, epilog=_ADD)
 def add(
-    ctx: typer.Context, words: Words, yes: Yes = False, runtime: Runtime = False, dry_run: DryRun = False
+    ctx: typer.Context,
+    words: Words,
+    length: For = None,
+    yes: Yes = False,
+    runtime: Runtime = False,
+    dry_run: DryRun = False,
 ) -> None:
     """Add a rule after the last one."""
     from firewall import policyfile
-    from firewall.rule import Rule
 
-    new = Rule.from_words(words)
+    new = _read(words, length)
     _edit(ctx, lambda source: policyfile.add_rule(source.text, new), yes, runtime, dry_run)
 
 
@@ -119,15 +128,15 @@ def insert(
     ctx: typer.Context,
     before: Annotated[int, typer.Argument(metavar="ID", help="The rule to stand before.")],
     words: Words,
+    length: For = None,
     yes: Yes = False,
     runtime: Runtime = False,
     dry_run: DryRun = False,
 ) -> None:
     """Add a rule before another one."""
     from firewall import policyfile
-    from firewall.rule import Rule
 
-    new = Rule.from_words(words)
+    new = _read(words, length)
     _edit(
         ctx,
         lambda source: policyfile.insert_rule(source.text, source.line_of(before), new),
@@ -152,6 +161,30 @@ def delete(
     rule_id = number(words[0]) if len(words) == 1 else None
     find = _by_text(words) if rule_id is None else _by_id(rule_id)
     _edit(ctx, lambda source: policyfile.delete_rule(source.text, find(source)), yes, runtime, dry_run)
+
+
+def _read(words: list[str], length: str | None) -> "Rule":
+    """The rule that the words say, to end so long from now."""
+    from firewall.rule import Rule
+
+    new = Rule.from_words(words)
+    if length is None:
+        return new
+    from math import ceil
+    from time import time
+
+    from firewall.times import seconds
+    from firewall.until import LAST_S, Until
+
+    length_s = seconds(length)
+    if not length_s:
+        raise UsageError(f"--for takes a time with its unit, not '{length}'", "as in 90s, 5m, 2h or 1d")
+    if new.until is not None:
+        raise UsageError("the rule says itself when it ends", "leave out --for, or 'until'")
+    end = Until(ceil(time()) + length_s)
+    if end.end_s > LAST_S:
+        raise UsageError(f"--for {length} is too long")
+    return new._replace(until=end)
 
 
 def _by_id(rule_id: int) -> "Callable[[Source], int]":

@@ -19,7 +19,7 @@ _fw() {
     local commands="status load unload upgrade apply check show fmt import mode default option options rule rules zone
         zones set sets flow flows log doctor version"
     local rule="in out forward on via from to any not port tcp udp icmp icmp6 sctp gre esp ah proto icmp-type log
-        comment"
+        comment limit max-flows until"
     local filters="--proto --address --port --state --rule --iface"
     local change="--yes --runtime --dry-run"
 
@@ -70,6 +70,7 @@ _fw() {
                     case $verb in
                         "") words="list add insert delete --json" ;;
                         list) words="--json" ;;
+                        add | insert) words="allow drop reject $rule --for $change" ;;
                         *) words="allow drop reject $rule $change" ;;
                     esac
                     ;;

@@ -47,6 +47,7 @@ complete -c fw -n __fish_use_subcommand -a version -d 'Show versions'
 complete -c fw -n "$with $json" -l json -d 'Print JSON'
 complete -c fw -n "$with $change" -l runtime -d 'Do not save'
 complete -c fw -n "$with apply" -l diff -d 'Show what would change, line by line'
+complete -c fw -n "$with rule" -l for -x -d 'Let it end so long from now'
 complete -c fw -n "$with $change" -l dry-run -d 'Only show what would change'
 complete -c fw -n "$with $change load upgrade mode flow set" -s y -l yes -d 'Even if it cuts this connection'
 

@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+import re
+from datetime import datetime
 from pathlib import Path
+from time import time
 
 import pytest
 
@@ -39,6 +42,35 @@ def test_lists_and_texts_survive_the_shell(fw: Fw, machine: Machine) -> None:
     assert fw("rule add allow in tcp to port 81,444").out == "+ rule 7: allow in tcp to port 81, 444\n"
     assert fw("rule add drop in log 'from # here'").out == '+ rule 8: drop in log "from # here"\n'
     assert fw("rule add allow in tcp to port ssh from not 192.0.2.0/24, 2001:db8::/32").status == 0
+
+
+def test_rules_that_end(fw: Fw, machine: Machine) -> None:
+    """--for saves the moment, in whole seconds."""
+    before = time()
+    done = fw("rule add allow in tcp to port 8081 --for 2h")
+    after = time()
+    ((text, moment),) = re.findall(r"^\+ rule 6: (.*) until (\S+)\n$", done.out)
+    assert text == "allow in tcp to port 8081"
+    end = datetime.fromisoformat(moment).timestamp()
+    assert before + 7200 <= end <= after + 7201
+    assert f"{text} until {moment}" in machine.document.text
+    assert " until " in fw("rule insert 1 --for 90s drop in").out
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("rule add allow in --for 2", "--for takes a time with its unit, not '2'"),
+        ("rule add allow in --for 0s", "--for takes a time with its unit, not '0s'"),
+        ("rule add allow in --for ''", "--for takes a time with its unit, not ''"),
+        ("rule add allow in until 2099-01-01T00:00Z --for 2h", "the rule says itself when it ends"),
+        ("rule insert 1 allow in --for 99999999d", "--for 99999999d is too long"),
+    ],
+)
+def test_rules_that_cannot_end_so(fw: Fw, machine: Machine, line: str, said: str) -> None:
+    done = fw(line)
+    assert (done.status, done.err.splitlines()[0]) == (2, f"fw: {said}")
+    assert machine.done == []
 
 
 def test_insert_and_delete(fw: Fw, machine: Machine) -> None:

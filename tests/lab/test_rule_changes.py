@@ -10,6 +10,7 @@ from tests.lab.attachment import flows, protect, reasons
 from tests.lab.conftest import address, any_address
 from tests.lab.lab import PairLab, RouterLab
 from tests.lab.traffic import Stream, all_busy, answered
+from tests.lab.wait import until
 
 WEB = """
     option load.grace 0s
@@ -131,3 +132,33 @@ def test_a_deleted_flow_must_be_opened_again(pair: PairLab) -> None:
     pair.server.fw("flow flush")
     kept.send(b"still there?")
     assert not answered(lambda: kept.recv(1, traffic.SILENCE_S))
+
+
+def test_a_rule_ends_by_itself_and_its_connections_with_it(pair: PairLab, attach: str) -> None:
+    """No fw runs when it ends; a connection that another rule allows goes on."""
+    for port in (80, 8080):
+        pair.server.listen(port)
+    protect(pair.server, WEB, "eth0", attach=attach)
+    pair.server.fw("rule add allow in tcp to port 8080 --for 8s")
+    stays, ends = (pair.client.connect(pair.server.v4, port) for port in (80, 8080))
+    for stream in (stays, ends):
+        stream.echo(b"while it holds")
+    until(lambda: not answered(lambda: ends.echo(timeout_s=traffic.SILENCE_S)), what="the rule's end")
+    stays.echo(b"after the end")
+    assert reasons(pair.server)["revoked"] > 0
+
+
+def test_a_ceiling_on_connections(pair: PairLab, attach: str) -> None:
+    """The third waits until one of two is closed; whoever is in stays through a change."""
+    pair.server.listen(80)
+    protect(
+        pair.server, WEB.replace("to port 80", "to port 80 max-flows 2 per source"), "eth0", attach=attach
+    )
+    first, second = (pair.client.connect(pair.server.v4, 80) for _ in range(2))
+    assert not answered(lambda: pair.client.connect(pair.server.v4, 80, timeout_s=traffic.SILENCE_S))
+    assert reasons(pair.server)["over_limit"] > 0
+    pair.server.fw("rule add drop in tcp to port 81")
+    for stream in (first, second):
+        stream.echo(b"after a change")
+    first.close()
+    pair.client.connect(pair.server.v4, 80).echo(b"in its place")

@@ -238,14 +238,22 @@ class PacketPath:
             setattr(record, name, value)
         self.maps["control"].update(key, record.pack())
 
-    def policy(self, text: str) -> Document:
-        """Put a policy in force as the next generation; what its rules' ids and counters are."""
+    def policy(self, text: str, wall_s: float | None = None) -> Document:
+        """Put a policy in force as the next generation; what its rules' ids and counters are.
+
+        `wall_s` is the Unix time that it is to be, unless it is that of the clock.
+        """
         self.generation += 1
         policy = parse_policy(text)
         self._document = place(policy, text, True, self._document, abi.Limits.RULE_COUNTERS)
         numbers = {name: number for number, name in enumerate(policy.sets)}
         self._fill_sets(policy)
-        compiled = compile_policy(policy, self._document, self.classes, self.generation, clock.hz(), numbers)
+        moment = clock.now()
+        if wall_s is not None:
+            moment = moment._replace(wall_ns=round(wall_s * 1_000_000_000))
+        compiled = compile_policy(
+            policy, self._document, self.classes, self.generation, clock.hz(), moment, numbers
+        )
         slot = struct.pack("=I", self.generation % abi.Limits.GENERATION_SLOTS)
         size = abi.Entry.SIZE * abi.Limits.ENTRIES_PER_CHUNK
         with create_map(MapType.ARRAY, "chunks", 4, size, len(compiled.chunks), F_INNER_MAP) as chunks:
@@ -257,6 +265,11 @@ class PacketPath:
             for i, record in enumerate(records):
                 furthers.update(struct.pack("=I", i), record)
             self.maps["furthers"].set_inner(slot, furthers)
+        if compiled.edges:
+            count = len(compiled.edges)
+            with create_map(MapType.ARRAY, "edge", 4, abi.Edge.SIZE, count, F_INNER_MAP) as edges:
+                edges.update_batch([(struct.pack("=I", i), edge) for i, edge in enumerate(compiled.edges)])
+                self.maps["edges"].set_inner(slot, edges)
         self.maps["settings"].update(slot, compiled.settings)
         self.control(generation=self.generation)
         return self._document

@@ -159,7 +159,7 @@ class Asker:
     def __init__(self, path: PacketPath, policy: Policy) -> None:
         self.path, self.policy = path, policy
         path.classes = {name: number for number, name in enumerate(NAMES, 1)}
-        self.document = path.policy(policy.render())
+        self.document = path.policy(policy.render(), strategies.NOW_S)
 
     def _dress(self, device: str, name: str | None) -> None:
         """Let a device be known by another name; by none, it is protected, but of no class."""

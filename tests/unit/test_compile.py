@@ -9,6 +9,7 @@ from ipaddress import IPv4Address, IPv6Address
 import pytest
 
 from firewall import abi
+from firewall.clock import Moment
 from firewall.compile import CHUNK_BYTES, Compiled, Patterns, compile_policy
 from firewall.document import place
 from firewall.errors import UsageError
@@ -18,6 +19,7 @@ from firewall.rule import Rule
 from firewall.sockets import Address
 
 HZ = 250
+MOMENT = Moment(1_800_000_000 * 10**9, 1000 * 10**9)
 CLASSES = {"eth0": 1, "wan0": 2, "br-lan": 3, "nobody": 0}
 SCOPES = ("in", "out", "forward")
 ACTIONS = ("allow", "drop", "reject")
@@ -26,7 +28,7 @@ ICMP = {4: 1, 6: 58}
 
 def compiled(text: str, generation: int = 1) -> Compiled:
     policy = parse_policy(text)
-    return compile_policy(policy, place(policy, text, True, None, 2048), CLASSES, generation, HZ)
+    return compile_policy(policy, place(policy, text, True, None, 2048), CLASSES, generation, HZ, MOMENT)
 
 
 def settings(text: str) -> abi.Settings:
@@ -149,7 +151,7 @@ def test_ids_and_counters_come_from_the_document() -> None:
     policy = parse_policy("allow in icmp\nallow out udp to port 53, 54\n")
     document = place(policy, "", True, None, 2048)
     document = document._replace(rules=tuple(r._replace(id=r.id + 40, counter=99) for r in document.rules))
-    found = entries(compile_policy(policy, document, CLASSES, 7, HZ))
+    found = entries(compile_policy(policy, document, CLASSES, 7, HZ, MOMENT))
     assert [(entry.rule, entry.counter) for entry in found] == [(41, 99), (42, 99)]
 
 

@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: MIT
+"""Rules that hold at some times only: what they admit, and what becomes of it when their time is over."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from firewall import clock
+from tests.packet.ends import FAMILIES, V4, Connection, Ends, Talk
+from tests.packet.path import PacketPath, let_time_pass
+from tests.packets import eth, icmp_error, ip, tcp, udp
+
+CLOSED = "default in drop\ndefault out allow\n"
+END = "2030-06-01T12:00Z"
+END_S = 1_906_545_600
+SOON_S = 1.0  # more than what comes before the end takes
+
+
+class Soon:
+    """A ruleset in force in which it is shortly before END; `come` waits for the end."""
+
+    def __init__(self, path: PacketPath, text: str) -> None:
+        self.path = path
+        self.began_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        path.policy(text, END_S - SOON_S)
+
+    def _gone_s(self) -> float:
+        return (time.clock_gettime_ns(time.CLOCK_BOOTTIME) - self.began_ns) / 1e9
+
+    def come(self) -> None:
+        assert self._gone_s() < SOON_S, "this machine is too slow for the test"
+        while self._gone_s() < SOON_S + 0.1:
+            time.sleep(0.01)
+        let_time_pass(2 / clock.hz())
+
+
+def syn(ends: Ends, port: int = 22, sport: int = 4000) -> bytes:
+    return ends.arriving(tcp(sport, port, "S", seq=100))
+
+
+@FAMILIES
+@pytest.mark.parametrize(
+    ("before_s", "holds"), [(3600, True), (1e9, True), (0, False), (-1, False), (-1e9, False)]
+)
+def test_until(path: PacketPath, ends: Ends, before_s: float, holds: bool) -> None:
+    path.policy(CLOSED + f"allow in tcp until {END}\n", END_S - before_s)
+    assert path.ingress(syn(ends)).reason == ("rule_allow" if holds else "default_drop")
+
+
+@pytest.mark.parametrize("action", ["allow", "drop"])
+def test_the_end_comes_by_itself(path: PacketPath, action: str) -> None:
+    """No process does anything: the same ruleset decides otherwise when its time has come."""
+    before, after = ("rule_allow", "rule_drop") if action == "allow" else ("rule_drop", "rule_allow")
+    other = "drop" if action == "allow" else "allow"
+    soon = Soon(path, CLOSED + f"{action} in tcp to port 22 until {END}\n{other} in tcp\n")
+    assert path.ingress(syn(V4)).reason == before
+    soon.come()
+    assert path.ingress(syn(V4, sport=4001)).reason == after
+
+
+@FAMILIES
+@pytest.mark.parametrize("we_are_next", [False, True])
+def test_what_it_let_in_ends_with_it(path: PacketPath, ends: Ends, we_are_next: bool) -> None:
+    """At the next packet of either side, for both sides, and for as long as they try."""
+    soon = Soon(path, CLOSED + f"allow in tcp until {END}\nallow in udp\n")
+    talk, other = Connection(path, ends), Talk(path, ends)
+    talk.establish()
+    other.opener(udp(5000, 53))
+    assert talk.o("A", 101, 901).reason == talk.r("A", 901, 101).reason == "flow"
+    soon.come()
+    sides = [talk.r("A", 901, 101), talk.o("A", 101, 901)] if we_are_next else [talk.o("A", 101, 901)] * 2
+    assert [verdict.reason for verdict in sides] == ["revoked"] * 2
+    for _ in range(3):
+        let_time_pass(2 / clock.hz())
+        assert talk.o("A", 101, 901).reason == talk.r("A", 901, 101).reason == "revoked"
+    error = icmp_error(ip(ends.us, ends.them, tcp(22, 4000, "A", seq=901)))
+    assert path.ingress(eth(ip(ends.hop, ends.us, error))).reason == "unrelated"
+    assert other.responder(udp(53, 5000)).reason == "flow"
+    assert other.opener(udp(5000, 53)).reason == "flow"
+
+
+@FAMILIES
+def test_an_error_about_it_comes_no_more(path: PacketPath, ends: Ends) -> None:
+    """Before any other packet: nothing has judged the flow anew yet."""
+    soon = Soon(path, CLOSED + f"allow in udp until {END}\n")
+    talk = Talk(path, ends)
+    talk.opener(udp(5000, 53))
+    talk.responder(udp(53, 5000))
+    error = eth(ip(ends.hop, ends.us, icmp_error(ip(ends.us, ends.them, udp(53, 5000)))))
+    assert path.ingress(error).reason == "related"
+    soon.come()
+    assert path.ingress(error).reason == "unrelated"
+
+
+@FAMILIES
+def test_another_rule_takes_it_over(path: PacketPath, ends: Ends) -> None:
+    soon = Soon(path, CLOSED + f"allow in tcp until {END}\nallow in tcp to port 22\n")
+    talk = Connection(path, ends)
+    talk.establish()
+    rule = path.the_flow()[2].rule
+    soon.come()
+    assert talk.o("A", 101, 901).reason == talk.r("A", 901, 101).reason == "flow"
+    assert path.the_flow()[2].rule != rule
+
+
+def test_when_its_drop_ends_a_flow_may_be_opened(path: PacketPath) -> None:
+    path.policy(CLOSED + "allow in tcp\n")
+    talk = Connection(path, V4)
+    talk.establish()
+    soon = Soon(path, CLOSED + f"drop in tcp until {END}\nallow in tcp\n")
+    assert talk.o("A", 101, 901).reason == "revoked"
+    soon.come()
+    assert talk.o("A", 101, 901).reason == talk.r("A", 901, 101).reason == "flow"
+
+
+def test_a_mark_and_an_end(path: PacketPath) -> None:
+    """What speaks of the opener's packet holds for what the rule admitted, and the end holds nevertheless."""
+    text = CLOSED + f"allow in tcp mark 1 until {END}\n"
+    soon = Soon(path, text)
+    path.ingress(syn(V4), mark=1)
+    assert path.ingress(syn(V4)).reason == "flow"
+    soon.come()
+    assert path.ingress(syn(V4)).reason == "revoked"
+
+
+def test_many_ends(path: PacketPath) -> None:
+    """The right one is found among many, from wherever the search begins."""
+    hours = range(64)
+    text = "".join(
+        f"allow in tcp to port {i} until 2030-06-{1 + i // 24:02}T{i % 24:02}:00Z\n" for i in hours
+    )
+    first_s = END_S - 12 * 3600
+    for gone in (-1, 0, 1, 31, 32, 62, 63):
+        path.policy(CLOSED + text, first_s + gone * 3600 + 600)
+        open_ = [i for i in hours if path.ingress(syn(V4, i, 4000 + gone)).reason == "rule_allow"]
+        assert open_ == list(hours)[gone + 1 :]
