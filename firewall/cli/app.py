@@ -38,6 +38,7 @@ _COMMANDS = {
     "apply": _Place("policy", "apply"),
     "check": _Place("policy", "check"),
     "show": _Place("policy", "show"),
+    "refresh": _Place("policy", "refresh"),
     "fmt": _Place("fmt", "fmt"),
     "import": _Place("importing", "import"),
     "mode": _Place("setting", "mode"),

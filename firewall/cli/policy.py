@@ -118,6 +118,23 @@ def show(
     session_of(ctx).out.write(state.policy_text(saved))
 
 
+@app.command(cls=Command, epilog="fw refresh\n")
+def refresh(ctx: typer.Context) -> None:
+    """Count the ends of rules again, after the clock was set.
+
+    What runs stays in force. A timer of systemd does this when the clock is
+    set, and daily.
+    """
+    from firewall.refresh import refresh as count_again
+
+    number = count_again()
+    session = session_of(ctx)
+    if number is None:
+        session.say("no rule asks for the time")
+    else:
+        session.say(f"in force as generation {number}, with all times counted from now")
+
+
 def read_policy(file: str) -> tuple["Written", str]:
     """A policy file with what it includes, and the name to use for it in messages.
 

@@ -291,6 +291,10 @@ class Machine:
         )
         return Done(len(words), 1)
 
+    def refresh(self) -> int | None:
+        self.done.append("refresh")
+        return 4 if " until " in self.document.text else None
+
     def set_mode(self, mode: str, *, yes: bool = False) -> bool:
         changed = mode != self.mode
         self.mode = mode
@@ -401,6 +405,7 @@ def install(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     )
     monkeypatch.setattr("firewall.setops.summaries", machine.summaries)
     monkeypatch.setattr("firewall.setops.elements", lambda name: ELEMENTS)
+    monkeypatch.setattr("firewall.refresh.refresh", machine.refresh)
     monkeypatch.setattr("firewall.state.read", machine.read)
     monkeypatch.setattr("firewall.state.numbered", lambda: list(machine.document.rules))
     monkeypatch.setattr("firewall.state.policy_text", lambda saved=False: machine.document.text)

@@ -246,5 +246,11 @@ def test_unload(fw: Fw, machine: Machine) -> None:
     assert machine.done == ["unload eth0 wg0", "unload all"]
 
 
+def test_refresh(fw: Fw, machine: Machine) -> None:
+    assert fw("refresh").err == "no rule asks for the time\n"
+    fw("rule add allow in tcp to port 8081 --for 2h")
+    assert fw("refresh").err == "in force as generation 4, with all times counted from now\n"
+
+
 def test_upgrade(fw: Fw, machine: Machine) -> None:
     assert fw("upgrade").err == "upgraded on eth0, wg0; 1,200 flows kept\n"

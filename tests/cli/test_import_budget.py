@@ -24,7 +24,7 @@ KERNEL = ["ctypes", "firewall.bpf", "firewall.libbpf", "firewall.state", "firewa
 LANGUAGE = ["firewall.lang", "firewall.rule", "firewall.policy"]
 
 MODULES = {
-    "--help": 135,
+    "--help": 138,
     "rule --help": 128,
     "check POLICY": 152,
     "version": 140,

@@ -162,3 +162,24 @@ def test_a_ceiling_on_connections(pair: PairLab, attach: str) -> None:
         stream.echo(b"after a change")
     first.close()
     pair.client.connect(pair.server.v4, 80).echo(b"in its place")
+
+
+def test_a_refresh_keeps_all_but_the_times(pair: PairLab) -> None:
+    """Ids, counters, flows and what is left of a ceiling; and the end is where it was, as no clock was set."""
+    pair.server.listen(80)
+    protect(pair.server, WEB.replace("to port 80", "to port 80 limit 2/day"), "eth0")
+    assert "no rule asks for the time" in pair.server.fw("refresh", check=False).stderr
+    pair.server.fw("rule add allow in tcp to port 8080 --for 1h")
+    stream = pair.client.connect(pair.server.v4, 80)
+    stream.echo()
+    before = pair.server.fw_json("rule list")["rules"]
+    generation = pair.server.fw_json("status")["generation"]
+    pair.server.fw("refresh")
+    assert pair.server.fw_json("status")["generation"] > generation
+    after = pair.server.fw_json("rule list")["rules"]
+    assert [(rule["id"], rule["text"]) for rule in after] == [(rule["id"], rule["text"]) for rule in before]
+    assert all(one["packets"] >= other["packets"] for one, other in zip(after, before, strict=True))
+    stream.echo(b"after the refresh")
+    pair.client.connect(pair.server.v4, 80).echo(b"the second of two")
+    assert not answered(lambda: pair.client.connect(pair.server.v4, 80, timeout_s=traffic.SILENCE_S))
+    assert reasons(pair.server)["revoked"] == 0

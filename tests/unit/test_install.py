@@ -21,6 +21,8 @@ PROGRAMS = {
     "usr/share/fish/vendor_completions.d/fw.fish",
     "usr/lib/systemd/system/fw.service",
     "usr/lib/systemd/system/fw-attach@.service",
+    "usr/lib/systemd/system/fw-refresh.service",
+    "usr/lib/systemd/system/fw-refresh.timer",
     "usr/lib/udev/rules.d/90-fw.rules",
 }
 
