@@ -9,6 +9,7 @@ from firewall import abi
 from firewall.document import Document, PlacedRule, place
 from firewall.errors import NeedsYes, NotLoaded
 from firewall.generations import generation, next_generation
+from firewall.lang import PolicyError
 from firewall.links import Link, list_links
 from firewall.options import OPTIONS, effective
 from firewall.paths import policy_path
@@ -33,6 +34,7 @@ from firewall.sshguard import guard
 from firewall.state import ENFORCE, FlowLimits, Interface, Running
 from firewall.verify import verify
 from firewall.written import Written
+from firewall.zones import Zone
 
 
 class Wishes(NamedTuple):
@@ -107,8 +109,11 @@ def save_only(written: Written, wishes: Wishes) -> ApplyReport:
     """Makes `written` the saved policy where nothing is loaded. Raises FwError, and then the file is as it was."""
     if not wishes.save:
         raise NotLoaded("nothing is loaded, so there is nothing to change at run time", "leave --runtime out")
-    saved = read_saved()
-    old_policy = parse_policy(saved or "")
+    try:
+        saved = read_saved()
+        old_policy = parse_policy(saved or "")
+    except PolicyError:  # which this may be to mend
+        saved, old_policy = None, parse_policy("")
     old = place(old_policy, saved or "", True, None, abi.Limits.RULE_COUNTERS)
     policy = parse_policy(written, wishes.name or str(policy_path()))
     warnings = _warnings(policy, old, wishes.edited)
@@ -138,14 +143,15 @@ def save_only(written: Written, wishes: Wishes) -> ApplyReport:
 
 
 def differences(old: Policy, new: Policy) -> tuple[str, ...]:
-    """The defaults and options of `new` that have other values than in `old`, as statements."""
+    """The zones, defaults and options of `new` that have other values than in `old`, as statements."""
+    zones = [Zone(name, names) for name, names in new.zones.items() if str(old.zones.get(name)) != str(names)]
     defaults = [
         Default(scope, action) for scope, action in new.defaults.items() if old.defaults[scope] != action
     ]
     before = {name: old.options.get(name, option.default) for name, option in OPTIONS.items()}
     after = {name: new.options.get(name, option.default) for name, option in OPTIONS.items()}
     settings = [Setting(name, after[name]) for name in OPTIONS if before[name] != after[name]]
-    return tuple(map(str, (*defaults, *settings)))
+    return tuple(map(str, (*zones, *defaults, *settings)))
 
 
 def _other_sets(old: Policy, new: Policy) -> tuple[str, ...]:

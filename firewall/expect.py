@@ -48,6 +48,10 @@ def read_expectation(cursor: Cursor) -> Expectation:
     if sets_of([rule]):
         hint = "list them: what is in a set changes while the policy stays"
         cursor.fail("an expectation speaks of addresses, not of sets", action, hint)
+    if rule.answer is not None:
+        cursor.fail(
+            "an expectation does not speak of what is answered", words["with"], "write 'reject' alone"
+        )
     if rule.has_further:
         hint = "leave it out: rules that have such clauses must decide so whether they match or not"
         cursor.fail("an expectation speaks of addresses, ports, types and interfaces alone", action, hint)

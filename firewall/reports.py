@@ -50,7 +50,7 @@ class ApplyReport(NamedTuple):
     """After a change of the policy, or what it would be in a dry run.
 
     `loaded` is False where nothing is loaded; `saved` is False where what runs is not what the file says now.
-    `other` are defaults and options that changed, as statements. `seeded` counts connections of new interfaces.
+    `other` are zones, defaults and options that changed, as statements. `seeded` counts connections of new interfaces.
     `texts` are both policies in canonical words, the old one first, after a dry run.
     """
 

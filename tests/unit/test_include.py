@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from firewall import abi
+from firewall.change import Wishes, save_only
 from firewall.document import Document, place
 from firewall.engine import Source
 from firewall.errors import FwError, UsageError
@@ -196,6 +197,14 @@ def test_a_policy_is_saved_only_where_it_means_the_same(saved: Path, tmp_path: P
     (elsewhere / "only-there.fw").write_text("allow in\n")
     with pytest.raises(FwError, match="could not be read again"):
         demand_saveable(read_included("include only-there.fw\n", str(elsewhere / "rules.fw")))
+
+
+def test_a_broken_policy_is_replaced(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("firewall.change.policy_path", lambda: saved)
+    (saved.parent / "more.fw").unlink()
+    done = save_only(Written("allow in\n"), Wishes())
+    assert done.changed and saved.read_text() == "allow in\n"
+    assert not save_only(Written("allow in\n"), Wishes()).changed
 
 
 def test_a_text_alone_includes_nothing() -> None:

@@ -178,3 +178,10 @@ def test_a_thousand_rules_with_holes() -> None:
     assert counterexample(parse_policy(ports), Rule.parse("allow in tcp to port 1-499, 501-999")) is None
     found = counterexample(parse_policy(ports), Rule.parse("allow in tcp to port 1-999"))
     assert found is not None and found.question.dport == 500
+
+
+def test_ceilings_are_left_aside() -> None:
+    policy = parse_policy("allow in tcp to port 22 limit 1/second\n")
+    assert counterexample(policy, Rule.parse("allow in tcp to port 22")) is None
+    found = counterexample(policy, Rule.parse("drop in tcp to port 22"))
+    assert found is not None and not found.maybe

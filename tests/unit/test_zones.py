@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from firewall.change import differences
 from firewall.compile import Patterns
 from firewall.errors import UsageError
 from firewall.evaluate import Question, evaluate
@@ -76,6 +77,12 @@ def test_rules_keep_the_names_of_zones() -> None:
 
 def test_a_zone_that_changes_changes_the_policy() -> None:
     assert parse_policy(ZONED) != parse_policy(ZONED.replace("eth1", "eth2"))
+
+
+def test_what_changes_is_said_of_the_zone_that_is_written_otherwise() -> None:
+    changed = parse_policy(ZONED.replace("eth1", "eth2"))
+    assert differences(parse_policy(ZONED), changed) == ("zone lan = eth2, vlan+",)
+    assert differences(changed, changed) == ()
 
 
 def test_a_rule_is_shadowed_by_what_a_zone_comes_to() -> None:
