@@ -10,11 +10,12 @@ OUT     ?= build
 
 VENV    := .venv
 PY      := $(VENV)/bin/python
-C_FILES := $(wildcard bpf_src/*.[ch] bench/*.[ch])
+C_FILES := $(wildcard bpf_src/*.[ch] tree_src/*.[ch] bench/*.[ch])
 OBJECTS := $(patsubst bpf_src/%.bpf.c,build/%.bpf.o,$(wildcard bpf_src/*.bpf.c))
 # The BPF instruction set of level 3 (32-bit arithmetic and jumps) is as old as Linux 5.1.
 BPFFLAGS := -O2 -g -target bpf -mcpu=v3 -std=gnu11 -Wall -Werror \
             -idirafter /usr/include/$(shell uname -m)-linux-gnu
+TREEFLAGS := -O2 -g -std=gnu11 -Wall -Wextra -Werror -fPIC -shared -fvisibility=hidden
 # What an installed fw imports; typer's further dependencies are for output that fw does not use.
 RUNTIME := typer annotated-doc shellingham pyroute2
 PIP     := $(PY) -m pip --disable-pip-version-check --no-input -qq install -c packaging/constraints.txt
@@ -26,7 +27,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .DELETE_ON_ERROR:
 .PHONY: all setup demo test test-fast test-differential test-kernels abi lint format bench bench-commands bench-new-flows bench-full-table wheel install uninstall clean help
 
-all: build/fw.bpf.o $(OBJECTS) $(VENV)/bin/fw	## build the object and .venv/bin/fw
+all: build/fw.bpf.o $(OBJECTS) build/libfwtree.so $(VENV)/bin/fw	## build the object, the library and .venv/bin/fw
 
 setup:	## install what is missing from the distribution's packages (as root)
 	@scripts/setup build
@@ -107,6 +108,10 @@ $(OUT)/%.bpf.o: bpf_src/%.bpf.c Makefile
 	@mkdir -p $(@D)
 	$(CLANG) $(BPFFLAGS) -MMD -MP -MT $@ -MF $(@D)/$*.d -c $< -o $@
 	@$(STRIP) -g $@
+
+$(OUT)/libfwtree.so: $(wildcard tree_src/*.[ch]) Makefile
+	@mkdir -p $(@D)
+	$(CLANG) $(TREEFLAGS) $(CFLAGS) $(LDFLAGS) $(filter %.c,$^) -o $@
 
 # An editable install, so that .venv/bin/fw runs this tree; pip's own script gives way to the faster launcher.
 $(VENV)/bin/fw: pyproject.toml packaging/constraints.txt packaging/launcher Makefile

@@ -26,8 +26,12 @@ enum fw_limits {
 	GENERATION_SLOTS = 4,   /* rulesets that may exist at one time */
 	RULES_MAX = 1024,       /* rules of a policy */
 	MACS_MAX = 16,          /* of one rule */
-	ENTRIES_PER_CHUNK = 32, /* match entries in one classifier element */
-	CHUNKS_MAX = 128,       /* 4,096 match entries a policy */
+	ENTRIES_PER_CHUNK = 32, /* in one classifier element; with no more a policy has no trees */
+	ENTRIES_MAX = 524288,   /* match entries of a policy */
+	TREE_GROUPS = 4,        /* trees of each family */
+	TREE_CELLS = 11,        /* from root to leaf, three levels each */
+	LEAF_ENTRIES = 16,      /* in a line of a leaf */
+	TREE_CHAIN = 256,       /* lines of a leaf: 4,096 entries */
 	CLASSES_MAX = 256,      /* interface classes; 0 is an unknown interface */
 	PATTERNS_MAX = 64,      /* distinct interface patterns of a policy */
 	PATTERN_ANY = 255,      /* a rule without on/via */
@@ -344,10 +348,16 @@ struct control {
 	__u32 reserved;
 };
 
+/* Where a tree begins; `first` is the lowest number of its entries. NO_ENTRY: there is none. */
+struct tree_root {
+	__u32 root;
+	__u32 first;
+};
+
 /* settings[generation % GENERATION_SLOTS]: a ruleset but for its entries. */
 struct settings {
 	__u32 generation;
-	__u32 chunks;         /* classifier elements in use */
+	__u32 linear;         /* the entries are scanned in order: all are in one chunk */
 	__u32 builtins;       /* bit per enum fw_builtin */
 	__u32 answers_per_s;  /* per CPU; 0 answers nothing */
 	__u32 events_per_s;   /* per CPU */
@@ -359,13 +369,15 @@ struct settings {
 	__u8 antispoof;       /* enum fw_antispoof */
 	__u8 fragments_early; /* enum fw_early */
 	__u8 flows_full;      /* enum fw_full */
-	__u8 reserved[2];
-	__u32 per_source;     /* confirmed flows that one source may have */
-	__u32 adaptive_start; /* confirmed flows from which on timeouts shrink */
-	__u32 adaptive_end;   /* with so many they would be 0 */
-	__u32 edges;          /* 0: no rule asks for the time */
-	__u32 timeout_j[32];  /* jiffies, by enum fw_timeout */
-	__u64 patterns[256];  /* by interface class: patterns that it matches */
+	__u8 sets_of; /* whose sets the entries ask for: 1 the source's, 2 the destination's */
+	__u8 reserved;
+	__u32 per_source;          /* confirmed flows that one source may have */
+	__u32 adaptive_start;      /* confirmed flows from which on timeouts shrink */
+	__u32 adaptive_end;        /* with so many they would be 0 */
+	__u32 edges;               /* 0: no rule asks for the time */
+	__u32 timeout_j[32];       /* jiffies, by enum fw_timeout */
+	struct tree_root trees[8]; /* IPv4's groups, then IPv6's, each by `first` */
+	__u64 patterns[256];       /* by interface class: patterns that it matches */
 };
 
 /* Addresses from lo to hi, in host order, the more significant half first. */
@@ -382,6 +394,8 @@ enum fw_entry_flags {
 	ENTRY_SRC_NOT = 1 << 4,  /* in none of them */
 	ENTRY_DST_SETS = 1 << 5,
 	ENTRY_DST_NOT = 1 << 6,
+	/* It asks for more than its box (interfaces, further clauses): nothing behind it is hidden by it. */
+	ENTRY_UNSURE = 1 << 7,
 };
 
 /* One alternative of a rule; the first that matches decides. */
@@ -449,6 +463,7 @@ struct edge {
 	__u64 open;
 };
 
+/* classifiers[generation % GENERATION_SLOTS] is an array of these: entry n is in n / 32. */
 struct chunk {
 	struct entry entries[32];
 };
@@ -478,6 +493,40 @@ struct element {
 	__u8 bits;      /* as in its key */
 	__u8 timed[3];  /* at run time, until end_s: number of a set each */
 	__u32 end_s[3]; /* boot time; 0: not used */
+};
+
+/* ------------------------------------------------------------- classifier */
+
+/* What a tree splits by: an index into question.field, and 4 bits in a cell. */
+enum fw_field {
+	FIELD_PROTO,
+	FIELD_SCOPE,
+	FIELD_SPORT,
+	FIELD_DPORT,
+	FIELD_SRC, /* four words, the most significant first; an IPv4 address is the last one */
+	FIELD_DST = FIELD_SRC + 4,
+	FIELD_COUNT = FIELD_DST + 4,
+};
+
+enum fw_tree {
+	TREE_LEAF = 1U << 31, /* a pointer to a leaf */
+	TREE_LAST = 1U << 31, /* the last entry of a leaf */
+};
+
+/*
+ * trees[generation % GENERATION_SLOTS] is an array of lines, cells and leaves mixed; a
+ * pointer is the index of one. A leaf has numbers of entries, ascending, and goes on in the
+ * next line unless one of its words is the last.
+ */
+struct cell {
+	__u32 thresholds
+		[7]; /* a heap: node n's children are 2n and 2n + 1, the latter for what is above */
+	__u32 fields; /* 4 bits for each node */
+	__u32 children[8];
+};
+
+struct leaf {
+	__u32 entries[16];
 };
 
 /* ----------------------------------------------------------------- flows */

@@ -8,7 +8,7 @@
 #ifndef FW_EXPECT_H
 #define FW_EXPECT_H
 
-#include "match.h"
+#include "classify.h"
 #include "scope.h"
 
 #define SSDP_PORT 1900 /* devices answer from any port (UPnP Device Architecture, section 1.3.3) */

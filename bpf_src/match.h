@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What the rules say of an opener. The entries of the ruleset are scanned in
- * order and the first that matches decides; the caller sees only judge().
+ * What the rules are asked of an opener, and whether an entry matches it.
  */
 #ifndef FW_MATCH_H
 #define FW_MATCH_H
@@ -10,21 +9,8 @@
 #include "further.h"
 #include "sets.h"
 
-enum fw_scan {
-	SCAN_ON,
-	SCAN_FOUND,
-	SCAN_END,
-};
-
-static __always_inline bool in_range(const struct range *r, const __u64 *a)
-{
-	if (a[0] < r->lo[0] || (a[0] == r->lo[0] && a[1] < r->lo[1]))
-		return false;
-	return a[0] < r->hi[0] || (a[0] == r->hi[0] && a[1] <= r->hi[1]);
-}
-
 /*
- * Arithmetic in the place of branches: the verifier would walk the rest of 32
+ * Arithmetic in the place of branches: the verifier would walk the rest of all
  * entries on each way that they can lead.
  */
 static __always_inline __u64 has_pattern(__u64 patterns, __u8 pattern)
@@ -33,109 +19,80 @@ static __always_inline __u64 has_pattern(__u64 patterns, __u8 pattern)
 }
 
 /* Zero demands nothing. */
-static __always_inline __u32 differs(__u32 demanded, __u32 is)
+static __always_inline __u64 differs(__u32 demanded, __u32 is)
 {
 	return demanded * (demanded ^ is);
 }
 
-static __always_inline bool port_in(__u32 port, __u32 lo, __u32 hi)
+/* The top bit is set if it is not from lo to hi. */
+static __always_inline __u64 misses(__u64 port, __u64 lo, __u64 hi)
 {
-	return port - lo <= hi - lo;
+	return (port - lo) | (hi - port);
 }
 
-static __always_inline bool entry_matches(const struct entry *e, const struct question *q)
+static __always_inline bool in_range(const struct range *r, const __u64 *a)
 {
-	if (!(e->scopes >> (q->scope & 7) & 1))
+	if (a[0] < r->lo[0] || (a[0] == r->lo[0] && a[1] < r->lo[1]))
 		return false;
-	if (differs(e->family, q->family) | differs(e->proto, q->proto))
-		return false;
-	if (!port_in(q->dport, e->dport_lo, e->dport_hi) ||
-	    !port_in(q->sport, e->sport_lo, e->sport_hi))
-		return false;
+	return a[0] < r->hi[0] || (a[0] == r->hi[0] && a[1] <= r->hi[1]);
+}
+
+/* Entry `number` of a ruleset, in an array of chunks. */
+static __always_inline const struct entry *entry_at(void *chunks, __u32 number)
+{
+	__u32 index = number / ENTRIES_PER_CHUNK;
+	struct chunk *chunk = bpf_map_lookup_elem(chunks, &index);
+
+	return chunk ? &chunk->entries[number % ENTRIES_PER_CHUNK] : NULL;
+}
+
+/* Whether both IPv6 addresses are in an entry's ranges: verified once, not once an entry. */
+GLOBAL int addresses_match(__u32 number)
+{
+	struct cpu *cpu = this_cpu();
+	const struct entry *e;
+	struct question *q;
+	void *chunks;
+	__u32 slot;
+
+	if (!cpu)
+		return 0;
+	q = &cpu->packet.question;
+	slot = cpu->packet.generation % GENERATION_SLOTS;
+	chunks = bpf_map_lookup_elem(&classifiers, &slot);
+	e = chunks ? entry_at(chunks, number) : NULL;
+	if (!e || (e->flags & ENTRY_SRC && !in_range(&e->src, q->src)))
+		return 0;
+	return !(e->flags & ENTRY_DST) || in_range(&e->dst, q->dst);
+}
+
+/* What is not a range, and so no field of a tree: the search goes on behind an entry that fails here. */
+static __always_inline bool unsure_matches(const struct entry *e, const struct question *q)
+{
 	if (!(has_pattern(q->on, e->on) & has_pattern(q->via, e->via)))
 		return false;
-	if (e->flags & ENTRY_SRC && !in_range(&e->src, q->src))
+	if (!sets_match(e, q))
 		return false;
-	if (e->flags & ENTRY_DST && !in_range(&e->dst, q->dst))
-		return false;
-	return sets_match(e->src_sets, e->dst_sets, e->flags);
+	return !e->further || further_holds(e->further, e->rule);
 }
 
-/* One element of the classifier: ENTRIES_PER_CHUNK entries. */
-GLOBAL int match_chunk(__u32 index)
+static __always_inline bool entry_matches(const struct entry *e, __u32 number,
+					  const struct question *q)
 {
-	struct cpu *cpu = this_cpu();
-	struct chunk *chunk;
-	struct packet *p;
-	void *classifier;
-	__u32 slot;
-	int i;
+	__u64 v4 = (e->family >> 2 & ~(e->family >> 1)) & 1;
+	__u64 wrong = misses(q->src[1], e->src.lo[1], e->src.hi[1]) |
+		      misses(q->dst[1], e->dst.lo[1], e->dst.hi[1]);
 
-	if (!cpu)
-		return SCAN_END;
-	p = &cpu->packet;
-	slot = p->generation % GENERATION_SLOTS;
-	classifier = bpf_map_lookup_elem(&classifiers, &slot);
-	if (!classifier)
-		return SCAN_END;
-	chunk = bpf_map_lookup_elem(classifier, &index);
-	if (!chunk)
-		return SCAN_END;
-	for (i = 0; i < ENTRIES_PER_CHUNK; i++) {
-		const struct entry *e = &chunk->entries[i];
-
-		/* one register holds it: else the verifier asks at each use where that came from */
-		barrier_var(e);
-		if (!e->scopes)
-			return SCAN_END;
-		if (!entry_matches(e, &p->question))
-			continue;
-		if (e->further && !further_holds(e->further, e->rule))
-			continue;
-		p->action = e->action;
-		p->rule = e->rule;
-		p->counter = e->counter;
-		p->log = e->flags & ENTRY_LOG;
-		p->further = e->further;
-		return SCAN_FOUND;
-	}
-	return SCAN_ON;
-}
-
-/* Answer p->question: sets action, rule, counter, log; the scope's default if no rule matches. */
-GLOBAL int judge(void)
-{
-	struct cpu *cpu = this_cpu();
-	struct settings *s;
-	struct packet *p;
-	__u32 i, scope;
-
-	if (!cpu)
-		return REASON_NO_POLICY;
-	p = &cpu->packet;
-	s = settings_of(p->generation);
-	if (!s)
-		return REASON_NO_POLICY;
-	for (i = 0; i < CHUNKS_MAX; i++) {
-		int scan;
-
-		if (i >= s->chunks)
-			break;
-		scan = match_chunk(i);
-		if (scan == SCAN_FOUND)
-			return REASON_NONE;
-		if (scan == SCAN_END)
-			break;
-	}
-	scope = p->question.scope;
-	if (scope >= SCOPE_COUNT)
-		return REASON_NO_POLICY;
-	p->action = s->defaults[scope];
-	p->rule = 0;
-	p->counter = scope;
-	p->log = s->default_log >> scope & 1;
-	p->further = 0;
-	return REASON_NONE;
+	wrong = (wrong >> 63) & v4;
+	wrong |= ~(__u64)e->scopes >> (q->scope & 7) & 1;
+	wrong |= differs(e->family, q->family) | differs(e->proto, q->proto);
+	wrong |= misses(q->dport, e->dport_lo, e->dport_hi) >> 63;
+	wrong |= misses(q->sport, e->sport_lo, e->sport_hi) >> 63;
+	if (wrong)
+		return false;
+	if (e->family == 6 && !addresses_match(number))
+		return false;
+	return !(e->flags & ENTRY_UNSURE) || unsure_matches(e, q);
 }
 
 static __always_inline __u64 patterns_of(const struct settings *s, __u32 ifindex)
@@ -167,7 +124,6 @@ static __always_inline void ask(struct packet *p, const struct tuple *t, __u32 i
 	}
 	q->family = t->family;
 	q->proto = t->proto;
-	q->sets_known = 0;
 	p->holds_s = 0;
 }
 

@@ -48,13 +48,14 @@ struct question {
 	__u64 dst[2];
 	__u64 on; /* patterns that the way in matches */
 	__u64 via;
-	__u64 sets[2]; /* that the source and the destination are in, if known */
+	__u64 sets[2]; /* that the source and the destination are in, if the ruleset asks */
 	__u16 sport;
 	__u16 dport;
 	__u8 family;
 	__u8 proto;
 	__u8 scope;
-	__u8 sets_known; /* bit per end */
+	__u8 reserved;
+	__u32 field[16]; /* enum fw_field: the same once more, for trees */
 };
 
 /* Small fields where much is zeroed, and what most packets use together: each costs stores and cache lines. */
@@ -127,6 +128,7 @@ struct packet {
 	struct env env;
 
 	enum fw_action action; /* the rules' answer */
+	__u32 entry;           /* the lowest that matches, of those looked at so far */
 	struct question question;
 	__u32 llc; /* first two bytes of an 802.3 frame's payload */
 	__u32 fragment_id;
@@ -147,6 +149,7 @@ struct packet {
 };
 
 #define NO_COUNTER 0xffffffff
+#define NO_ENTRY 0xffffffff
 #define NO_WSCALE 0xff
 
 enum fw_tcp_flags {

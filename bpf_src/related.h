@@ -5,7 +5,7 @@
 
 #include "tcp.h"
 #include "sctp.h"
-#include "match.h"
+#include "classify.h"
 #include "hours.h"
 
 /* Judge a running flow anew, as its opener's packet by this way; the answer is in p->action. */

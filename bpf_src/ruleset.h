@@ -13,9 +13,10 @@ struct {
 	__type(value, struct settings);
 } settings SEC(".maps");
 
+/* Mapped by user space to be filled, and so beginning at a page: a line of a tree is one of the cache's. */
 struct classifier {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_INNER_MAP);
+	__uint(map_flags, BPF_F_INNER_MAP | BPF_F_MMAPABLE);
 	__uint(max_entries, 1);
 	/* sizes, not types: clang forgets the types of inner maps */
 	__uint(key_size, sizeof(__u32));
@@ -28,6 +29,21 @@ struct {
 	__type(key, __u32);
 	__array(values, struct classifier);
 } classifiers SEC(".maps");
+
+struct lines {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_INNER_MAP | BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, sizeof(struct cell));
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, GENERATION_SLOTS);
+	__type(key, __u32);
+	__array(values, struct lines);
+} trees SEC(".maps");
 
 struct further_clauses {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

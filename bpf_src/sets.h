@@ -91,7 +91,7 @@ GLOBAL int search_sets(__u32 end)
 	return SEARCH_ON;
 }
 
-/* All that the source (0) or the destination (1) is in, once for each question. */
+/* All that the source (0) or the destination (1) is in: once for each question, where the ruleset asks. */
 GLOBAL int find_sets(__u32 end)
 {
 	struct cpu *cpu = this_cpu();
@@ -106,7 +106,6 @@ GLOBAL int find_sets(__u32 end)
 	q = &p->question;
 	address = end ? q->dst : q->src;
 	q->sets[end & 1] = 0;
-	q->sets_known |= 1 << (end & 1);
 	p->set_key.bits = SET_BITS_V6 + 128;
 	p->set_key.family = q->family;
 	p->set_key.address[0] = bpf_htonl(address[0] >> 32);
@@ -119,26 +118,22 @@ GLOBAL int find_sets(__u32 end)
 	return 0;
 }
 
-/* Whether an end is in one of the sets of `mask` or, with `none`, in none of them. */
-GLOBAL int in_sets(__u32 end, __u64 mask, __u32 none)
+/* 1 if an end is not as an entry demands: in one of the sets of `mask` or, with `none`, in none of them. */
+static __always_inline __u64 sets_differ(__u64 in, __u64 mask, __u64 asks, __u64 none)
 {
-	struct cpu *cpu = this_cpu();
-	struct question *q;
+	__u64 common = in & mask, any = (common | -common) >> 63;
 
-	if (!cpu)
-		return 0;
-	q = &cpu->packet.question;
-	if (!(q->sets_known >> (end & 1) & 1))
-		find_sets(end);
-	return !(q->sets[end & 1] & mask) == !!none;
+	return asks & (any ^ 1 ^ none) & 1;
 }
 
-/* What an entry demands of sets: enum fw_entry_flags. */
-GLOBAL int sets_match(__u64 src_sets, __u64 dst_sets, __u32 flags)
+static __always_inline bool sets_match(const struct entry *e, const struct question *q)
 {
-	if (flags & ENTRY_SRC_SETS && !in_sets(0, src_sets, flags & ENTRY_SRC_NOT))
-		return 0;
-	return !(flags & ENTRY_DST_SETS) || in_sets(1, dst_sets, flags & ENTRY_DST_NOT);
+	__u64 flags = e->flags;
+
+	return !(sets_differ(q->sets[0], e->src_sets, flags / ENTRY_SRC_SETS,
+			     flags / ENTRY_SRC_NOT) |
+		 sets_differ(q->sets[1], e->dst_sets, flags / ENTRY_DST_SETS,
+			     flags / ENTRY_DST_NOT));
 }
 
 /* What a flow keeps of how long the rules' answer holds: the low half of jiffies; 0 is for ever. */

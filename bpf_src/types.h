@@ -8,6 +8,8 @@
 const volatile struct {
 	enum fw_layout layout;
 	enum fw_limits limits;
+	enum fw_field field;
+	enum fw_tree tree;
 	enum fw_reason reason;
 	enum fw_mode mode;
 	enum fw_builtin builtin;

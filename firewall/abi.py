@@ -18,7 +18,11 @@ class Limits(IntEnum):
     RULES_MAX = 1024
     MACS_MAX = 16
     ENTRIES_PER_CHUNK = 32
-    CHUNKS_MAX = 128
+    ENTRIES_MAX = 524288
+    TREE_GROUPS = 4
+    TREE_CELLS = 11
+    LEAF_ENTRIES = 16
+    TREE_CHAIN = 256
     CLASSES_MAX = 256
     PATTERNS_MAX = 64
     PATTERN_ANY = 255
@@ -235,6 +239,17 @@ class EntryFlags(IntEnum):
     ENTRY_SRC_NOT = 16
     ENTRY_DST_SETS = 32
     ENTRY_DST_NOT = 64
+    ENTRY_UNSURE = 128
+
+
+class Field(IntEnum):
+    FIELD_PROTO = 0
+    FIELD_SCOPE = 1
+    FIELD_SPORT = 2
+    FIELD_DPORT = 3
+    FIELD_SRC = 4
+    FIELD_DST = 8
+    FIELD_COUNT = 12
 
 
 class FurtherAsks(IntEnum):
@@ -436,10 +451,24 @@ class Control(CStruct):
     reserved: int
 
 
+class TreeRoot(CStruct):
+    __slots__ = (
+        "root",
+        "first",
+    )
+    SIZE = 8
+    FIELDS = (
+        ("root", 0, "I", 0),
+        ("first", 4, "I", 0),
+    )
+    root: int
+    first: int
+
+
 class Settings(CStruct):
     __slots__ = (
         "generation",
-        "chunks",
+        "linear",
         "builtins",
         "answers_per_s",
         "events_per_s",
@@ -451,18 +480,20 @@ class Settings(CStruct):
         "antispoof",
         "fragments_early",
         "flows_full",
+        "sets_of",
         "reserved",
         "per_source",
         "adaptive_start",
         "adaptive_end",
         "edges",
         "timeout_j",
+        "trees",
         "patterns",
     )
-    SIZE = 2224
+    SIZE = 2288
     FIELDS = (
         ("generation", 0, "I", 0),
-        ("chunks", 4, "I", 0),
+        ("linear", 4, "I", 0),
         ("builtins", 8, "I", 0),
         ("answers_per_s", 12, "I", 0),
         ("events_per_s", 16, "I", 0),
@@ -474,16 +505,18 @@ class Settings(CStruct):
         ("antispoof", 27, "B", 0),
         ("fragments_early", 28, "B", 0),
         ("flows_full", 29, "B", 0),
-        ("reserved", 30, "bytes", 2),
+        ("sets_of", 30, "B", 0),
+        ("reserved", 31, "B", 0),
         ("per_source", 32, "I", 0),
         ("adaptive_start", 36, "I", 0),
         ("adaptive_end", 40, "I", 0),
         ("edges", 44, "I", 0),
         ("timeout_j", 48, "I", 32),
-        ("patterns", 176, "Q", 256),
+        ("trees", 176, TreeRoot, 8),
+        ("patterns", 240, "Q", 256),
     )
     generation: int
-    chunks: int
+    linear: int
     builtins: int
     answers_per_s: int
     events_per_s: int
@@ -495,12 +528,14 @@ class Settings(CStruct):
     antispoof: int
     fragments_early: int
     flows_full: int
-    reserved: Raw
+    sets_of: int
+    reserved: int
     per_source: int
     adaptive_start: int
     adaptive_end: int
     edges: int
     timeout_j: list[int]
+    trees: list[TreeRoot]
     patterns: list[int]
 
 

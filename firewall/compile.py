@@ -2,6 +2,7 @@
 """A policy as the bytes that the packet path reads: pure, no root, no system calls."""
 
 import struct
+from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
@@ -11,7 +12,7 @@ from firewall.clock import Moment
 from firewall.document import Document
 from firewall.edges import Edges
 from firewall.errors import UsageError
-from firewall.expand import SCOPE_BITS, Entry, InSets, expand
+from firewall.expand import SCOPE_BITS, InSets, expand
 from firewall.further import Furthers
 from firewall.options import effective
 from firewall.policy import Policy
@@ -36,6 +37,8 @@ _SCOPES = {"in": abi.Scope.SCOPE_IN, "out": abi.Scope.SCOPE_OUT, "forward": abi.
 _LOW_HALF = (1 << 64) - 1
 
 CHUNK_BYTES = abi.Limits.ENTRIES_PER_CHUNK * abi.Entry.SIZE  # a value of a classifier map
+LINE_BYTES = abi.Limits.LEAF_ENTRIES * 4  # a value of a map of trees
+_NO_TREES = [(0xFFFFFFFF, 0xFFFFFFFF)] * (2 * abi.Limits.TREE_GROUPS)
 
 # TIMEOUT_TCP_SYN_SENT is `option timeout.tcp-syn-sent`.
 _TIMEOUTS = {
@@ -58,7 +61,7 @@ _BUILTINS = {
 }
 
 
-# What `_entry` packs, in this order. A policy may have thousands of entries, so they are not made as objects.
+# What `_entries` packs, in this order. A policy may have 500,000 entries, so they are not made as objects.
 _ENTRY_FIELDS = (
     "src dst src_sets dst_sets sport_lo sport_hi dport_lo dport_hi "
     "family proto scopes action on via flags rule counter further reserved"
@@ -123,11 +126,12 @@ class SetBits:
 
 
 class Compiled(NamedTuple):
-    """`chunks` are the values of a classifier map in order, `furthers` and `edges` those of a map of
-    `furthers` and of `edges`, of which there may be none; `settings` is that of the map `settings`.
+    """`entries` are the values of a classifier map end to end, `lines` those of a map of trees, `furthers` and `edges`
+    have those of maps of `furthers` and of `edges`, of which there may be none; `settings` is of the map `settings`.
     """
 
-    chunks: tuple[bytes, ...]
+    entries: bytes
+    lines: bytes
     furthers: tuple[bytes, ...]
     edges: tuple[bytes, ...]
     settings: bytes
@@ -150,72 +154,80 @@ def compile_policy(
     """
     patterns, bits, times = Patterns(policy.rules), SetBits(sets), Edges(policy.rules, moment)
     furthers = Furthers(ticks_per_s, times)
-    entries = [
-        _entry(entry, rule, placed.id, placed.counter, patterns, bits, furthers.number(rule))
-        for rule, placed in zip(policy.rules, document.rules, strict=True)
-        for entry in expand(rule)
-    ]
-    chunks = _chunks(entries)
+    entries, owners = _entries(policy, document, patterns, bits, furthers)
+    linear = len(owners) <= abi.Limits.ENTRIES_PER_CHUNK
+    lines, roots = (bytes(LINE_BYTES), _NO_TREES) if linear else _trees(policy, entries, owners)
     rows = [0] * abi.Limits.CLASSES_MAX
     for name, class_ in classes.items():
         if class_:
             rows[class_] = patterns.row(name)
+    settings = _settings(policy, rows, generation, ticks_per_s)
+    settings.linear = int(linear)
+    settings.trees = [abi.TreeRoot(root=root, first=first) for root, first in roots]
     edges = times.records()
-    settings = _settings(policy, rows, generation, len(chunks), len(edges), ticks_per_s)
-    return Compiled(chunks, furthers.records(), edges, settings)
+    settings.edges = len(edges)
+    ends = [
+        (bool(rule.src.addrs and rule.src.addrs.sets), bool(rule.dst.addrs and rule.dst.addrs.sets))
+        for rule in policy.rules
+    ]
+    settings.sets_of = any(src for src, _ in ends) | any(dst for _, dst in ends) << 1
+    return Compiled(entries, lines, furthers.records(), edges, settings.pack())
 
 
-def _entry(
-    entry: Entry, rule: Rule, rule_id: int, counter: int, patterns: Patterns, bits: SetBits, further: int
-) -> bytes:
-    whole = ADDRESS_MAX[entry.family or 6]
-    flags = bits.flags(entry.src_sets, entry.dst_sets)
-    if rule.log is not None:
-        flags |= abi.EntryFlags.ENTRY_LOG
-    if (entry.src_lo, entry.src_hi) != (0, whole):
-        flags |= abi.EntryFlags.ENTRY_SRC
-    if (entry.dst_lo, entry.dst_hi) != (0, whole):
-        flags |= abi.EntryFlags.ENTRY_DST
-    return _ENTRY.pack(
-        *_halves(entry.src_lo),
-        *_halves(entry.src_hi),
-        *_halves(entry.dst_lo),
-        *_halves(entry.dst_hi),
-        bits.mask(entry.src_sets),
-        bits.mask(entry.dst_sets),
-        entry.sport_lo,
-        entry.sport_hi,
-        entry.dport_lo,
-        entry.dport_hi,
-        entry.family,
-        entry.proto,
-        entry.scopes,
-        _ANSWERS[rule.answer] if rule.action == "reject" else _ACTIONS[rule.action],
-        patterns.number(entry.on),
-        patterns.number(entry.via),
-        flags,
-        rule_id,
-        counter,
-        further,
-        0,
-    )
+def _entries(
+    policy: Policy, document: Document, patterns: Patterns, bits: SetBits, furthers: Furthers
+) -> tuple[bytes, Sequence[int]]:
+    """The entries in whole chunks, of which there is at least one, and the position of each entry's rule.
+
+    What is behind the last entry is zero, which ends the list where it is scanned in order.
+    """
+    packed, owners, pack = bytearray(), array("I"), _ENTRY.pack
+    for position, (rule, placed) in enumerate(zip(policy.rules, document.rules, strict=True)):
+        action = _ANSWERS[rule.answer] if rule.action == "reject" else _ACTIONS[rule.action]
+        on, via, further = patterns.number(rule.on), patterns.number(rule.via), furthers.number(rule)
+        of_rule = abi.EntryFlags.ENTRY_LOG if rule.log is not None else 0
+        if further or rule.on is not None or rule.via is not None:
+            of_rule |= abi.EntryFlags.ENTRY_UNSURE
+        for entry in expand(rule):
+            family, proto, src_lo, src_hi, dst_lo, dst_hi, *ports, scopes, _, _, src_sets, dst_sets = entry
+            whole = ADDRESS_MAX[family or 6]
+            flags = of_rule
+            if src_sets or dst_sets:
+                flags |= abi.EntryFlags.ENTRY_UNSURE | bits.flags(src_sets, dst_sets)
+            if src_lo or src_hi != whole:
+                flags |= abi.EntryFlags.ENTRY_SRC
+            if dst_lo or dst_hi != whole:
+                flags |= abi.EntryFlags.ENTRY_DST
+            packed += pack(
+                *(src_lo >> 64, src_lo & _LOW_HALF, src_hi >> 64, src_hi & _LOW_HALF),
+                *(dst_lo >> 64, dst_lo & _LOW_HALF, dst_hi >> 64, dst_hi & _LOW_HALF),
+                *(bits.mask(src_sets), bits.mask(dst_sets)),
+                *ports,
+                *(family, proto, scopes, action, on, via, flags, placed.id, placed.counter, further, 0),
+            )
+            owners.append(position)
+    packed += bytes(-len(packed) % CHUNK_BYTES if packed else CHUNK_BYTES)
+    return bytes(packed), owners
 
 
-def _halves(address: int) -> tuple[int, int]:
-    """An address, the more significant half first."""
-    return address >> 64, address & _LOW_HALF
+def _trees(policy: Policy, entries: bytes, owners: Sequence[int]) -> tuple[bytes, Sequence[tuple[int, int]]]:
+    """Lines and roots. Raises UsageError if too many entries match the same packets."""
+    from firewall.libtree import TooAlike, build
+
+    try:
+        trees = build(entries, len(owners))
+    except TooAlike as error:
+        line = policy.rule_lines[owners[error.entry]]
+        most = abi.Limits.TREE_CHAIN * abi.Limits.LEAF_ENTRIES
+        raise UsageError(
+            f"line {line}: more than {most} combinations of addresses and ports, this rule's the last of them, "
+            "can match the same packets",
+            "tell these rules apart by addresses, ports or protocols, or join them to fewer",
+        ) from None
+    return trees.lines or bytes(LINE_BYTES), trees.roots
 
 
-def _chunks(entries: Sequence[bytes]) -> tuple[bytes, ...]:
-    """At least one chunk; the zeros behind the last entry end the list, unless its chunk is full."""
-    step = abi.Limits.ENTRIES_PER_CHUNK
-    starts = range(0, max(1, len(entries)), step)
-    return tuple(b"".join(entries[i : i + step]).ljust(CHUNK_BYTES, b"\0") for i in starts)
-
-
-def _settings(
-    policy: Policy, rows: list[int], generation: int, chunks: int, edges: int, ticks_per_s: int
-) -> bytes:
+def _settings(policy: Policy, rows: list[int], generation: int, ticks_per_s: int) -> abi.Settings:
     values = effective(policy.options)
     defaults = [0] * len(_SCOPES)
     for scope, number in _SCOPES.items():
@@ -227,8 +239,6 @@ def _settings(
     start = values["flows.max"] * values["flows.adaptive"] // 100
     return abi.Settings(
         generation=generation,
-        chunks=chunks,
-        edges=edges,
         builtins=sum(1 << number for name, number in _BUILTINS.items() if values[name]),
         answers_per_s=values["reject.rate"],
         events_per_s=values["log.rate"],
@@ -244,7 +254,7 @@ def _settings(
         adaptive_end=start + (values["flows.max"] - start) * 3 // 2,
         timeout_j=timeouts_j,
         patterns=rows,
-    ).pack()
+    )
 
 
 assert {1 << number for number in _SCOPES.values()} == set(SCOPE_BITS.values())

@@ -13,13 +13,15 @@ from typing import NamedTuple
 from firewall.addresses import Addrs
 from firewall.ranges import ADDRESS_MAX, FULL_PORTS, Range, merge
 from firewall.rule import Rule
+from firewall.services import ICMP, ICMP6
 from firewall.terms import End, Names
 
 SCOPE_BITS = {"in": 1, "out": 2, "forward": 4}
 
 MAX_RULES = 1024
-MAX_ENTRIES = 4096
+MAX_ENTRIES = 524_288
 MAX_PATTERNS = 63
+_KNOWN_RULES = 4096  # whose ranges are kept: small policies ask for them several times
 
 
 class InSets(NamedTuple):
@@ -73,6 +75,9 @@ class Sides(NamedTuple):
 def expand(rule: Rule) -> list[Entry]:
     """The boxes of a rule: one for each family, protocol and combination of ranges."""
     scopes = scope_mask(rule)
+    single = _single(rule, scopes)
+    if single is not None:
+        return [single]
     return [
         Entry(family, proto, *src, *dst, *sport, *dport, scopes, rule.on, rule.via, src_sets, dst_sets)
         for (proto, family), one in _folded(rule).items()
@@ -82,6 +87,8 @@ def expand(rule: Rule) -> list[Entry]:
 
 def entry_count(rule: Rule) -> int:
     """How many boxes `expand` would give, without building them."""
+    if _single(rule, 0) is not None:
+        return 1
     count = 0
     for (_, family), one in _folded(rule).items():
         src, dst, sport, dport = _factors(one, family)
@@ -89,7 +96,7 @@ def entry_count(rule: Rule) -> int:
     return count
 
 
-@lru_cache(maxsize=2 * MAX_RULES)
+@lru_cache(maxsize=_KNOWN_RULES)
 def sides(rule: Rule) -> Mapping[tuple[int, int], Sides]:
     """What the rule asks, for each (protocol, family) that it can match; protocol 0 is every protocol.
 
@@ -107,7 +114,42 @@ def sides(rule: Rule) -> Mapping[tuple[int, int], Sides]:
 
 def scope_mask(rule: Rule) -> int:
     """The rule's scopes as `SCOPE_BITS`."""
-    return sum(SCOPE_BITS[scope] for scope in rule.scopes)
+    mask = 0
+    for scope in rule.scopes:
+        mask |= SCOPE_BITS[scope]
+    return mask
+
+
+def _single(rule: Rule, scopes: int) -> Entry | None:
+    """The only box of a rule without lists or `not`, as most rules of a large policy are; None for any other."""
+    (src, sports), (dst, dports), protos = rule.src, rule.dst, rule.protos
+    proto = protos[0] if protos else 0
+    if len(protos) > 1 or rule.icmp_types or proto in (ICMP, ICMP6):
+        return None
+    family, src_lo, src_hi, dst_lo, dst_hi = 0, 0, ADDRESS_MAX[6], 0, ADDRESS_MAX[6]
+    if src is not None:
+        if src.negated or src.sets or len(src.spans) != 1:
+            return None
+        ((family, src_lo, src_hi),) = src.spans
+        dst_hi = ADDRESS_MAX[family]
+    if dst is not None:
+        if dst.negated or dst.sets or len(dst.spans) != 1 or family not in (0, dst.spans[0].family):
+            return None
+        ((family, dst_lo, dst_hi),) = dst.spans
+        if src is None:
+            src_hi = ADDRESS_MAX[family]
+    sport = dport = FULL_PORTS
+    if sports is not None:
+        if sports.negated or len(sports.spans) != 1:
+            return None
+        sport = sports.spans[0]
+    if dports is not None:
+        if dports.negated or len(dports.spans) != 1:
+            return None
+        dport = dports.spans[0]
+    return Entry(
+        family, proto, src_lo, src_hi, dst_lo, dst_hi, *sport, *dport, scopes, rule.on, rule.via
+    )  # fmt: skip
 
 
 def sets_of(rules: Iterable[Rule]) -> set[str]:
@@ -121,7 +163,6 @@ def interface_patterns(rules: Iterable[Rule]) -> list[str]:
     return list(dict.fromkeys(pattern for one in names for pattern in one.patterns))
 
 
-@lru_cache(maxsize=2 * MAX_RULES)
 def _folded(rule: Rule) -> Mapping[tuple[int, int], Sides]:
     """`sides`, with family 0 in place of both where both are asked for all of their addresses."""
     found = dict(sides(rule))

@@ -26,6 +26,15 @@ SO_NETNS_COOKIE = 71  # include/uapi/asm-generic/socket.h, since 5.14
 _HERE, _INIT = "/proc/thread-self/ns/net", "/proc/1/ns/net"
 
 
+def built_file(name: str) -> Path:
+    """A file that `make` builds: beside the package when installed, in the build directory of a source tree."""
+    here = Path(__file__).resolve().parent
+    for path in (here / name, here.parent / "build" / name):
+        if path.exists():
+            return path
+    raise FwError(f"there is no {name} in {here}", "'make' builds it; an installed fw brings it")
+
+
 def _failed(error: OSError, what: str) -> FwError:
     return fault(error.errno or 0, what, otherwise=FwError)
 

@@ -16,7 +16,7 @@ from firewall.bpfobject import Object, VerifierRefused
 from firewall.bpfprog import Program, open_pinned_program
 from firewall.carry import bring_up_to_date
 from firewall.clock import hz
-from firewall.errors import FwError
+from firewall.paths import built_file
 from firewall.pins import EGRESS, INGRESS, LAYOUT, NEXT, REQUEST, Pins, remove_tree
 from firewall.requests import Requests
 from firewall.state import FlowLimits
@@ -26,17 +26,11 @@ _TABLES = {"flows": True, "embryonic": False}  # whether its flows are confirmed
 _RENEWED = frozenset((*_TABLES, "slots", "vacant", "sources", "table", "totals"))
 # What these hold can be done without; a build may give them another shape.
 _SCRATCH = frozenset(("cpu", "handoffs", "env_map"))
-_OBJECTS = ("fw.bpf.o", "../build/fw.bpf.o")
 
 
 def object_path() -> Path:
-    """The object file: beside the package when installed, in the build directory of a source tree."""
-    here = Path(__file__).resolve().parent
-    for place in _OBJECTS:
-        path = here / place
-        if path.exists():
-            return path.resolve()
-    raise FwError(f"there is no fw.bpf.o in {here}", "'make' builds it; an installed fw brings it")
+    """The object file."""
+    return built_file("fw.bpf.o")
 
 
 @contextmanager

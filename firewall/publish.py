@@ -11,9 +11,9 @@ from collections.abc import Iterable, Mapping
 
 from firewall import abi
 from firewall.beside import Beside
-from firewall.bpfmap import F_INNER_MAP, Map, MapType, create_map
+from firewall.bpfmap import F_INNER_MAP, F_MMAPABLE, Map, MapType, create_map
 from firewall.clock import hz, now
-from firewall.compile import CHUNK_BYTES, Patterns, compile_policy
+from firewall.compile import CHUNK_BYTES, LINE_BYTES, Patterns, compile_policy
 from firewall.document import Document
 from firewall.generations import generation, read_document, slot_key
 from firewall.pins import Pins, offset_of
@@ -40,15 +40,17 @@ def publish(
     old = generation(pins)
     compiled = compile_policy(policy, document, classes, new, hz(), now(), sets)
     key = slot_key(new)
-    names = ("classifiers", "furthers", "edges", "policies")
-    classifiers, further, times, policies = (pins.map(name) for name in names)
+    names = "classifiers", "trees", "furthers", "edges", "policies"
+    classifiers, trees, further, times, policies = map(pins.map, names)
     # Each update returns when all packets that were on their way are done, so that none uses the slot's last
     # ruleset any longer; side by side they wait for the same.
     with (
-        _inner_map("chunks", CHUNK_BYTES, compiled.chunks) as chunks,
+        mapped_map("chunks", CHUNK_BYTES, compiled.entries) as chunks,
+        mapped_map("lines", LINE_BYTES, compiled.lines) as lines,
         _inner_map("further", abi.Further.SIZE, compiled.furthers) as furthers,
         _inner_map("document", int(abi.Limits.POLICY_CHUNK), _cut(document.encode())) as text,
         _inner_map("edge", abi.Edge.SIZE, compiled.edges or (bytes(abi.Edge.SIZE),)) as edges,
+        Beside(lambda: trees.set_inner(key, lines)),
         Beside(lambda: further.set_inner(key, furthers)),
         Beside(lambda: times.set_inner(key, edges) if compiled.edges else None),
         Beside(lambda: policies.set_inner(key, text)),
@@ -87,6 +89,15 @@ def _inner_map(name: str, value_size: int, values: Iterable[bytes]) -> Map:
     pairs = [(_key(index), value) for index, value in enumerate(values)]
     inner = create_map(MapType.ARRAY, name, 4, value_size, len(pairs), F_INNER_MAP)
     inner.update_batch(pairs)
+    return inner
+
+
+def mapped_map(name: str, value_size: int, values: bytes) -> Map:
+    """A map for `classifiers` or `trees`, of values that are laid end to end."""
+    entries = len(values) // value_size
+    inner = create_map(MapType.ARRAY, name, 4, value_size, entries, F_INNER_MAP | F_MMAPABLE)
+    with inner.mmap() as memory:
+        memory.write(0, values)
     return inner
 
 

@@ -23,10 +23,11 @@ from typing import NamedTuple, Self
 from firewall import abi, clock
 from firewall.bpfmap import F_INNER_MAP, Map, MapType, create_map, possible_cpus
 from firewall.bpfobject import Object
-from firewall.compile import compile_policy
+from firewall.compile import CHUNK_BYTES, LINE_BYTES, compile_policy
 from firewall.document import Document, place
 from firewall.pins import Pins
 from firewall.policy import Policy, parse_policy
+from firewall.publish import mapped_map
 from firewall.setfile import keys_of_spans
 from firewall.settable import SetTable, Value
 
@@ -255,11 +256,10 @@ class PacketPath:
             policy, self._document, self.classes, self.generation, clock.hz(), moment, numbers
         )
         slot = struct.pack("=I", self.generation % abi.Limits.GENERATION_SLOTS)
-        size = abi.Entry.SIZE * abi.Limits.ENTRIES_PER_CHUNK
-        with create_map(MapType.ARRAY, "chunks", 4, size, len(compiled.chunks), F_INNER_MAP) as chunks:
-            for i, chunk in enumerate(compiled.chunks):
-                chunks.update(struct.pack("=I", i), chunk)
+        with mapped_map("chunks", CHUNK_BYTES, compiled.entries) as chunks:
             self.maps["classifiers"].set_inner(slot, chunks)
+        with mapped_map("lines", LINE_BYTES, compiled.lines) as lines:
+            self.maps["trees"].set_inner(slot, lines)
         records = compiled.furthers
         with create_map(MapType.ARRAY, "further", 4, abi.Further.SIZE, len(records), F_INNER_MAP) as furthers:
             for i, record in enumerate(records):

@@ -14,7 +14,6 @@ from tests.packet.path import PacketPath
 from tests.packets import eth, ip, tcp, udp
 
 PER_CHUNK = abi.Limits.ENTRIES_PER_CHUNK
-FOUR_PORTS = 4  # a rule with so many that do not touch makes as many entries
 
 
 def ask(path: PacketPath, port: int, ends: Ends = V4) -> str:
@@ -76,15 +75,17 @@ def test_rules_max(path: PacketPath) -> None:
 
 
 def test_entries_max(path: PacketPath) -> None:
-    """All chunks, the last one full."""
-    text = "default in drop\n" + "".join(rules(MAX_RULES, FOUR_PORTS))
-    assert sum(map(entry_count, parse_policy(text).rules)) == MAX_ENTRIES
-    assert MAX_ENTRIES == abi.Limits.CHUNKS_MAX * PER_CHUNK
+    """As many as are allowed are hosts that nobody asks for, and rules of ports behind them."""
+    hosts = [f"10.{number >> 8}.{number & 255}.{2 * last}" for number in range(512) for last in range(2)]
+    sports = ", ".join(str(2 * port) for port in range(510))
+    text = f"default in drop\ndrop in udp from {', '.join(hosts)} port {sports}\n"
+    text += "".join(rules(MAX_RULES - 1, 2))
+    assert MAX_ENTRIES - 1024 < sum(map(entry_count, parse_policy(text).rules)) <= MAX_ENTRIES
     path.policy(text)
-    last = 1000 + 10 * (MAX_RULES - 1)
-    for port in (1000, 1006, last, last + 6):
+    last = 1000 + 10 * (MAX_RULES - 2)
+    for port in (1000, 1002, last, last + 2):
         assert ask(path, port) == "rule_allow", port
-    for port in (1001, last + 5, last + 8):
+    for port in (1001, last + 1, last + 4):
         assert ask(path, port) == "default_drop", port
 
 

@@ -16,7 +16,7 @@ from tests.packet.path import OBJECT
 from tests.vm.check import RECORD, VERIFIED
 from tests.vm.kernels import SUITES
 
-BOUND = 90_000
+BOUND = 120_000
 """Instructions a program: the kernel refuses at 1,000,000, and each 1,000 take about a millisecond of every load."""
 APART = 0.1
 """How far a count may be from what the record says of that kernel: compilers differ by less."""

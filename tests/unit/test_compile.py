@@ -20,6 +20,7 @@ from firewall.sockets import Address
 
 HZ = 250
 MOMENT = Moment(1_800_000_000 * 10**9, 1000 * 10**9)
+NO_ENTRY = 0xFFFFFFFF
 CLASSES = {"eth0": 1, "wan0": 2, "br-lan": 3, "nobody": 0}
 SCOPES = ("in", "out", "forward")
 ACTIONS = ("allow", "drop", "reject")
@@ -28,7 +29,7 @@ ICMP = {4: 1, 6: 58}
 
 def compiled(text: str, generation: int = 1) -> Compiled:
     policy = parse_policy(text)
-    return compile_policy(policy, place(policy, text, True, None, 2048), CLASSES, generation, HZ, MOMENT)
+    return compile_policy(policy, place(policy, text, True, None, 8192), CLASSES, generation, HZ, MOMENT)
 
 
 def settings(text: str) -> abi.Settings:
@@ -38,13 +39,12 @@ def settings(text: str) -> abi.Settings:
 def entries(result: Compiled) -> list[abi.Entry]:
     """The entries up to the one that ends the list."""
     found: list[abi.Entry] = []
-    for chunk in result.chunks:
-        assert len(chunk) == CHUNK_BYTES
-        for at in range(0, CHUNK_BYTES, abi.Entry.SIZE):
-            entry = abi.Entry.unpack(chunk, at)
-            if not entry.scopes:
-                return found
-            found.append(entry)
+    assert len(result.entries) % CHUNK_BYTES == 0
+    for at in range(0, len(result.entries), abi.Entry.SIZE):
+        entry = abi.Entry.unpack(result.entries, at)
+        if not entry.scopes:
+            return found
+        found.append(entry)
     return found
 
 
@@ -59,7 +59,7 @@ def patterns(own: abi.Settings, name: str | None) -> int:
 
 
 def scan(result: Compiled, question: Question) -> tuple[str, int]:
-    """Action and rule id as match_chunk() and judge() in bpf_src/match.h find them."""
+    """Action and rule id as judge() in bpf_src/classify.h finds them."""
     own = abi.Settings.unpack(result.settings)
     scope = SCOPES.index(question.scope)
     family = question.src.version
@@ -165,8 +165,10 @@ def test_a_log_clause_sets_the_flag() -> None:
 def test_chunks_hold_32_entries(rules: int, chunks: int) -> None:
     text = "".join(f"allow in tcp to port {port}\n" for port in range(1, rules + 1))
     result = compiled(text)
-    assert len(result.chunks) == chunks
-    assert abi.Settings.unpack(result.settings).chunks == chunks
+    assert len(result.entries) == chunks * CHUNK_BYTES
+    own = abi.Settings.unpack(result.settings)
+    assert own.linear == (rules <= 32), "few are scanned in order, more are found by trees"
+    assert any(tree.first != NO_ENTRY for tree in own.trees) == (rules > 32)
     assert [entry.dport_lo for entry in entries(result)] == list(range(1, rules + 1))
 
 
@@ -218,3 +220,13 @@ def test_too_many_lists_are_refused() -> None:
     policy = Policy.of([Rule.parse(f"allow in on {one} tcp") for one in names])
     with pytest.raises(UsageError, match="72 different lists of interfaces; the most is 64"):
         Patterns(policy.rules)
+
+
+def test_entries_that_no_tree_can_tell_apart_are_refused() -> None:
+    """Interfaces are no field of a tree: each of these would be tested for the same packets."""
+    names = [f"eth{number}" for number in range(60)]
+    rules = [f'allow in on {names[i % 60]} tcp comment "{i}"' for i in range(4097)]
+    most = compiled("\n".join(rules[:4096]))
+    assert len(entries(most)) == 4096
+    with pytest.raises(UsageError, match="line 4097: more than 4096 combinations"):
+        compiled("\n".join(rules))

@@ -15,6 +15,7 @@ BPF_MACHINE = 247  # EM_BPF of elf.h, where an ELF header has its machine
 PROGRAMS = {
     "usr/bin/fw",
     "usr/lib/fw/firewall/fw.bpf.o",
+    "usr/lib/fw/firewall/libfwtree.so",
     "usr/share/man/man8/fw.8",
     "usr/share/bash-completion/completions/fw",
     "usr/share/zsh/site-functions/_fw",
@@ -77,7 +78,7 @@ def test_wheel_carries_the_object() -> None:
         names = archive.namelist()
     assert compiled[:4] == b"\x7fELF"
     assert int.from_bytes(compiled[18:20], "little") == BPF_MACHINE
-    assert "firewall/__main__.py" in names
+    assert {"firewall/__main__.py", "firewall/libfwtree.so"} <= set(names)
     assert not any(name.startswith(("tests/", "bpf_src/")) for name in names)
 
 

@@ -95,7 +95,7 @@ def test_ctypes_stays_in_the_bindings() -> None:
         if re.search(r"^\s*(import|from) ctypes", path.read_text(), re.MULTILINE)
     ]
     assert users
-    assert all(name.startswith(("libbpf", "libc")) for name in users), users
+    assert all(name.startswith(("libbpf", "libc", "libtree")) for name in users), users
 
 
 def test_readme_names_targets_that_exist() -> None:

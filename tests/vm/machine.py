@@ -83,7 +83,7 @@ def root_file_system(kernel: Kernel, script: str) -> bytes:
     archive.file(ROOT / ".venv" / "bin" / "fw", f"{ROOT}/.venv/bin/fw")
     for name in ("docs", "firewall", "packaging", "tests"):
         archive.tree(ROOT / name, f"{ROOT}/{name}")
-    for name in ("build/fw.bpf.o", "pyproject.toml"):
+    for name in ("build/fw.bpf.o", "build/libfwtree.so", "pyproject.toml"):
         archive.file(ROOT / name, f"{ROOT}/{name}")
     add_modules(archive, kernel.modules, MODULES)
     return archive.finish()
