@@ -26,6 +26,7 @@ enum fw_limits {
 	GENERATION_SLOTS = 4,   /* rulesets that may exist at one time */
 	RULES_MAX = 1024,       /* rules of a policy */
 	MACS_MAX = 16,          /* of one rule */
+	CGROUP_LEVELS = 8,      /* of which a rule can ask */
 	ENTRIES_PER_CHUNK = 32, /* in one classifier element; with no more a policy has no trees */
 	ENTRIES_MAX = 524288,   /* match entries of a policy */
 	TREE_GROUPS = 4,        /* trees of each family */
@@ -296,6 +297,11 @@ struct env {
 	__u32 gso_size;
 	__u32 pkt_type;
 	__u32 hash; /* of the packet's ends, 0 if nobody has computed it */
+	/* Of what this host sends, and only if a rule asks: see owner.h. */
+	__u32 uid;
+	__u32 has_user; /* it has a socket of a process */
+	__u32 reserved;
+	__u64 cgroups[8]; /* of that process, from below the root on; 0: none */
 };
 
 /* ------------------------------------------------------------ interfaces */
@@ -371,10 +377,12 @@ struct settings {
 	__u8 flows_full;      /* enum fw_full */
 	__u8 sets_of; /* whose sets the entries ask for: 1 the source's, 2 the destination's */
 	__u8 reserved;
-	__u32 per_source;          /* confirmed flows that one source may have */
-	__u32 adaptive_start;      /* confirmed flows from which on timeouts shrink */
-	__u32 adaptive_end;        /* with so many they would be 0 */
-	__u32 edges;               /* 0: no rule asks for the time */
+	__u32 per_source;     /* confirmed flows that one source may have */
+	__u32 adaptive_start; /* confirmed flows from which on timeouts shrink */
+	__u32 adaptive_end;   /* with so many they would be 0 */
+	__u32 edges;          /* 0: no rule asks for the time */
+	__u32 asks;           /* what any rule does: enum fw_further_asks */
+	__u32 reserved2;
 	__u32 timeout_j[32];       /* jiffies, by enum fw_timeout */
 	struct tree_root trees[8]; /* IPv4's groups, then IPv6's, each by `first` */
 	__u64 patterns[256];       /* by interface class: patterns that it matches */
@@ -427,9 +435,12 @@ enum fw_further_asks {
 	FURTHER_DSCP = 1 << 1,
 	FURTHER_MAC = 1 << 2,
 	FURTHER_TIME = 1 << 3, /* of the moment: also when a flow is judged anew */
+	FURTHER_USER = 1 << 4,
+	FURTHER_UNIT = 1 << 5,
+	FURTHER_NEVER = 1 << 6, /* names a user or unit that is not known */
 
 	/* asked of the opener's packet, of which its flow keeps nothing */
-	FURTHER_OF_PACKET = FURTHER_MARK | FURTHER_DSCP | FURTHER_MAC,
+	FURTHER_OF_PACKET = FURTHER_MARK | FURTHER_DSCP | FURTHER_MAC | FURTHER_USER | FURTHER_UNIT,
 };
 
 /* What an `allow` does to each packet of its flows, and to them. */
@@ -451,8 +462,11 @@ struct further {
 	__u32 most;        /* `max-flows`; 0: any number */
 	__u8 rate_bits[2]; /* of IPv4 and of IPv6 sources; 0: all sources are one */
 	__u8 most_bits[2];
+	__u32 uid;
+	__u32 reserved;
 	__u64 dscp;     /* bit per class of traffic */
 	__u64 macs[16]; /* 48 bits each; all ones behind the last */
+	__u64 cgroup;   /* id in cgroup2 */
 	struct effects effects;
 	__u64 windows; /* of time, each a bit: all must be open */
 };

@@ -53,6 +53,17 @@ static __always_inline bool from_mac(const struct further *further, const struct
 	return found;
 }
 
+/* A unit has what runs in any cgroup below its own. */
+static __always_inline bool of_cgroup(const struct further *further, const struct packet *p)
+{
+	__u64 found = 0;
+	int i;
+
+	for (i = 0; i < CGROUP_LEVELS; i++)
+		found |= p->env.cgroups[i] == further->cgroup;
+	return found;
+}
+
 /* Do the further clauses of an entry of this rule hold? */
 GLOBAL int further_holds(__u32 index, __u32 rule)
 {
@@ -70,6 +81,8 @@ GLOBAL int further_holds(__u32 index, __u32 rule)
 	asks = further->asks;
 	if (asks & FURTHER_TIME && further->windows & ~cpu->hours.open)
 		return false;
+	if (asks & FURTHER_NEVER)
+		return false;
 	if (p->anew && asks & FURTHER_OF_PACKET)
 		return p->admitted == rule;
 	if (asks & FURTHER_MARK && (p->env.mark & further->mark_mask) != further->mark)
@@ -77,6 +90,10 @@ GLOBAL int further_holds(__u32 index, __u32 rule)
 	if (asks & FURTHER_DSCP && !(further->dscp >> (p->dscp & 63) & 1))
 		return false;
 	if (asks & FURTHER_MAC && !from_mac(further, p))
+		return false;
+	if (asks & FURTHER_USER && (!p->env.has_user || p->env.uid != further->uid))
+		return false;
+	if (asks & FURTHER_UNIT && !of_cgroup(further, p))
 		return false;
 	return true;
 }

@@ -11,6 +11,7 @@
 
 const volatile __u32 hz = 250;        /* jiffies per second */
 const volatile __u32 answer_mark = 0; /* marks our own answers; random */
+const volatile __u8 has_cgroups = 1;  /* the kernel tells those of a socket */
 const volatile __u8 env_from_map = 0; /* a scratch copy: read env_map, not the skb */
 
 /* What a packet that was judged at ingress tells egress. */

@@ -5,6 +5,7 @@
 
 #include "track.h"
 #include "expect.h"
+#include "owner.h"
 
 #define TCP_LISTEN 10 /* include/net/tcp_states.h, as struct bpf_sock has it */
 
@@ -165,6 +166,8 @@ GLOBAL int match(struct __sk_buff *skb)
 	reason = p->hook == HOOK_INGRESS ? check_source(skb) : REASON_NONE;
 	if (reason)
 		return reason;
+	if (p->scope == SCOPE_OUT && s->asks & (FURTHER_USER | FURTHER_UNIT))
+		note_owner(skb);
 	if (!can_open(p))
 		return pickup(skb, p, s);
 	if (expected(cpu, p, s))

@@ -17,6 +17,7 @@ class Limits(IntEnum):
     GENERATION_SLOTS = 4
     RULES_MAX = 1024
     MACS_MAX = 16
+    CGROUP_LEVELS = 8
     ENTRIES_PER_CHUNK = 32
     ENTRIES_MAX = 524288
     TREE_GROUPS = 4
@@ -257,7 +258,10 @@ class FurtherAsks(IntEnum):
     FURTHER_DSCP = 2
     FURTHER_MAC = 4
     FURTHER_TIME = 8
-    FURTHER_OF_PACKET = 7
+    FURTHER_USER = 16
+    FURTHER_UNIT = 32
+    FURTHER_NEVER = 64
+    FURTHER_OF_PACKET = 55
 
 
 class KeyPort(IntEnum):
@@ -345,8 +349,12 @@ class Env(CStruct):
         "gso_size",
         "pkt_type",
         "hash",
+        "uid",
+        "has_user",
+        "reserved",
+        "cgroups",
     )
-    SIZE = 44
+    SIZE = 120
     FIELDS = (
         ("ifindex", 0, "I", 0),
         ("ingress_ifindex", 4, "I", 0),
@@ -359,6 +367,10 @@ class Env(CStruct):
         ("gso_size", 32, "I", 0),
         ("pkt_type", 36, "I", 0),
         ("hash", 40, "I", 0),
+        ("uid", 44, "I", 0),
+        ("has_user", 48, "I", 0),
+        ("reserved", 52, "I", 0),
+        ("cgroups", 56, "Q", 8),
     )
     ifindex: int
     ingress_ifindex: int
@@ -371,6 +383,10 @@ class Env(CStruct):
     gso_size: int
     pkt_type: int
     hash: int
+    uid: int
+    has_user: int
+    reserved: int
+    cgroups: list[int]
 
 
 class Iface(CStruct):
@@ -486,11 +502,13 @@ class Settings(CStruct):
         "adaptive_start",
         "adaptive_end",
         "edges",
+        "asks",
+        "reserved2",
         "timeout_j",
         "trees",
         "patterns",
     )
-    SIZE = 2288
+    SIZE = 2296
     FIELDS = (
         ("generation", 0, "I", 0),
         ("linear", 4, "I", 0),
@@ -511,9 +529,11 @@ class Settings(CStruct):
         ("adaptive_start", 36, "I", 0),
         ("adaptive_end", 40, "I", 0),
         ("edges", 44, "I", 0),
-        ("timeout_j", 48, "I", 32),
-        ("trees", 176, TreeRoot, 8),
-        ("patterns", 240, "Q", 256),
+        ("asks", 48, "I", 0),
+        ("reserved2", 52, "I", 0),
+        ("timeout_j", 56, "I", 32),
+        ("trees", 184, TreeRoot, 8),
+        ("patterns", 248, "Q", 256),
     )
     generation: int
     linear: int
@@ -534,6 +554,8 @@ class Settings(CStruct):
     adaptive_start: int
     adaptive_end: int
     edges: int
+    asks: int
+    reserved2: int
     timeout_j: list[int]
     trees: list[TreeRoot]
     patterns: list[int]
@@ -649,12 +671,15 @@ class Further(CStruct):
         "most",
         "rate_bits",
         "most_bits",
+        "uid",
+        "reserved",
         "dscp",
         "macs",
+        "cgroup",
         "effects",
         "windows",
     )
-    SIZE = 192
+    SIZE = 208
     FIELDS = (
         ("asks", 0, "I", 0),
         ("mark", 4, "I", 0),
@@ -665,10 +690,13 @@ class Further(CStruct):
         ("most", 24, "I", 0),
         ("rate_bits", 28, "bytes", 2),
         ("most_bits", 30, "bytes", 2),
-        ("dscp", 32, "Q", 0),
-        ("macs", 40, "Q", 16),
-        ("effects", 168, Effects, 0),
-        ("windows", 184, "Q", 0),
+        ("uid", 32, "I", 0),
+        ("reserved", 36, "I", 0),
+        ("dscp", 40, "Q", 0),
+        ("macs", 48, "Q", 16),
+        ("cgroup", 176, "Q", 0),
+        ("effects", 184, Effects, 0),
+        ("windows", 200, "Q", 0),
     )
     asks: int
     mark: int
@@ -679,8 +707,11 @@ class Further(CStruct):
     most: int
     rate_bits: Raw
     most_bits: Raw
+    uid: int
+    reserved: int
     dscp: int
     macs: list[int]
+    cgroup: int
     effects: Effects
     windows: int
 

@@ -24,7 +24,9 @@ from firewall.protect import (
     targets,
 )
 from firewall.publish import publish, return_to
+from firewall.refresh import renew
 from firewall.reports import ApplyReport
+from firewall.resolve import names_owners
 from firewall.saved import Staged, demand_saveable, is_saved, read_saved
 from firewall.setcheck import check_sets
 from firewall.setload import Read, SetPlan, plan_sets
@@ -32,6 +34,7 @@ from firewall.settable import SetTable
 from firewall.shadow import dead_by
 from firewall.sshguard import guard
 from firewall.state import ENFORCE, FlowLimits, Interface, Running
+from firewall.surroundings import unknown_owners
 from firewall.verify import verify
 from firewall.written import Written
 from firewall.zones import Zone
@@ -84,8 +87,10 @@ def put(running: Running, written: Written, wishes: Wishes) -> ApplyReport:
     if changed and not wishes.dry_run:
         seeded = _carry_out(running, plan, links, wishes)
     elif not wishes.dry_run:
-        # Nothing to do but to look which interfaces there are now.
+        # Nothing to do but to look which interfaces there are now, and who the users and units of rules are.
         describe(running.pins, running.policy, links, plan.staying)
+        if names_owners(policy.rules):
+            renew(running)
     if not wishes.edited:
         warnings += not_protected(policy, links)
     return ApplyReport(
@@ -271,7 +276,7 @@ def _without_a_place(running: Running, limits: FlowLimits) -> list[str]:
 def _warnings(policy: Policy, old: Document, edited: bool) -> list[str]:
     """What is odd about the policy; after an edit only about its new rules, with the insertion that would work."""
     if not edited:
-        return [warning.told(policy.name) for warning in verify(policy)]
+        return [warning.told(policy.name) for warning in verify(policy) + unknown_owners(policy)]
     before = [rule.text for rule in old.rules]
     fresh = []
     for index, rule in enumerate(policy.rules):
@@ -283,7 +288,11 @@ def _warnings(policy: Policy, old: Document, edited: bool) -> list[str]:
     said = []
     for index in fresh:
         place_of = policy.rule_lines[index], policy.rule_files[index]
-        odd = [warning.message for warning in found if (warning.line, warning.file) == place_of]
+        odd = [
+            warning.message
+            for warning in found + unknown_owners(policy)
+            if (warning.line, warning.file) == place_of
+        ]
         killer = dead_by(policy.rules, index) if odd else None
         if killer is None or policy.rules[killer].action == policy.rules[index].action:
             said += odd

@@ -8,6 +8,7 @@ from firewall.ceilings import read_limit, read_max_flows
 from firewall.headers import read_dscp, read_macs, write_dscp, write_macs
 from firewall.lang import STRING, WORD, Cursor, Token, number
 from firewall.masks import read_masked
+from firewall.owners import read_unit, read_user
 from firewall.services import EXTENSION_HEADERS, PROTOCOLS, protocol_name
 from firewall.terms import ANY_END, read_end, read_icmp_types, read_names
 from firewall.times import read_idle
@@ -93,6 +94,8 @@ FURTHER = (
     Clause("mark", "mark", read_masked, "mark {}".format),
     Clause("dscp", "dscp", read_dscp, write_dscp),
     Clause("mac", "macs", read_macs, write_macs),
+    Clause("user", "user", read_user, "user {}".format),
+    Clause("unit", "unit", read_unit, "unit {}".format),
     Clause("limit", "limit", read_limit, "limit {}".format, of_allow=True),
     Clause("max-flows", "max_flows", read_max_flows, "max-flows {}".format, of_allow=True),
     Clause("set-mark", "set_mark", read_masked, "set-mark {}".format, of_allow=True),

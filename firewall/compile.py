@@ -17,6 +17,7 @@ from firewall.further import Furthers
 from firewall.options import effective
 from firewall.policy import Policy
 from firewall.ranges import ADDRESS_MAX
+from firewall.resolve import Owners
 from firewall.rule import Rule
 from firewall.terms import Names
 
@@ -36,6 +37,7 @@ _ANSWERS = {
 _SCOPES = {"in": abi.Scope.SCOPE_IN, "out": abi.Scope.SCOPE_OUT, "forward": abi.Scope.SCOPE_FORWARD}
 _LOW_HALF = (1 << 64) - 1
 
+NOBODY = Owners()
 CHUNK_BYTES = abi.Limits.ENTRIES_PER_CHUNK * abi.Entry.SIZE  # a value of a classifier map
 LINE_BYTES = abi.Limits.LEAF_ENTRIES * 4  # a value of a map of trees
 _NO_TREES = [(0xFFFFFFFF, 0xFFFFFFFF)] * (2 * abi.Limits.TREE_GROUPS)
@@ -145,18 +147,21 @@ def compile_policy(
     ticks_per_s: int,
     moment: Moment,
     sets: Mapping[str, int] = MappingProxyType({}),
+    owners: Owners = NOBODY,
 ) -> Compiled:
     """The bytes of a verified policy.
 
     `document` has the rules' ids and counters, in the policy's order; `classes` maps interface names to the
     classes that the map `interfaces` gives them, of which 0 (unknown) matches no list of names, not even a
     negated one. `moment` is now, from which on times are counted. `sets` has the numbers of the sets.
+    `owners` are the users and units that rules name: one that is not there is known to nobody, so that an `allow` of
+    it matches nothing, and a `drop` or `reject` whatever the rest of the rule does.
     """
     patterns, bits, times = Patterns(policy.rules), SetBits(sets), Edges(policy.rules, moment)
-    furthers = Furthers(ticks_per_s, times)
-    entries, owners = _entries(policy, document, patterns, bits, furthers)
-    linear = len(owners) <= abi.Limits.ENTRIES_PER_CHUNK
-    lines, roots = (bytes(LINE_BYTES), _NO_TREES) if linear else _trees(policy, entries, owners)
+    furthers = Furthers(ticks_per_s, times, owners)
+    entries, positions = _entries(policy, document, patterns, bits, furthers)
+    linear = len(positions) <= abi.Limits.ENTRIES_PER_CHUNK
+    lines, roots = (bytes(LINE_BYTES), _NO_TREES) if linear else _trees(policy, entries, positions)
     rows = [0] * abi.Limits.CLASSES_MAX
     for name, class_ in classes.items():
         if class_:
@@ -165,6 +170,7 @@ def compile_policy(
     settings.linear = int(linear)
     settings.trees = [abi.TreeRoot(root=root, first=first) for root, first in roots]
     edges = times.records()
+    settings.asks = furthers.asks()
     settings.edges = len(edges)
     ends = [
         (bool(rule.src.addrs and rule.src.addrs.sets), bool(rule.dst.addrs and rule.dst.addrs.sets))
@@ -181,7 +187,7 @@ def _entries(
 
     What is behind the last entry is zero, which ends the list where it is scanned in order.
     """
-    packed, owners, pack = bytearray(), array("I"), _ENTRY.pack
+    packed, positions, pack = bytearray(), array("I"), _ENTRY.pack
     for position, (rule, placed) in enumerate(zip(policy.rules, document.rules, strict=True)):
         action = _ANSWERS[rule.answer] if rule.action == "reject" else _ACTIONS[rule.action]
         on, via, further = patterns.number(rule.on), patterns.number(rule.via), furthers.number(rule)
@@ -205,19 +211,21 @@ def _entries(
                 *ports,
                 *(family, proto, scopes, action, on, via, flags, placed.id, placed.counter, further, 0),
             )
-            owners.append(position)
+            positions.append(position)
     packed += bytes(-len(packed) % CHUNK_BYTES if packed else CHUNK_BYTES)
-    return bytes(packed), owners
+    return bytes(packed), positions
 
 
-def _trees(policy: Policy, entries: bytes, owners: Sequence[int]) -> tuple[bytes, Sequence[tuple[int, int]]]:
+def _trees(
+    policy: Policy, entries: bytes, positions: Sequence[int]
+) -> tuple[bytes, Sequence[tuple[int, int]]]:
     """Lines and roots. Raises UsageError if too many entries match the same packets."""
     from firewall.libtree import TooAlike, build
 
     try:
-        trees = build(entries, len(owners))
+        trees = build(entries, len(positions))
     except TooAlike as error:
-        line = policy.rule_lines[owners[error.entry]]
+        line = policy.rule_lines[positions[error.entry]]
         most = abi.Limits.TREE_CHAIN * abi.Limits.LEAF_ENTRIES
         raise UsageError(
             f"line {line}: more than {most} combinations of addresses and ports, this rule's the last of them, "

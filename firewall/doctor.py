@@ -80,6 +80,7 @@ _FEATURES = {
     "ringbuf": (BAD, _NEWER),
     "batch": (WARN, "listing many flows is slow without it"),
     "tcx": (OK, "clsact filters are used instead"),
+    "cgroups": (WARN, "no rule with 'unit' knows its unit without it"),
     "btf": (OK, "nothing that fw does now needs it"),
     "jit": (WARN, f"echo 1 > {_JIT_SWITCH} makes packets several times cheaper"),
 }

@@ -22,7 +22,8 @@ class Question(NamedTuple):
 
     Ports count for TCP, UDP and SCTP only, type and code for ICMP and ICMPv6 only. `on` or `via` is None
     where there is no such interface, or it is not known; no `on` or `via` clause then matches. So is `mac`, the sender
-    of the frame as a number. `when_s` is the moment, in Unix time.
+    of the frame as a number. Of what this host sends, `user` and `units` are whose it is, as rules name them.
+    `when_s` is the moment, in Unix time.
     """
 
     scope: str
@@ -39,6 +40,8 @@ class Question(NamedTuple):
     dscp: int = 0
     mac: int | None = None
     when_s: float = 0
+    user: str | None = None
+    units: tuple[str, ...] = ()
 
 
 # Whether an address is an element of the set of that name.
@@ -94,6 +97,8 @@ def matches(rule: Rule, question: Question, member: Membership = no_member) -> b
         and _icmp_matches(rule, question)
         and (rule.dscp is None or question.dscp in rule.dscp)
         and (rule.macs is None or question.mac in rule.macs)
+        and (rule.user is None or question.user == rule.user)
+        and (rule.unit is None or rule.unit in question.units)
         and (rule.mark is None or question.mark & rule.mark.mask == rule.mark.value)
         and (rule.until is None or question.when_s < rule.until.end_s)
     )

@@ -12,6 +12,8 @@ from firewall.bpf import MapType
 from firewall.errors import FwError, NotPermitted
 
 _RETURN_0 = struct.pack("=BBhi", 0xB7, 0, 0, 0) + struct.pack("=BBhi", 0x95, 0, 0, 0)  # r0 = 0; exit
+# r2 = 1; call bpf_skb_ancestor_cgroup_id, which is number 83 of include/uapi/linux/bpf.h
+_ASK_CGROUP = struct.pack("=BBhi", 0xB7, 2, 0, 1) + struct.pack("=BBhi", 0x85, 0, 0, 83) + _RETURN_0
 
 
 def tcx() -> bool:
@@ -61,9 +63,22 @@ def jit() -> bool:
         return probe.jited
 
 
+def cgroups() -> bool:
+    """The cgroups of a packet's socket, for `unit` (4.19, where CONFIG_SOCK_CGROUP_DATA is set)."""
+    try:
+        bpf.load_program(_ASK_CGROUP, "fw_probe").close()
+    except NotPermitted:
+        raise
+    except FwError:
+        return False
+    return True
+
+
 def btf() -> bool:
     """The kernel describes its own types, for optional programs that read its structures."""
     return os.path.exists("/sys/kernel/btf/vmlinux")
 
 
-PROBES = {probe.__name__: probe for probe in (tcx, ringbuf, lru, inner_maps, mmapable, batch, jit, btf)}
+PROBES = {
+    probe.__name__: probe for probe in (tcx, ringbuf, lru, inner_maps, mmapable, batch, jit, btf, cgroups)
+}

@@ -6,6 +6,7 @@ from firewall.ceilings import UNIT_S, Per
 from firewall.clauses import FURTHER
 from firewall.edges import Edges
 from firewall.headers import MACS_MAX
+from firewall.resolve import Owners
 from firewall.rule import Rule
 
 _NO_MAC = (1 << 64) - 1
@@ -21,7 +22,8 @@ def further_of(rule: Rule) -> tuple[tuple[str, object], ...]:
 class Furthers:
     """The different records of a policy, numbered from 1 as entries name them; 0 is a rule that has none."""
 
-    def __init__(self, ticks_per_s: int, edges: Edges) -> None:
+    def __init__(self, ticks_per_s: int, edges: Edges, owners: Owners) -> None:
+        self._owners = owners
         self._ticks_per_s = ticks_per_s
         self._edges = edges
         self._numbers: dict[bytes, int] = {}
@@ -30,15 +32,22 @@ class Furthers:
         """What `entry.further` of the rule holds."""
         if not rule.has_further:
             return 0
-        record = _record(rule, self._ticks_per_s, self._edges.mask(rule))
+        record = _record(rule, self._ticks_per_s, self._edges.mask(rule), self._owners)
         return self._numbers.setdefault(record, len(self._numbers) + 1)
+
+    def asks(self) -> int:
+        """What any of them asks, as FurtherAsks."""
+        asked = 0
+        for record in self.records():
+            asked |= abi.Further.unpack(record).asks
+        return asked
 
     def records(self) -> tuple[bytes, ...]:
         """The values of a map of `furthers` in order; the first belongs to no rule."""
         return (bytes(abi.Further.SIZE), *self._numbers)
 
 
-def _record(rule: Rule, ticks_per_s: int, windows: int) -> bytes:
+def _record(rule: Rule, ticks_per_s: int, windows: int, owners: Owners) -> bytes:
     record = abi.Further(windows=windows)
     if windows:
         record.asks |= abi.FurtherAsks.FURTHER_TIME
@@ -51,6 +60,18 @@ def _record(rule: Rule, ticks_per_s: int, windows: int) -> bytes:
     if rule.macs is not None:
         record.asks |= abi.FurtherAsks.FURTHER_MAC
         record.macs = [*rule.macs, *[_NO_MAC] * (MACS_MAX - len(rule.macs))]
+    # What is not known is not let in, and not let by.
+    unknown = abi.FurtherAsks.FURTHER_NEVER if rule.action == "allow" else 0
+    if rule.user in owners.uids:
+        record.asks |= abi.FurtherAsks.FURTHER_USER
+        record.uid = owners.uids[rule.user]
+    elif rule.user is not None:
+        record.asks |= unknown
+    if rule.unit in owners.cgroups:
+        record.asks |= abi.FurtherAsks.FURTHER_UNIT
+        record.cgroup = owners.cgroups[rule.unit]
+    elif rule.unit is not None:
+        record.asks |= unknown
     if rule.limit is not None:
         record.rate, record.burst = rule.limit.openings, rule.limit.burst
         record.rate_j = UNIT_S[rule.limit.unit] * ticks_per_s

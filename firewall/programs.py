@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from firewall import abi, attach
+from firewall import abi, attach, features
 from firewall.bpfmap import open_pinned, possible_cpus
 from firewall.bpfobject import Object, VerifierRefused
 from firewall.bpfprog import Program, open_pinned_program
@@ -101,6 +101,7 @@ def _opened(limits: FlowLimits) -> Object:
     ours = Object.open(object_path())
     try:
         ours.set_rodata({"hz": hz(), "answer_mark": int.from_bytes(os.urandom(4), "little") | 1})
+        ours.set_rodata({"has_cgroups": int(features.cgroups())})
         for name, size in _sizes(limits).items():
             ours.resize(name, size)
     except BaseException:

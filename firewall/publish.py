@@ -18,6 +18,7 @@ from firewall.document import Document
 from firewall.generations import generation, read_document, slot_key
 from firewall.pins import Pins, offset_of
 from firewall.policy import Policy
+from firewall.resolve import find_owners
 
 _GENERATION = offset_of(abi.Control, "generation")
 _PREVIOUS = offset_of(abi.Control, "previous")
@@ -38,7 +39,7 @@ def publish(
     `classes` are those of the map `interfaces`, see `firewall.interfaces`; `sets` has the numbers of the policy's sets.
     """
     old = generation(pins)
-    compiled = compile_policy(policy, document, classes, new, hz(), now(), sets)
+    compiled = compile_policy(policy, document, classes, new, hz(), now(), sets, find_owners(policy.rules))
     key = slot_key(new)
     names = "classifiers", "trees", "furthers", "edges", "policies"
     classifiers, trees, further, times, policies = map(pins.map, names)

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Counts the times of the running policy's rules again, from what the machine's clock shows now.
+"""Counts the times of the running policy's rules again, by the machine's clock, and looks up users and units.
 
-The kernel knows when a rule ends by the time since boot alone. When the clock is set, that moment is another.
+The kernel knows when a rule ends by the time since boot alone. When the clock is set, that moment is
+another; and a unit that was started anew has another cgroup.
 """
 
 from firewall import interfaces
@@ -9,21 +10,27 @@ from firewall.edges import distinct_windows
 from firewall.generations import next_generation
 from firewall.publish import publish
 from firewall.recover import locked
+from firewall.resolve import names_owners
 from firewall.settable import SetTable
-from firewall.state import read
+from firewall.state import Running, read
 
 
 def refresh() -> int | None:
     """Puts what runs in force once more: ids, counters, buckets and flows stay, which are judged anew.
 
-    Returns the new generation; None, and nothing is done, where no rule asks for the time. Raises NotLoaded.
+    Returns the new generation; None, and nothing is done, where no rule asks for the time, a user or a unit. Raises
+    NotLoaded.
     """
     with locked(), read() as running:
-        if not distinct_windows(running.policy.rules):
-            return None
-        known = interfaces.read(running.pins.map("interfaces"))
-        classes = {one.name: one.class_id for one in known.values()}
-        number = next_generation(running.pins)
-        numbers = {name: one.number for name, one in SetTable(running.pins).known().items()}
-        publish(running.pins, running.policy, running.document, classes, number, numbers)
-        return number
+        rules = running.policy.rules
+        return renew(running) if distinct_windows(rules) or names_owners(rules) else None
+
+
+def renew(running: Running) -> int:
+    """The same for who holds the lock, whatever the rules ask; the new generation."""
+    known = interfaces.read(running.pins.map("interfaces"))
+    classes = {one.name: one.class_id for one in known.values()}
+    number = next_generation(running.pins)
+    numbers = {name: one.number for name, one in SetTable(running.pins).known().items()}
+    publish(running.pins, running.policy, running.document, classes, number, numbers)
+    return number

@@ -46,6 +46,8 @@ class Rule(NamedTuple):
     mark: Masked | None = None
     dscp: tuple[int, ...] | None = None
     macs: tuple[int, ...] | None = None
+    user: str | None = None
+    unit: str | None = None
     set_mark: Masked | None = None
     idle: Time | None = None
     answer: str | None = None
@@ -153,6 +155,10 @@ class _Draft:
         if "mac" in self.at and "out" in self.scopes:
             message = "'mac' is the sender of a frame that came in: none for scope 'out'"
             self.cursor.fail(message, self.at["mac"])
+        for clause in ("user", "unit"):
+            if clause in self.at and self.scopes != ("out",):
+                message = f"'{clause}' is whose packet it is that this host sends: none but for scope 'out'"
+                self.cursor.fail(message, self.at[clause])
         protos: tuple[int, ...] = self.values.get("protos", ())
         for clause, field in (("from", "src"), ("to", "dst")):
             if self.values.get(field, ANY_END).ports:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from firewall.errors import FwError
 from firewall.lang import closest
 from firewall.policy import LOOPBACK, Default, Policy, lists_of
+from firewall.resolve import find_owners
 from firewall.verify import PolicyWarning
 from firewall.zones import Zone
 
@@ -21,17 +22,32 @@ _DIGITS = "0123456789"
 
 
 def odd_here(policy: Policy) -> list[PolicyWarning]:
-    """Names that no interface has, zones that are called like one, and what would cut the caller's connection."""
+    """Names that no interface, user or unit has, zones called like an interface, and what would cut the caller."""
+    owners = unknown_owners(policy)
     if not any(lists_of(statement.value) for statement in policy.statements):
-        return []
+        return owners
     from firewall.links import list_links
 
     try:
         links = list_links()
     except (FwError, OSError):
-        return []
-    found = [*_unknown(policy, links), *_like_zones(policy, links), *_cuts(policy, links)]
+        return owners
+    found = [*owners, *_unknown(policy, links), *_like_zones(policy, links), *_cuts(policy, links)]
     return sorted(found, key=lambda warning: (warning.file, warning.line))
+
+
+def unknown_owners(policy: Policy) -> list[PolicyWarning]:
+    """The users and units that rules name and that are not known on this machine now."""
+    owners = find_owners(policy.rules)
+    found = []
+    for rule, line, file in zip(policy.rules, policy.rule_lines, policy.rule_files, strict=True):
+        for what in owners.unknown(rule):
+            effect = "allows nothing" if rule.action == "allow" else f"{rule.action}s whoever it is"
+            message = (
+                f"{what} is not known here now: until the policy is applied when it is, the rule {effect}"
+            )
+            found.append(PolicyWarning(message, line, file))
+    return found
 
 
 def _unknown(policy: Policy, links: Sequence["Link"]) -> Iterator[PolicyWarning]:

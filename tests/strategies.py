@@ -25,6 +25,8 @@ steady = settings(max_examples=60, deadline=None, suppress_health_check=[HealthC
 
 IFNAMES = ("eth0", "eth1", "eth0.10", "br-lan", "wan", "wan0", "ppp0", "lo")
 PATTERNS = (*IFNAMES[:-1], "eth+", "wan+", "p+", "eth0+", "+")
+USERS = ("0", "33", "4294967294")
+UNITS = ("a.slice", "a-b.slice", "c.service")
 MAC_A = 0x02000000000A
 SETS = ("bad", "office-2", "x.y_z")
 PROTOS = (1, 2, 6, 17, 47, 50, 51, 58, 89, 132, 255)
@@ -170,6 +172,8 @@ def rules(draw: st.DrawFn) -> Rule:
         mark=draw(st.none() | st.none() | marks()),
         dscp=draw(st.none() | st.none() | classes()),
         macs=draw(st.none() | st.none() | macs()) if "out" not in scopes else None,
+        user=draw(st.none() | st.sampled_from(USERS)) if scopes == ("out",) else None,
+        unit=draw(st.none() | st.sampled_from(UNITS)) if scopes == ("out",) else None,
         set_mark=draw(st.none() | marks()) if action == "allow" else None,
         idle=draw(st.none() | st.sampled_from((Time(1, "s"), Time(14, "d")))) if action == "allow" else None,
         until=draw(st.none() | st.none() | untils()),
@@ -239,6 +243,8 @@ def questions(draw: st.DrawFn, *about: Rule) -> Question:
         ),
         mac=draw(st.sampled_from((1, MAC_A, 0xFEFFFFFFFFFF))),
         when_s=NOW_S,
+        user=draw(st.none() | st.sampled_from(USERS)),
+        units=tuple(draw(st.lists(st.sampled_from(UNITS), unique=True))),
     )
 
 

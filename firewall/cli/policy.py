@@ -130,7 +130,7 @@ def refresh(ctx: typer.Context) -> None:
     number = count_again()
     session = session_of(ctx)
     if number is None:
-        session.say("no rule asks for the time")
+        session.say("no rule asks for the time, a user or a unit")
     else:
         session.say(f"in force as generation {number}, with all times counted from now")
 

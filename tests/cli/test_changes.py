@@ -247,7 +247,7 @@ def test_unload(fw: Fw, machine: Machine) -> None:
 
 
 def test_refresh(fw: Fw, machine: Machine) -> None:
-    assert fw("refresh").err == "no rule asks for the time\n"
+    assert fw("refresh").err == "no rule asks for the time, a user or a unit\n"
     fw("rule add allow in tcp to port 8081 --for 2h")
     assert fw("refresh").err == "in force as generation 4, with all times counted from now\n"
 

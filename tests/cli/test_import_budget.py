@@ -26,7 +26,7 @@ LANGUAGE = ["firewall.lang", "firewall.rule", "firewall.policy"]
 MODULES = {
     "--help": 138,
     "rule --help": 128,
-    "check POLICY": 152,
+    "check POLICY": 156,
     "version": 140,
     "status": 170,
     "mode": 155,
@@ -37,7 +37,7 @@ MODULES = {
     "log": 160,
     "doctor": 162,
     "rule add allow in": 202,
-    "load": 198,
+    "load": 204,
 }
 FORBIDDEN = {"--help": KERNEL + LANGUAGE, "rule --help": KERNEL + LANGUAGE, "check POLICY": KERNEL}
 
@@ -52,8 +52,8 @@ firewall.paths.Lock.__enter__ = refuse
 """
 # What a command imports later, when it does what these do.
 PARTS = {
-    "import firewall.firstload, firewall.programs, firewall.seed": 202,
-    "import firewall.upgrade": 202,
+    "import firewall.firstload, firewall.programs, firewall.seed": 208,
+    "import firewall.upgrade": 208,
     "import firewall.tc, firewall.netlink\nfirewall.netlink.change = print\nfirewall.tc.make_clsact(1)": 172,
 }
 SCRIPT = """

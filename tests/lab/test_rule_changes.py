@@ -168,7 +168,7 @@ def test_a_refresh_keeps_all_but_the_times(pair: PairLab) -> None:
     """Ids, counters, flows and what is left of a ceiling; and the end is where it was, as no clock was set."""
     pair.server.listen(80)
     protect(pair.server, WEB.replace("to port 80", "to port 80 limit 2/day"), "eth0")
-    assert "no rule asks for the time" in pair.server.fw("refresh", check=False).stderr
+    assert "no rule asks for the time, a user or a unit" in pair.server.fw("refresh", check=False).stderr
     pair.server.fw("rule add allow in tcp to port 8080 --for 1h")
     stream = pair.client.connect(pair.server.v4, 80)
     stream.echo()

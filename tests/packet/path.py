@@ -18,16 +18,17 @@ import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 from firewall import abi, clock
 from firewall.bpfmap import F_INNER_MAP, Map, MapType, create_map, possible_cpus
 from firewall.bpfobject import Object
-from firewall.compile import CHUNK_BYTES, LINE_BYTES, compile_policy
+from firewall.compile import CHUNK_BYTES, LINE_BYTES, NOBODY, compile_policy
 from firewall.document import Document, place
 from firewall.pins import Pins
 from firewall.policy import Policy, parse_policy
 from firewall.publish import mapped_map
+from firewall.resolve import Owners
 from firewall.setfile import keys_of_spans
 from firewall.settable import SetTable, Value
 
@@ -239,7 +240,7 @@ class PacketPath:
             setattr(record, name, value)
         self.maps["control"].update(key, record.pack())
 
-    def policy(self, text: str, wall_s: float | None = None) -> Document:
+    def policy(self, text: str, wall_s: float | None = None, owners: Owners = NOBODY) -> Document:
         """Put a policy in force as the next generation; what its rules' ids and counters are.
 
         `wall_s` is the Unix time that it is to be, unless it is that of the clock.
@@ -253,7 +254,7 @@ class PacketPath:
         if wall_s is not None:
             moment = moment._replace(wall_ns=round(wall_s * 1_000_000_000))
         compiled = compile_policy(
-            policy, self._document, self.classes, self.generation, clock.hz(), moment, numbers
+            policy, self._document, self.classes, self.generation, clock.hz(), moment, numbers, owners
         )
         slot = struct.pack("=I", self.generation % abi.Limits.GENERATION_SLOTS)
         with mapped_map("chunks", CHUNK_BYTES, compiled.entries) as chunks:
@@ -288,7 +289,7 @@ class PacketPath:
         """The sets; a policy's are numbered in its order."""
         return SetTable(_Pinned(self))
 
-    def ingress(self, packet: bytes, on: str = "wan", **env: int) -> Verdict:
+    def ingress(self, packet: bytes, on: str = "wan", **env: Any) -> Verdict:
         """A frame arrives by an interface."""
         return self._run("fw_ingress", packet, ifindex=self.ifindex[on], **env)
 
@@ -298,7 +299,7 @@ class PacketPath:
         self.maps["env_map"].update(struct.pack("=I", 0), env.pack())
         self.programs["fw_ingress"].test_run(packet, repeat=count)
 
-    def egress(self, packet: bytes, on: str = "wan", came_by: str | None = None, **env: int) -> Verdict:
+    def egress(self, packet: bytes, on: str = "wan", came_by: str | None = None, **env: Any) -> Verdict:
         """A frame leaves by an interface; `came_by` is None if this host sent it.
 
         tc_index is what ingress wrote for the last packet, unless it is given.
@@ -312,7 +313,7 @@ class PacketPath:
         """What ingress wrote for the packet that it passed last."""
         return abi.Env.unpack(self.maps["env_map"].lookup(struct.pack("=I", 0)) or b"").tc_index
 
-    def _run(self, program: str, packet: bytes, **env: int) -> Verdict:
+    def _run(self, program: str, packet: bytes, **env: Any) -> Verdict:
         self.maps["env_map"].update(struct.pack("=I", 0), abi.Env(**env).pack())
         before = self.reasons()
         run = self.programs[program].test_run(packet)

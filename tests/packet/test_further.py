@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from firewall import abi
+from firewall.resolve import Owners
 from tests.packet.ends import FAMILIES, Ends
 from tests.packet.path import PacketPath
 from tests.packets import Layer, eth, ip, tcp, vlan
@@ -81,6 +84,56 @@ def test_mac_of_a_forwarded_packet(path: PacketPath, ends: Ends) -> None:
     assert path.egress(frame, came_by="lan").reason == "handed_on"
     other = eth(ip(ends.inside, ends.them, tcp(4001, 22)), src="02:00:00:00:00:0a")
     assert path.egress(other, came_by="lan", tc_index=0).reason == "default_drop"
+
+
+OWNERS = Owners({"www": 33, "nobody": 65534}, {"web.service": 1 << 40 | 7, "deep.slice": 9})
+
+
+@FAMILIES
+@pytest.mark.parametrize(
+    ("clause", "env", "matches"),
+    [
+        ("user www", {"uid": 33, "has_user": 1}, True),
+        ("user www", {"uid": 34, "has_user": 1}, False),
+        ("user nobody", {"uid": 65534, "has_user": 1}, True),
+        ("user nobody", {"uid": 65534, "has_user": 0}, False),
+        ("unit web.service", {"cgroups": [1, 1 << 40 | 7, 5]}, True),
+        ("unit web.service", {"cgroups": [1, 7, 5]}, False),
+        ("unit web.service", {}, False),
+        ("unit deep.slice", {"cgroups": [1, 2, 3, 4, 5, 6, 7, 9]}, True),
+        ("user www unit deep.slice", {"uid": 33, "has_user": 1, "cgroups": [9]}, True),
+        ("user www unit deep.slice", {"uid": 33, "has_user": 1}, False),
+        ("user www unit deep.slice", {"uid": 3, "has_user": 1, "cgroups": [9]}, False),
+    ],
+)
+def test_owner(path: PacketPath, ends: Ends, clause: str, env: dict[str, Any], matches: bool) -> None:
+    path.policy(f"default out drop\nallow out tcp {clause}\n", owners=OWNERS)
+    verdict = path.egress(ends.leaving(tcp(4000, 22)), **env)
+    assert verdict.reason == ("rule_allow" if matches else "default_drop")
+
+
+@FAMILIES
+def test_owners_that_nobody_knows(path: PacketPath, ends: Ends) -> None:
+    """They are not let in, and not let by; what is known beside them counts."""
+    frame = ends.leaving(tcp(4000, 22))
+    for name in ("user who", "unit who.service", "user www unit who.service"):
+        path.policy(f"default out drop\nallow out tcp {name}\n", owners=OWNERS)
+        assert path.egress(frame, uid=33, has_user=1).reason == "default_drop"
+    path.policy("default out allow\ndrop out tcp user who\n", owners=OWNERS)
+    assert path.egress(frame, uid=33, has_user=1).reason == "rule_drop"
+    path.policy("default out allow\nreject out tcp user www unit who.service\n", owners=OWNERS)
+    assert path.egress(frame, uid=34, has_user=1).reason == "default_allow"
+    path.reset_flows()
+    assert path.egress(frame, uid=33, has_user=1).reason == "rule_reject"
+
+
+@FAMILIES
+def test_a_flow_ends_when_its_owner_is_no_longer_known(path: PacketPath, ends: Ends) -> None:
+    path.policy("default out drop\nallow out tcp user www\n", owners=OWNERS)
+    frame = ends.leaving(tcp(4000, 22))
+    assert path.egress(frame, uid=33, has_user=1).reason == "rule_allow"
+    path.policy("default out drop\nallow out tcp user www\n")
+    assert path.egress(frame, uid=33, has_user=1).reason == "revoked"
 
 
 @FAMILIES

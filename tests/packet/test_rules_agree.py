@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -23,6 +23,7 @@ from firewall import abi
 from firewall.evaluate import Answer, Question, evaluate
 from firewall.options import OPTIONS
 from firewall.policy import Policy
+from firewall.resolve import Owners
 from firewall.services import EXTENSION_HEADERS
 from tests import strategies
 from tests.packet.path import PacketPath, Verdict
@@ -57,6 +58,10 @@ NO_SOURCE = ("0.0.0.0/8", "224.0.0.0/4", "255.255.255.255/32", "::/128", "::ffff
 NO_END = ("127.0.0.0/8", "::1/128")
 OTHER = (IPv4Address("198.51.100.78"), IPv6Address("2001:db8:77::78"))
 NAMES = strategies.IFNAMES
+OWNERS = Owners(
+    {user: int(user) for user in strategies.USERS},
+    {unit: i for i, unit in enumerate(strategies.UNITS, 1 << 32)},
+)
 
 lively = settings(
     strategies.steady,
@@ -159,7 +164,7 @@ class Asker:
     def __init__(self, path: PacketPath, policy: Policy) -> None:
         self.path, self.policy = path, policy
         path.classes = {name: number for number, name in enumerate(NAMES, 1)}
-        self.document = path.policy(policy.render(), strategies.NOW_S)
+        self.document = path.policy(policy.render(), strategies.NOW_S, OWNERS)
 
     def _dress(self, device: str, name: str | None) -> None:
         """Let a device be known by another name; by none, it is protected, but of no class."""
@@ -175,7 +180,10 @@ class Asker:
 
     def leaving(self, question: Question) -> Verdict:
         self._dress("wan", question.via)
-        return self.path.egress(packet(question), mark=question.mark)
+        owner: dict[str, Any] = {"cgroups": [OWNERS.cgroups[unit] for unit in question.units]}
+        if question.user is not None:
+            owner |= {"has_user": 1, "uid": OWNERS.uids[question.user]}
+        return self.path.egress(packet(question), mark=question.mark, **owner)
 
     def passing_in(self, question: Question) -> Verdict:
         self._dress("lan", question.on)
