@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Times of rules: `until`. There is no wall clock here, so user space says from which boot
+ * Times of rules: `until`, `between`. There is no wall clock here, so user space says from which boot
  * times on which windows of time are open, and the clock is read once a jiffy and CPU, if
  * the ruleset has windows at all. A flow that was followed before the last edge is judged
  * anew at its next packet from either side, as after a change of the rules.

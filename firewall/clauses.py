@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from firewall.ceilings import read_limit, read_max_flows
 from firewall.headers import read_dscp, read_macs, write_dscp, write_macs
+from firewall.hours import read_between, read_unsynced, write_unsynced
 from firewall.lang import STRING, WORD, Cursor, Token, number
 from firewall.masks import read_masked
 from firewall.owners import read_unit, read_user
@@ -101,6 +102,8 @@ FURTHER = (
     Clause("set-mark", "set_mark", read_masked, "set-mark {}".format, of_allow=True),
     Clause("idle", "idle", read_idle, "idle {}".format, of_allow=True),
     Clause("until", "until", read_until, "until {}".format),
+    Clause("between", "between", read_between, "between {}".format),
+    Clause("unsynced", "unsynced", read_unsynced, write_unsynced),
 )
 
 # In the order in which they print.

@@ -2,17 +2,25 @@
 """The packet path's clocks: jiffies, as bpf_jiffies64 reads them, and boot time, as bpf_ktime_get_boot_ns does."""
 
 import time
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from datetime import tzinfo
 
 # include/uapi/linux/time.h; Python's time module does not name it.
 _CLOCK_MONOTONIC_COARSE = 6
 
 
 class Moment(NamedTuple):
-    """One moment by two clocks: Unix time and time since boot, suspend included, in nanoseconds."""
+    """One moment by two clocks: Unix time and time since boot, suspend included, in nanoseconds.
+
+    `synced`: something keeps the first right. `zone` is that of local times; None is the machine's.
+    """
 
     wall_ns: int
     boot_ns: int
+    synced: bool = True
+    zone: "tzinfo | None" = None
 
     def boot_at(self, wall_s: int) -> int:
         """What the clock of boot time shows at that Unix time, in nanoseconds; 0 for all that was before boot."""
@@ -20,8 +28,11 @@ class Moment(NamedTuple):
 
 
 def now() -> Moment:
-    """This moment; while the clock is not set the two may drift apart."""
-    return Moment(time.time_ns(), time.clock_gettime_ns(time.CLOCK_BOOTTIME))
+    """This moment."""
+    from firewall.libc import clock_is_synchronised
+
+    boot_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+    return Moment(time.time_ns(), boot_ns, clock_is_synchronised())
 
 
 def hz() -> int:

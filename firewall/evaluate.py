@@ -10,6 +10,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple
 
 from firewall.addresses import Addrs, Span
+from firewall.hours import local_zone
 from firewall.policy import Policy
 from firewall.rule import Rule
 from firewall.services import ICMP, ICMP6, PORT_PROTOCOLS
@@ -101,6 +102,7 @@ def matches(rule: Rule, question: Question, member: Membership = no_member) -> b
         and (rule.unit is None or rule.unit in question.units)
         and (rule.mark is None or question.mark & rule.mark.mask == rule.mark.value)
         and (rule.until is None or question.when_s < rule.until.end_s)
+        and (rule.between is None or rule.between.holds(question.when_s, local_zone()))
     )
 
 

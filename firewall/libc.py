@@ -19,6 +19,11 @@ _FSCONFIG_CMD_CREATE = 6
 
 BPF_FS_MAGIC = 0xCAFE4A11  # include/uapi/linux/magic.h
 
+# include/uapi/linux/timex.h: struct timex, whose status follows an int and four longs
+_TIMEX_BYTES = 256
+_TIMEX_STATUS = 5 * ctypes.sizeof(ctypes.c_long)
+_STA_UNSYNC = 0x0040
+
 _libc = ctypes.CDLL(None, use_errno=True)
 
 _libc.syscall.restype = ctypes.c_long
@@ -26,6 +31,7 @@ _libc.setns.argtypes = (ctypes.c_int, ctypes.c_int)
 _libc.unshare.argtypes = (ctypes.c_int,)
 _libc.mount.argtypes = (ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p)
 _libc.statfs.argtypes = (ctypes.c_char_p, ctypes.c_void_p)
+_libc.adjtimex.argtypes = (ctypes.c_void_p,)
 
 
 def _call(function: Callable[..., int], *args: Any, path: str | None = None) -> None:
@@ -48,6 +54,13 @@ def mount(source: str, target: str, fstype: str, flags: int = 0, data: str = "")
     """Mount a file system; see mount(2)."""
     names = source.encode(), os.fsencode(target), fstype.encode()
     _call(_libc.mount, *names, flags, data.encode(), path=target)
+
+
+def clock_is_synchronised() -> bool:
+    """Whether something keeps the clock right: STA_UNSYNC of adjtimex(2) is not set."""
+    timex = ctypes.create_string_buffer(_TIMEX_BYTES)
+    _libc.adjtimex(timex)
+    return not ctypes.c_int.from_buffer(timex, _TIMEX_STATUS).value & _STA_UNSYNC
 
 
 def filesystem_magic(path: str) -> int:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Self
 
 from firewall.ceilings import Limit, MaxFlows
 from firewall.clauses import CLAUSES, FURTHER
+from firewall.hours import Between
 from firewall.lang import STRING, WORD, Cursor, Source, Token, lex_line, lex_words
 from firewall.masks import Masked
 from firewall.services import ICMP, ICMP6, PORT_PROTOCOLS, PROTOCOLS, TCP, protocol_name
@@ -54,6 +55,8 @@ class Rule(NamedTuple):
     limit: Limit | None = None
     max_flows: MaxFlows | None = None
     until: Until | None = None
+    between: Between | None = None
+    unsynced: bool | None = None
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -147,6 +150,8 @@ class _Draft:
 
     def check(self, action: str) -> None:
         """What one clause demands of another, and of the action."""
+        if "unsynced" in self.at and "between" not in self.at:
+            self.cursor.fail("'unsynced' belongs to 'between'", self.at["unsynced"])
         for clause, token in self.at.items():
             if CLAUSES[clause].of_allow and action != "allow":
                 self.cursor.fail(f"'{clause}' belongs to 'allow': '{action}' lets nothing in", token)

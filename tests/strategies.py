@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from firewall.addresses import Addrs, Span
 from firewall.ceilings import UNIT_S, Limit, MaxFlows, Per
 from firewall.evaluate import Question
+from firewall.hours import Between
 from firewall.masks import Masked
 from firewall.policy import DEFAULT_ACTIONS, Policy
 from firewall.ranges import ADDRESS_MAX, PORT_MAX
@@ -145,6 +146,15 @@ def untils() -> st.SearchStrategy[Until]:
     return (past | future | future).map(Until)
 
 
+def betweens() -> st.SearchStrategy[Between]:
+    """Most end or begin near NOW_S."""
+    near = NOW_S % 86400 // 60
+    minutes = st.sampled_from((0, near - 1, near, near + 1, 1439)) | st.integers(0, 1439)
+    days = st.lists(st.integers(0, 6), min_size=1, unique=True).map(lambda days: tuple(sorted(days)))
+    made = st.builds(Between, minutes, minutes | st.just(1440), days)
+    return made.filter(lambda between: between.begin != between.end)
+
+
 @st.composite
 def rules(draw: st.DrawFn) -> Rule:
     """Any rule that the language can say."""
@@ -177,6 +187,8 @@ def rules(draw: st.DrawFn) -> Rule:
         set_mark=draw(st.none() | marks()) if action == "allow" else None,
         idle=draw(st.none() | st.sampled_from((Time(1, "s"), Time(14, "d")))) if action == "allow" else None,
         until=draw(st.none() | st.none() | untils()),
+        between=(between := draw(st.none() | st.none() | betweens())),
+        unsynced=draw(st.none() | st.booleans()) if between else None,
         answer=draw(st.none() | answers) if action == "reject" else None,
     )
     if rule.action == "allow":

@@ -120,10 +120,10 @@ def show(
 
 @app.command(cls=Command, epilog="fw refresh\n")
 def refresh(ctx: typer.Context) -> None:
-    """Count the ends of rules again, after the clock was set.
+    """Count the times of rules again, after the clock was set.
 
     What runs stays in force. A timer of systemd does this when the clock is
-    set, and daily.
+    set, and hourly.
     """
     from firewall.refresh import refresh as count_again
 

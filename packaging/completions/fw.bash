@@ -19,7 +19,7 @@ _fw() {
     local commands="status load unload upgrade apply check show refresh fmt import mode default option options rule rules zone
         zones set sets flow flows log doctor version"
     local rule="in out forward on via from to any not port tcp udp icmp icmp6 sctp gre esp ah proto icmp-type log
-        comment limit max-flows until"
+        comment limit max-flows until between on-days unsynced"
     local filters="--proto --address --port --state --rule --iface"
     local change="--yes --runtime --dry-run"
 

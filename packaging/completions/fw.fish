@@ -26,7 +26,7 @@ complete -c fw -n __fish_use_subcommand -a upgrade -d 'Replace the running progr
 complete -c fw -n __fish_use_subcommand -a apply -d 'Put a policy file in force and save it'
 complete -c fw -n __fish_use_subcommand -a check -d 'Say what is wrong with a policy file'
 complete -c fw -n __fish_use_subcommand -a show -d 'Print the policy in force as a file'
-complete -c fw -n __fish_use_subcommand -a refresh -d 'Count the ends of rules again'
+complete -c fw -n __fish_use_subcommand -a refresh -d 'Count the times of rules again'
 complete -c fw -n __fish_use_subcommand -a fmt -d 'A policy file in its canonical form'
 complete -c fw -n __fish_use_subcommand -a import -d "Another firewall's rules as a policy"
 complete -c fw -n __fish_use_subcommand -a mode -d 'Show or set whether packets are dropped'

@@ -17,6 +17,7 @@ import struct
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
+from datetime import tzinfo
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -240,17 +241,26 @@ class PacketPath:
             setattr(record, name, value)
         self.maps["control"].update(key, record.pack())
 
-    def policy(self, text: str, wall_s: float | None = None, owners: Owners = NOBODY) -> Document:
+    def policy(
+        self,
+        text: str,
+        wall_s: float | None = None,
+        owners: Owners = NOBODY,
+        *,
+        synced: bool = True,
+        zone: tzinfo | None = None,
+    ) -> Document:
         """Put a policy in force as the next generation; what its rules' ids and counters are.
 
-        `wall_s` is the Unix time that it is to be, unless it is that of the clock.
+        `wall_s` is the Unix time that it is to be, unless it is that of the clock, which is right if `synced`;
+        `zone` is that of local times, unless it is the machine's.
         """
         self.generation += 1
         policy = parse_policy(text)
         self._document = place(policy, text, True, self._document, abi.Limits.RULE_COUNTERS)
         numbers = {name: number for number, name in enumerate(policy.sets)}
         self._fill_sets(policy)
-        moment = clock.now()
+        moment = clock.now()._replace(synced=synced, zone=zone)
         if wall_s is not None:
             moment = moment._replace(wall_ns=round(wall_s * 1_000_000_000))
         compiled = compile_policy(

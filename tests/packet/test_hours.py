@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import time
+from datetime import datetime
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -21,10 +23,12 @@ SOON_S = 1.0  # more than what comes before the end takes
 class Soon:
     """A ruleset in force in which it is shortly before END; `come` waits for the end."""
 
-    def __init__(self, path: PacketPath, text: str) -> None:
+    def __init__(
+        self, path: PacketPath, text: str, end_s: float = END_S, zone: ZoneInfo | None = None
+    ) -> None:
         self.path = path
         self.began_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-        path.policy(text, END_S - SOON_S)
+        path.policy(text, end_s - SOON_S, zone=zone)
 
     def _gone_s(self) -> float:
         return (time.clock_gettime_ns(time.CLOCK_BOOTTIME) - self.began_ns) / 1e9
@@ -123,6 +127,60 @@ def test_a_mark_and_an_end(path: PacketPath) -> None:
     assert path.ingress(syn(V4)).reason == "flow"
     soon.come()
     assert path.ingress(syn(V4)).reason == "revoked"
+
+
+BERLIN = ZoneInfo("Europe/Berlin")
+
+
+def local_s(text: str) -> float:
+    return datetime.fromisoformat(text).replace(tzinfo=BERLIN).timestamp()
+
+
+@FAMILIES
+@pytest.mark.parametrize(
+    ("when", "holds"),
+    [
+        ("2030-06-03T07:59", False),
+        ("2030-06-03T08:00", True),
+        ("2030-06-03T17:59", True),
+        ("2030-06-03T18:00", False),
+        ("2030-06-01T12:00", False),
+        ("2030-12-02T08:00", True),
+        ("2030-12-02T07:59", False),
+    ],
+)
+def test_between(path: PacketPath, ends: Ends, when: str, holds: bool) -> None:
+    """Monday to Friday, in summer and in winter."""
+    text = CLOSED + "allow in tcp between 08:00 and 18:00 on-days mon-fri\n"
+    path.policy(text, local_s(when), zone=BERLIN)
+    assert path.ingress(syn(ends)).reason == ("rule_allow" if holds else "default_drop")
+
+
+def test_hours_begin_and_end_by_themselves(path: PacketPath) -> None:
+    """What a drop of the night cuts comes back in the morning."""
+    path.policy(CLOSED + "allow in tcp\n")
+    talk = Connection(path, V4)
+    talk.establish()
+    text = CLOSED + "drop in tcp between 20:00 and 06:00\nallow in tcp\n"
+    soon = Soon(path, text, local_s("2030-06-03T20:00"), BERLIN)
+    assert talk.o("A", 101, 901).reason == "flow"
+    soon.come()
+    assert talk.o("A", 101, 901).reason == talk.r("A", 901, 101).reason == "revoked"
+    assert path.ingress(syn(V4, sport=4001)).reason == "rule_drop"
+    soon = Soon(path, text, local_s("2030-06-04T06:00"), BERLIN)
+    assert talk.o("A", 101, 901).reason == "revoked"
+    soon.come()
+    assert talk.o("A", 101, 901).reason == talk.r("A", 901, 101).reason == "flow"
+
+
+def test_an_unsynchronised_clock(path: PacketPath) -> None:
+    text = "allow in tcp to port 22 between 00:00 and 24:00\n"
+    text += "allow in tcp to port 23 between 08:00 and 08:01 unsynced on\n"
+    for synced, expected in ((True, "default_drop"), (False, "rule_allow")):
+        path.policy(CLOSED + text, local_s("2030-06-03T12:00"), synced=synced, zone=BERLIN)
+        assert path.ingress(syn(V4, 23)).reason == expected
+        assert path.ingress(syn(V4, 22)).reason == ("rule_allow" if synced else "default_drop")
+        path.reset_flows()
 
 
 def test_many_ends(path: PacketPath) -> None:
