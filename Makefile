@@ -25,7 +25,7 @@ PYTEST  := $(PY) -m pytest
 unexport PYTHONDONTWRITEBYTECODE
 
 .DELETE_ON_ERROR:
-.PHONY: all setup demo test test-fast test-differential test-kernels abi lint format bench bench-commands bench-new-flows bench-full-table wheel install uninstall clean help
+.PHONY: all setup demo test test-fast test-differential test-kernels abi lint format bench bench-commands bench-classifier bench-new-flows bench-full-table wheel install uninstall clean help
 
 all: build/fw.bpf.o $(OBJECTS) build/libfwtree.so $(VENV)/bin/fw	## build the object, the library and .venv/bin/fw
 
@@ -78,6 +78,9 @@ bench: all	## measure the cost of a packet against an empty program (as root)
 
 bench-commands: all	## measure how long each command takes (as root)
 	@$(PY) bench/commands
+
+bench-classifier: all	## measure what finding the rule costs, among up to 100,000 (as root)
+	@$(PY) bench/classifier
 
 bench-new-flows: all	## measure the rate of new connections beside nftables and iptables, for minutes (as root)
 	@$(PY) bench/new_flows

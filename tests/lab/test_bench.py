@@ -97,3 +97,11 @@ def test_new_flows_take_turns_with_the_same_rules() -> None:
     assert [row[0] for row in rows] == ["0", "40"]
     assert all(float(cell.replace(",", "")) > 0 for row in rows for cell in row[1:])
     assert lines[-1].startswith("new_flows: with 40 rules fw opens ")
+
+
+def test_classifier_measures_each_ruleset() -> None:
+    words = ("--kinds", "acl", "nested", "--rules", "10", "50", "--rounds", "1")
+    lines = [line.split() for line in run(BENCH / "classifier", *words).splitlines()]
+    rows = [line for line in lines if line[1:2] in (["IPv4"], ["IPv6"])]
+    assert [row[:2] for row in rows] == [[kind, f"IPv{n}"] for kind in ("acl", "nested") for n in (4, 6)]
+    assert all(int(cost) < 100_000 for row in rows for cost in row[2:])
