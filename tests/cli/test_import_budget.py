@@ -31,7 +31,7 @@ MODULES = {
     "status": 170,
     "mode": 155,
     "show": 165,
-    "option": 172,
+    "option": 178,
     "rule list": 175,
     "flow list": 146,
     "log": 160,
