@@ -12,6 +12,7 @@ from firewall.requests import Requests
 _INCARNATION = slice(offset_of(abi.Flow, "incarnation"), offset_of(abi.Flow, "incarnation") + 4)
 _SIDES = offset_of(abi.Flow, "side")
 _SIDE_PACKETS = offset_of(abi.Side, "packets")
+_SIDE_GENERATION = offset_of(abi.Side, "generation")
 
 
 def bring_up_to_date(
@@ -20,7 +21,8 @@ def bring_up_to_date(
     """Adds to a copied flow table what happened in the old one since it was copied; how many flows are new.
 
     Some packets have gone through the new table meanwhile: of each side's two records the one with more
-    packets is the later, since only that side's packets write it. A flow opened anew there stays as it is.
+    packets is the later, since only that side's packets write it. What the rules have said meanwhile is not a side's
+    (by which rule, until when), so they are asked again. A flow opened anew there stays as it is.
     """
     copied, missing = dict(table.items()), []
     for key, value in old:
@@ -40,6 +42,8 @@ def _merged(known: bytes, other: bytes) -> bytes:
         end = start + abi.Side.SIZE
         if _packets(other, start) > _packets(known, start):
             merged[start:end] = other[start:end]
+            judged = start + _SIDE_GENERATION
+            merged[judged : judged + 4] = bytes(4)
     return bytes(merged)
 
 

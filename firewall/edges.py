@@ -111,8 +111,8 @@ def _changes_of_hours(window: Hours, moment: Moment) -> list[Change]:
         if end <= now_s or begin >= horizon_s:
             continue
         opens_ns = moment.boot_at(begin) if begin > now_s else 0
-        # one that begins when another ends, or is open now, is no edge
-        if changes[-1].from_ns == opens_ns:
+        # one that begins when another ends, or is open now, is no edge; where clocks go forward it may begin earlier
+        if changes[-1].from_ns >= opens_ns:
             changes.pop()
         if not changes or not changes[-1].opens:
             changes.append(Change(opens_ns, True))

@@ -226,8 +226,12 @@ def _list(table: SetTable, number: int, keys: set[bytes]) -> _Done:
                 merged.append((key, value._replace(listed=value.listed | bit)))
         elif listed:
             stale.append(key)
-    table.write(merged)
-    table.insert(keys, Value(listed=bit))
+    try:
+        table.write(merged)
+        table.insert(keys, Value(listed=bit))
+    except BaseException:  # there may be no room for all of them
+        _unlist(table, number, keys, {key for key, _ in merged})
+        raise
     return _Done(keys, [key for key, _ in merged], stale)
 
 
@@ -244,6 +248,9 @@ def _unlist(table: SetTable, number: int, *groups: Collection[bytes]) -> None:
 def _drop(pins: Pins, number: int) -> None:
     """Takes a set away with all of its elements."""
     table = SetTable(pins)
+    for name, one in table.known().items():
+        if one.number == number:  # whoever brings it back must not take what a kill leaves for the whole
+            table.name(number, name, NO_DIGEST, one.timeout_s)
     found = [(key, Value.unpack(raw)) for key, raw in table.items() if table.holds(raw, number)]
     table.write((key, value.without(number)) for key, value in found)
     table.forget(number)

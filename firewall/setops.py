@@ -173,9 +173,11 @@ def _add(table: SetTable, number: int, keys: set[bytes], for_s: int) -> Done:
             values.append((key, value._replace(ends_s={**value.ends_s, number: end_s})))
         else:
             values.append((key, value.without(number, listed=False)._replace(added=value.added | bit)))
-    table.write(values)
-    table.insert((key for key in keys if key not in found), new)
-    _settle(table)
+    try:
+        table.write(values)
+        table.insert((key for key in keys if key not in found), new)
+    finally:  # also of those for which there was room
+        _settle(table)
     return Done(len(keys) - same, same)
 
 
@@ -195,8 +197,8 @@ def _take_away(
 
 
 def _settle(table: SetTable) -> None:
-    table.collect()
     table.changed()
+    table.collect()
 
 
 def _demand_safe(pins: Pins, name: str, keys: Set[bytes], joins: bool, yes: bool) -> None:

@@ -295,9 +295,13 @@ class PacketPath:
                 listed[key] = listed.get(key, 0) | 1 << number
         table.write((key, Value(bits)) for key, bits in listed.items())
 
+    def pins(self) -> Pins:
+        """The maps as if they were pinned."""
+        return _Pinned(self)
+
     def sets(self) -> SetTable:
         """The sets; a policy's are numbered in its order."""
-        return SetTable(_Pinned(self))
+        return SetTable(self.pins())
 
     def ingress(self, packet: bytes, on: str = "wan", **env: Any) -> Verdict:
         """A frame arrives by an interface."""

@@ -6,14 +6,22 @@ from __future__ import annotations
 import os
 import random
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack
 from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 
+from firewall import abi, setops
 from firewall.addresses import Span
+from firewall.carry import bring_up_to_date
+from firewall.errors import FwError
+from firewall.pins import REQUEST, offset_of
+from firewall.policy import parse_policy
+from firewall.requests import Requests
 from firewall.setfile import host_keys, keys_of, keys_of_spans, span_of
-from firewall.settable import Value, boot_s
+from firewall.setload import Read, plan_sets
+from firewall.settable import SetTable, Value, boot_s
 from tests.packet.path import PacketPath
 from tests.packets import eth, ip, udp
 
@@ -213,3 +221,93 @@ def test_elements_whose_time_is_up_are_collected(path: PacketPath) -> None:
     left = {span_of(key): Value.unpack(raw) for key, raw in table.items()}
     assert len(left) == 1000
     assert set(map(str, left.values())) == {str(Value(added=2)), str(values[2])}
+
+
+def put_in_force(path: PacketPath, sets: str) -> list[str]:
+    """What an apply does with the sets of a policy; the elements that are listed then."""
+    pins, policy = path.pins(), parse_policy(sets)
+    plan = plan_sets(policy, policy, SetTable(pins).known(), Read.ALL)
+    with ExitStack() as undo:
+        plan.begin(pins, undo)
+        undo.pop_all()
+    plan.finish(pins)
+    return listed(path)
+
+
+def listed(path: PacketPath) -> list[str]:
+    return sorted(str(span_of(key)) for key, raw in path.sets().items() if Value.unpack(raw).listed)
+
+
+class Killed(BaseException):
+    pass
+
+
+def test_what_a_kill_left_of_a_dropped_set_is_not_taken_for_the_whole(
+    path: PacketPath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(_: SetTable, number: int) -> None:
+        raise Killed(number)
+
+    assert put_in_force(path, "") == []
+    assert put_in_force(path, "set bad = 198.51.100.7") == ["198.51.100.7"]
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(SetTable, "forget", killed)
+        put_in_force(path, "")
+    assert put_in_force(path, "set bad = 198.51.100.7") == ["198.51.100.7"]
+    assert put_in_force(path, "") == []
+
+
+def without_room(table: SetTable, keys: Collection[bytes], value: Value) -> None:
+    """One of them is let in yet."""
+    table.write([(min(keys), value)])
+    raise FwError("no room")
+
+
+def test_a_set_for_which_there_is_no_room_stays_as_it_was(
+    path: PacketPath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_in_force(path, "")
+    assert put_in_force(path, "set good = 198.51.100.7") == ["198.51.100.7"]
+    with monkeypatch.context() as patch, pytest.raises(FwError):
+        patch.setattr(SetTable, "insert", without_room)
+        put_in_force(path, "set good = 192.0.2.0/28, 203.0.113.0/24")
+    assert listed(path) == ["198.51.100.7"]
+    assert put_in_force(path, "set good = 198.51.100.7") == ["198.51.100.7"]
+    assert put_in_force(path, "") == []
+
+
+def test_flows_hear_of_the_elements_for_which_there_was_room(
+    path: PacketPath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pins, changed = path.pins(), offset_of(abi.Control, "sets_changed")
+    before = pins.control.load_u32(changed)
+    keys = keys_of_spans([Span(4, HOME[4], HOME[4] + 2)])
+    monkeypatch.setattr(SetTable, "insert", lambda table, new, value: without_room(table, set(new), value))
+    with pytest.raises(FwError):
+        setops._add(SetTable(pins), 0, keys, 0)
+    assert pins.control.load_u32(changed) != before
+    path.sets().write((key, Value()) for key in keys)
+
+
+def test_a_flow_that_was_judged_while_it_was_copied_ends_with_its_element(path: PacketPath) -> None:
+    """A table of another size: what a packet in the old one says of its side comes after the copy."""
+    path.policy(POLICY.format(sets="set a", rules="allow in udp from @a"))
+    frame = bytes(eth(ip(text(4, HOME[4]), OURS[4], udp(4000, 53))))
+    (key,) = keys_of(Span(4, HOME[4], HOME[4]))
+    sets = path.sets()
+    sets.write([(key, Value(added=1))])
+    assert path.ingress(frame).reason == "rule_allow"
+    name, flow_key, copy = path.the_flow()
+    sets.write([(key, Value(ends_s={0: boot_s() + 1000}))])
+    sets.changed()
+    assert path.ingress(frame).reason == "flow"
+    _, _, later = path.the_flow()
+    assert later.until_j and not copy.until_j
+
+    table = path.maps[name]
+    table.update(flow_key.pack(), copy.pack())
+    with Requests(path.maps["requests"], path.programs[REQUEST]) as requests:
+        assert bring_up_to_date(table, [(flow_key.pack(), later.pack())], requests, False) == 0
+    assert path.the_flow()[2].side[0].packets == 2
+    sets.write([(key, Value())])
+    assert path.ingress(frame).reason == "revoked"

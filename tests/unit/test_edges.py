@@ -134,6 +134,12 @@ def test_local_time(hours: str, when: str, holds: bool) -> None:
     assert states(rule, at(when))[0][1] == holds
 
 
+def test_one_that_begins_before_the_last_has_ended() -> None:
+    """At 02:45, which is 03:45 when clocks go forward, the one would end; the next begins at 03:15."""
+    found = states(between("03:15 and 02:45", "drop"), at("2030-03-30T12:00"))
+    assert found[:3] == [(0, True), (local("2030-04-01T02:45"), False), (local("2030-04-01T03:15"), True)]
+
+
 def test_summer_and_winter_are_an_hour_apart() -> None:
     found = states(between("08:00 and 18:00"), at("2030-01-01T00:00"))
     begins = {
