@@ -43,7 +43,7 @@ class Carried:
 
     def __init__(self) -> None:
         self.lines: list[str] = []
-        self.left: list[Left] = []
+        self._left: dict[Left, None] = {}
 
     def add(self, line: str) -> None:
         """One more line of the policy; one like the line before it adds nothing."""
@@ -59,12 +59,15 @@ class Carried:
 
     def leave(self, place: str, text: str, refused: Refused) -> None:
         """One piece more that is not carried over, if it is not known by now: a chain may be met on several ways."""
-        left = Left(place, text.strip(), refused.why, refused.implied)
-        if left not in self.left:
-            self.left.append(left)
+        self._left[Left(place, text.strip(), refused.why, refused.implied)] = None
 
     def text(self) -> str:
         return "".join(line + "\n" for line in self.lines)
+
+    @property
+    def left(self) -> list[Left]:
+        """All that is not carried over, in order."""
+        return list(self._left)
 
     @property
     def lost(self) -> list[Left]:

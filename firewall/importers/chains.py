@@ -4,7 +4,7 @@
 from typing import NamedTuple
 
 from firewall.importers.carried import Carried, Never, Refused
-from firewall.importers.match import Match
+from firewall.importers.match import Match, Names
 
 MAX_DEPTH = 16
 JUMP, LOG, RETURN, NOTHING = "jump", "log", "return", "nothing"
@@ -100,8 +100,12 @@ class _Walk:
                 if not names.negated:
                     raise Never
                 met = met._replace(on=None) if missing == "out" else met._replace(via=None)
-        for names in (met.on, met.via):
+        for field, names in (("on", met.on), ("via", met.via)):
             if names and not names.negated and _LOOPBACK in names.names:
+                others = tuple(name for name in names.names if name != _LOOPBACK)
+                if step.does == "allow" and others:
+                    met = met._replace(**{field: Names(False, others)})  # type: ignore[arg-type]
+                    continue
                 if step.does == "allow":
                     raise Refused("the loopback interface is never filtered", implied=True)
                 raise Refused("fw never filters the loopback interface")

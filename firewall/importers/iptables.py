@@ -4,6 +4,7 @@
 The formats are those of iptables(8) and iptables-extensions(8).
 """
 
+import re
 import shlex
 from collections.abc import Callable
 from itertools import pairwise
@@ -61,6 +62,9 @@ _ANSWERS = {
 }
 
 
+_RULE = re.compile(r"(\[\d+:\d+\] )?-A \S+( |$)")  # with its counters
+
+
 def carry(text: str) -> Carried:
     """The policy that a saved filter table is, of the packets of its family."""
     carried = Carried()
@@ -68,23 +72,28 @@ def carry(text: str) -> Carried:
     speak_of_one_family(carried, family, "iptables-save" if family == 6 else "ip6tables-save")
     chains: Chains = {}
     policies: dict[str, str] = {}
-    table = ""
+    table, tables = "", 0
     for number, line in enumerate(text.splitlines(), 1):
         place = f"line {number}"
         if line.startswith("*"):
             table = line[1:].strip()
-        elif line.startswith(":") and table == "filter":
+            tables += table == "filter"
+            if table == "filter" and tables > 1:
+                carried.leave(
+                    place, line, Refused("there is one before it: give each family's file by itself")
+                )
+        elif line.startswith(":") and table == "filter" and len(line[1:].split()) > 1:
             name, policy = line[1:].split()[:2]
             chains.setdefault(name, [])
             policies[name] = _POLICIES.get(policy, "")
-        elif line.startswith(("-A", "[")):
+        elif _RULE.match(line):
             if table == "filter":
                 name, step = _Line(line, place, family).step()
                 chains.setdefault(name, []).append(step)
             else:
                 why = "fw does not translate addresses" if table == "nat" else f"fw has no table '{table}'"
                 carried.leave(place, line, Refused(why))
-        elif line.strip() and not line.startswith(("#", "COMMIT", ":")):
+        elif line.strip() and not line.startswith(("#", "COMMIT")) and (table == "filter" or line[0] != ":"):
             carried.leave(place, line, Refused("it is not of the form of iptables-save"))
     for base, scope in HOOKS.items():
         carried.add(f"default {scope} {policies.get(base) or 'allow'}")

@@ -75,7 +75,9 @@ class Match(NamedTuple):
         }
 
     def words(self, family: int | None) -> str:
-        """The clauses of a rule of fw; with `family` of packets of that family alone."""
+        """The clauses of a rule of fw; with `family` of packets of that family alone. Raises Refused."""
+        if family and family not in self.families():
+            raise Never
         words = []
         for word, names in (("on", self.on), ("via", self.via)):
             if names:
@@ -119,10 +121,15 @@ def span(text: str) -> Span:
     try:
         if "-" in text:
             low, high = (ip_address(part) for part in text.split("-"))
+            if low.version != high.version or int(low) > int(high):
+                raise ValueError
             return Span(low.version, int(low), int(high))
         network = ip_network(text, strict=False)
     except ValueError:
         raise Refused(f"'{text}' is not an address") from None
+    mask = text.partition("/")[2]
+    if "." in mask and mask != str(network.netmask):  # ip_network reads 0.0.0.255 as the inverse of a mask
+        raise Refused(f"'{mask}' is not a netmask of a prefix")
     return Span(network.version, int(network.network_address), int(network.broadcast_address))
 
 
@@ -134,7 +141,7 @@ def ports(texts: list[str], negated: bool) -> tuple[Range, ...]:
     for text in texts:
         low, dash, high = text.replace(":", "-").partition("-")
         low, high = (low or "0") if dash else low, (high or str(PORT_MAX)) if dash else low
-        numbers = [SERVICES.get(part, -1) if not part.isdigit() else int(part) for part in (low, high)]
+        numbers = [SERVICES.get(part, -1) if not part.isdecimal() else int(part) for part in (low, high)]
         if not 0 <= numbers[0] <= numbers[1] <= PORT_MAX:
             raise Refused(f"'{text}' is not a port")
         found.append((numbers[0], numbers[1]))
@@ -150,7 +157,7 @@ def proto(text: str) -> tuple[str, ...] | None:
     word = {"all": "", "0": "", "icmpv6": "icmp6", "ipv6-icmp": "icmp6"}.get(text, text)
     if not word:
         return None
-    if word.isdigit():
+    if word.isdecimal():
         return (protocol_name(int(word)),)
     if word not in PROTOCOLS:
         raise Refused(f"fw does not know the protocol '{text}'")

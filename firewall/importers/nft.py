@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from firewall.errors import UsageError
 from firewall.importers import match
-from firewall.importers.carried import Carried, Refused
+from firewall.importers.carried import Carried, Never, Refused
 from firewall.importers.chains import JUMP, LOG, NOTHING, RETURN, Chains, Step, flatten
 from firewall.importers.match import EVERYWHERE, Match, Names
 
@@ -52,15 +52,17 @@ def carry(text: str) -> Carried:
         items: list[dict[str, Any]] = json.loads(text)["nftables"]
         if not isinstance(items, list):
             raise TypeError
-    except (ValueError, KeyError, TypeError):
+        sets = {_key(item["set"], "name"): item["set"] for item in items if "set" in item}
+        listed = [(_key(item["chain"], "name"), item["chain"]) for item in items if "chain" in item]
+        rules = [(_key(item["rule"], "chain"), item["rule"]) for item in items if "rule" in item]
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise UsageError("this is not what 'nft -j list ruleset' prints", "mind the '-j'") from None
     carried = Carried()
-    sets = {_key(item["set"], "name"): item["set"] for item in items if "set" in item}
     chains: Chains = {}
     bases: list[_Base] = []
     kinds: dict[str, str] = {}  # why what is in a chain cannot be carried over
-    for chain in (item["chain"] for item in items if "chain" in item):
-        name, hook = _key(chain, "name"), chain.get("hook")
+    for name, chain in listed:
+        hook = chain.get("hook")
         chains[name] = []
         if chain["family"] not in _FAMILIES:
             kinds[name] = f"fw does not filter '{chain['family']}'"
@@ -72,8 +74,7 @@ def carry(text: str) -> Carried:
             )
         elif hook:
             kinds[name] = f"fw has no hook '{hook}'"
-    for rule in (item["rule"] for item in items if "rule" in item):
-        name = _key(rule, "chain")
+    for name, rule in rules:
         chains.setdefault(name, []).extend(_steps(rule, sets, kinds.get(name)))
     _flatten(carried, chains, bases)
     for name in kinds:
@@ -99,6 +100,8 @@ def _flatten(carried: Carried, chains: Chains, bases: list[_Base]) -> None:
                 why = "another chain at this hook has decided before, and in fw the first that decides is the last"
                 for step in chains[base.name]:
                     carried.leave(step.place, step.text, Refused(why))
+                if base.policy == "drop":  # of what the other has accepted too
+                    carried.leave(base.name, "policy drop", Refused(why))
                 continue
             said.append(base)
             flatten(carried, chains, base.name, scope, base.policy, base.family)
@@ -119,6 +122,8 @@ def _steps(rule: dict[str, Any], sets: dict[str, Any], why: str | None) -> Itera
         yield from _Rule(rule, sets, place, text).steps()
     except Refused as refused:
         yield Step(place, text, refused=refused)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        yield Step(place, text, refused=Refused("it is not of a form that fw knows"))
 
 
 class _Rule:
@@ -180,9 +185,10 @@ class _Rule:
         pairs = value["data"]
         if isinstance(pairs, str):
             raise Refused("fw does not carry maps with names over")
+        others, cuts = self.others, self.cuts
         for key, verdict in pairs["set"]:
             ((kind, told),) = verdict.items()
-            self.others = self.cuts = False
+            self.others, self.cuts = others, cuts
             try:
                 asked = self.asked.meet(self._match({"op": "==", "left": value["key"], "right": key}))
                 yield self._step(asked, kind, told)
@@ -207,7 +213,8 @@ class _Rule:
             self.others = self.others or not opens
             self.cuts = self.cuts or bool(states & {"established", "related"}) or negated
             return Match()
-        raise Refused(f"fw does not ask for '{kind}' {left.get('key', '')}".rstrip())
+        key = left.get("key", "") if isinstance(left, dict) else ""
+        raise Refused(f"fw does not ask for '{kind}' {key}".rstrip())
 
     def _values(self, right: Any) -> Iterator[str]:
         """The values of the right side, ranges as `low-high`, with what a named set holds."""
@@ -255,6 +262,8 @@ def _payload(protocol: str, field: str, right: list[str], negated: bool) -> Matc
             else Match(protos=protos, dport=found_ports)
         )
     if protocol in ("icmp", "icmpv6") and field == "type" and not negated:
+        if not right:  # a set that is empty
+            raise Never
         return Match(
             protos=("icmp" if protocol == "icmp" else "icmp6",),
             icmp=tuple(_ICMP_NAMES.get(name, name) for name in right),
@@ -273,6 +282,8 @@ def _interfaces(field: str) -> Callable[[list[str], bool], Match]:
         names = tuple(name[:-1] + "+" if name.endswith("*") else name for name in right)
         if negated and "lo" in names:  # every packet that fw sees
             names = tuple(name for name in names if name != "lo")
+        if not names and not negated:  # a set that is empty
+            raise Never
         return Match(**{field: Names(negated, names)}) if names else Match()  # type: ignore[arg-type]
 
     return read
@@ -281,6 +292,8 @@ def _interfaces(field: str) -> Callable[[list[str], bool], Match]:
 def _nfproto(right: list[str], negated: bool) -> Match:
     families = {_NFPROTO[name] for name in right if name in _NFPROTO}
     chosen = {4, 6} - families if negated else families
+    if not chosen:
+        raise Never
     return Match(src={family: EVERYWHERE[family] for family in chosen}) if len(chosen) == 1 else Match()
 
 

@@ -42,7 +42,10 @@ def _carry_tuple(carried: Carried, words: list[str], family: int) -> None:
     """ACTION PROTOCOL DPORT DESTINATION SPORT SOURCE [DAPP SAPP] DIRECTION [comment=HEX]."""
     comment = ""
     if words and words[-1].startswith("comment="):
-        comment = bytes.fromhex(words.pop().removeprefix("comment=")).decode(errors="replace")
+        try:
+            comment = bytes.fromhex(words.pop().removeprefix("comment=")).decode(errors="replace")
+        except ValueError:
+            raise Refused("its comment is not in hexadecimal digits") from None
     if len(words) not in (7, 9):
         raise Refused("it has not the words of ufw's rules")
     action, proto, dport, dst, sport, src, *_, direction = words
