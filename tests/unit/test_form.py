@@ -71,6 +71,7 @@ def test_any_policy(policy: Policy, rng: random.Random) -> None:
         ("\n\n", ""),
         ("\ufeffallow in", "allow in\n"),
         ("#", "#\n"),
+        ("# a\r\r\nallow in # b \r\r\n", "# a\nallow in  # b\n"),
         ("allow in#x", "allow in  #x\n"),
         ('allow in comment "a # b"   #c', 'allow in comment "a # b"  #c\n'),
         ('allow in log comment "x" # \t', 'allow in log comment "x"  #\n'),
@@ -85,3 +86,11 @@ def test_lines(text: str, expected: str | None) -> None:
             formatted(text)
     else:
         assert formatted(text) == expected
+
+
+def test_a_line_that_would_be_too_long_stays() -> None:
+    ports = ",".join(map(str, range(10000, 20800)))
+    text = f"allow  in tcp to port {ports} # all of them\nallow   out\n"
+    new = formatted(text)
+    assert new == text.replace("allow   out", "allow out")
+    assert parse_policy(new) == parse_policy(text)
