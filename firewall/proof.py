@@ -10,14 +10,18 @@ The names of interfaces are endless, but rules can tell few kinds of them apart,
 a box has a set of kinds, as the bits of a number.
 """
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import IPv4Address, IPv6Address
+from itertools import product
+from operator import itemgetter
 from string import ascii_letters, digits
 from typing import NamedTuple
 
 from firewall.evaluate import Question
 from firewall.expand import around, sets_of, sides
 from firewall.policy import LOOPBACK, Policy
+from firewall.ranges import Range
 from firewall.rule import Rule
 from firewall.services import EXTENSION_HEADERS, ICMP, ICMP6, PORT_PROTOCOLS, TCP, UDP, protocol_name
 from firewall.terms import IFNAME_CHARS, Names
@@ -43,7 +47,7 @@ class Box(NamedTuple):
     on: int
     via: int
     proto: int
-    ranges: tuple[tuple[int, int], ...]  # source and destination address, source and destination port
+    ranges: tuple[Range, ...]  # source and destination address, source and destination port
 
 
 class Counterexample(NamedTuple):
@@ -77,7 +81,8 @@ def counterexample(policy: Policy, expected: Rule) -> Counterexample | None:
             covers: list[Box] = []  # where the first rule that matches decides as expected
             doubts: list[Box] = []  # where one that would may match or not
             for position, rule in [*rules, (None, default)]:
-                met = [common for box in space.boxes(rule, family) if (common := _meet(box, target))]
+                near = space.boxes(rule, family, target.ranges)
+                met = [common for box in near if (common := _meet(box, target))]
                 steps.take(1 + len(met))
                 if rule.action == expected.action:
                     (doubts if _in_doubt(rule) else covers).extend(met)
@@ -122,8 +127,10 @@ class _Space:
         self.protos = [*sorted(named), *unnamed[:1]]
         self._known: dict[Names | None, int] = {}
 
-    def boxes(self, rule: Rule, family: int) -> Iterator[Box]:
-        """The boxes of a rule in one family; elements of a set may be anywhere."""
+    def boxes(self, rule: Rule, family: int, near: Sequence[Range] | None = None) -> Iterator[Box]:
+        """The boxes of a rule in one family, with `near` those that meet these ranges; elements of a set may be
+        anywhere.
+        """
         on, via = self._interfaces(rule.on), self._interfaces(rule.via)
         if not on or not via:
             return
@@ -131,11 +138,12 @@ class _Space:
             if of != family:
                 continue
             kinds = 1 << self.protos.index(proto) if proto else (1 << len(self.protos)) - 1
-            for src in around(one.src, one.src_sets, family):
-                for dst in around(one.dst, one.dst_sets, family):
-                    for sport in one.sport:
-                        for dport in one.dport:
-                            yield Box(on, via, kinds, (src, dst, sport, dport))
+            ends = around(one.src, one.src_sets, family), around(one.dst, one.dst_sets, family)
+            axes = [*ends, one.sport, one.dport]
+            if near is not None:
+                axes = [_meeting(axis, span) for axis, span in zip(axes, near, strict=True)]
+            for ranges in product(*axes):
+                yield Box(on, via, kinds, ranges)
 
     def packet(self, box: Box, family: int, scope: str) -> Question:
         """A packet of the box, as ordinary a one as there is."""
@@ -219,6 +227,12 @@ def _preferred(protos: Sequence[int], family: int) -> list[tuple[int, int]]:
         return _ONLY_IN.get(pair[1], family) != family, order.get(pair[1], 2)
 
     return sorted(enumerate(protos), key=rank)
+
+
+def _meeting(ranges: list[Range], span: Range) -> list[Range]:
+    """Those of merged ranges that have something of a range."""
+    first = bisect_left(ranges, span[0], key=itemgetter(1))
+    return ranges[first : bisect_right(ranges, span[1], key=itemgetter(0))]
 
 
 def _meet(one: Box, other: Box) -> Box | None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from firewall.evaluate import Question, evaluate, matches
 from firewall.expect import Expectation, Unmet
 from firewall.policy import Policy, parse_policy
-from firewall.proof import TooComplex, counterexample, described
+from firewall.proof import Box, TooComplex, _meet, counterexample, described
 from firewall.rule import Rule
 from firewall.verify import verify
 from tests.strategies import policies, questions, rules, steady
@@ -185,3 +185,18 @@ def test_ceilings_are_left_aside() -> None:
     assert counterexample(policy, Rule.parse("allow in tcp to port 22")) is None
     found = counterexample(policy, Rule.parse("drop in tcp to port 22"))
     assert found is not None and not found.maybe
+
+
+def test_boxes_that_are_far_from_what_is_expected_are_not_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    listed = [f"10.{n >> 7}.{n % 128 * 2}.1" for n in range(2000)]
+    compared = 0
+
+    def counted(one: Box, other: Box) -> Box | None:
+        nonlocal compared
+        compared += 1
+        return _meet(one, other)
+
+    monkeypatch.setattr("firewall.proof._meet", counted)
+    expectation = Rule.parse(f"allow in from {', '.join(listed[::20])}")
+    assert counterexample(parse_policy(f"allow in from {', '.join(listed)}"), expectation) is None
+    assert 0 < compared < 1000
