@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from firewall.errors import UsageError
-from firewall.lang import Cursor, Problem, Source, problem_at
+from firewall.lang import MAX_PROBLEMS_SHOWN, Cursor, Problem, Source, problem_at
 from firewall.terms import Names, name_complaint, read_names
 
 
@@ -61,18 +61,24 @@ def define(zones: Iterable[tuple[Source, Zone]]) -> tuple[dict[str, Names], list
         else:
             written[zone.name] = source, zone
     names = {name: zone.names for name, (_, zone) in written.items()}
-    defined: dict[str, Names] = {}
+    order = _inner_first(names)
     for name, (source, _) in written.items():
+        if name in order:
+            continue
         way = _way_to_itself(name, names)
         if way:
             chain = f"it has '{way[0]}'" + "".join(f", which has '{one}'" for one in way[1:])
             hint = chain if len(way) > 1 else "a zone is not called as an interface that it has"
             problems.append(problem_at(source, way[0], f"zone '{name}' contains itself", hint))
+        if len(problems) > MAX_PROBLEMS_SHOWN:
+            break
     if problems:
         return {}, problems
-    for name, (source, _) in written.items():
+    defined: dict[str, Names] = {}
+    for name in order:
+        source = written[name][0]
         try:
-            _flatten(name, names, defined)
+            defined[name] = resolve(names[name], defined)
         except Misuse as error:
             problems.append(problem_at(source, error.word, error.message, error.hint))
             defined[name] = names[name]
@@ -98,14 +104,21 @@ def resolve(names: Names, zones: Mapping[str, Names]) -> Names:
     return names._replace(stands_for=merged)
 
 
-def _flatten(name: str, names: Mapping[str, Names], defined: dict[str, Names]) -> None:
-    """Puts a zone into `defined`, after those that it has; none contains itself."""
-    if name in defined:
-        return
-    for inner in names[name].patterns:
-        if inner in names:
-            _flatten(inner, names, defined)
-    defined[name] = resolve(names[name], defined)
+def _inner_first(names: Mapping[str, Names]) -> dict[str, None]:
+    """The zones, each after those that it has; without those that contain themselves and what has such a zone."""
+    missing = {name: sum(inner in names for inner in listed.patterns) for name, listed in names.items()}
+    outer: dict[str, list[str]] = {name: [] for name in names}
+    for name, listed in names.items():
+        for inner in listed.patterns:
+            if inner in names:
+                outer[inner].append(name)
+    ready = [name for name, count in missing.items() if not count]
+    for name in ready:  # which grows
+        for other in outer[name]:
+            missing[other] -= 1
+            if not missing[other]:
+                ready.append(other)
+    return dict.fromkeys(ready)
 
 
 def _way_to_itself(name: str, names: Mapping[str, Names]) -> list[str]:

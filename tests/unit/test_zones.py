@@ -141,3 +141,13 @@ def test_nested_zones(lists: list[Names], data: st.DataObject) -> None:
 
 def test_a_rule_by_itself_knows_no_zones() -> None:
     assert Rule.parse("allow in on lan").on == Names(False, ("lan",))
+
+
+def test_zones_in_zones_may_be_many() -> None:
+    lines = [f"zone z{n} = z{n + 1}, eth{n}" for n in range(1500)]
+    policy = parse_policy("\n".join(["allow in on z0", *lines, "zone z1500 = wan0"]))
+    on = policy.rules[0].on
+    assert on is not None and on.matches("wan0") and on.matches("eth1499") and not on.matches("eth1500")
+    lines[-1] = "zone z1499 = z0"
+    with pytest.raises(PolicyError, match="zone 'z0' contains itself"):
+        parse_policy("\n".join(["allow in on z0", *lines]))
