@@ -143,12 +143,17 @@ class _Reader:
 
 
 def _found(path: str, directory: str) -> list[str]:
-    """The files that a path stands for, as seen from the directory."""
+    """The files that a path stands for, as seen from the directory. Raises UsageError."""
     if not _MAGIC.intersection(path):
         return [path]
     from glob import glob
 
-    return sorted(glob(path, root_dir=directory or None))
+    found = sorted(glob(path, root_dir=directory or None))
+    for one in found:
+        if not one.isprintable():
+            message = f"the name {one!a} has characters that cannot be seen"
+            raise UsageError(message, "give the file another name")
+    return found
 
 
 def _content(place: str, name: str, path: str) -> bytes:

@@ -234,3 +234,12 @@ def test_paths_with_blanks_are_quoted() -> None:
     values = [statement.value for statement in policy.statements]
     assert values == [Include("my rules.fw"), Include("plain.fw")]
     assert [str(value) for value in values] == ['include "my rules.fw"', "include plain.fw"]
+
+
+@pytest.mark.parametrize("name", [b"b\nallow in.fw", b"caf\xe9.fw"])
+def test_a_file_whose_name_cannot_be_shown_is_refused(saved: Path, name: bytes) -> None:
+    """Its name would be a line of the policy that is shown, or could not be written at all."""
+    with open(os.path.join(os.fsencode(saved.parent / "conf.d"), name), "w") as file:
+        file.write("allow in\n")
+    with pytest.raises(PolicyError, match="has characters that cannot be seen"):
+        read_saved()
