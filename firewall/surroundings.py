@@ -69,9 +69,8 @@ def _like_zones(policy: Policy, links: Sequence["Link"]) -> Iterator[PolicyWarni
     for statement in policy.statements:
         if isinstance(statement.value, Zone) and statement.value.name in present:
             name = statement.value.name
-            yield PolicyWarning(
-                f"zone '{name}' is called like an interface, which its name does not mean", statement.line
-            )
+            message = f"zone '{name}' is called like an interface, which its name does not mean"
+            yield PolicyWarning(message, statement.line, statement.file)
 
 
 def _cuts(policy: Policy, links: Sequence["Link"]) -> Iterator[PolicyWarning]:

@@ -11,6 +11,7 @@ from firewall.errors import NotPermitted
 from firewall.policy import parse_policy
 from firewall.sockets import TCP_ESTABLISHED, TcpSocket
 from firewall.surroundings import odd_here
+from firewall.written import Written
 from tests.cli.machine import LINKS
 
 HERE, CALLER = ip_address("192.0.2.1"), ip_address("192.0.2.7")
@@ -57,6 +58,8 @@ def test_a_zone_with_the_name_of_an_interface() -> None:
     assert said("zone wg0 = eth0\nallow in on wg0\n") == [
         "rules.fw:1: zone 'wg0' is called like an interface, which its name does not mean"
     ]
+    written = Written("\ninclude zones.fw\n", ((("zones.fw", Written("zone wg0 = eth0\nprotect wg0\n")),),))
+    assert [(one.line, one.file) for one in odd_here(parse_policy(written))][:1] == [(1, "zones.fw")]
 
 
 CUT = "this would cut your connection from 192.0.2.7 (on eth0, by"
