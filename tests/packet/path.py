@@ -153,6 +153,9 @@ class PacketPath:
         for name, number in self.classes.items():
             self.interface(name, slot=number, class_id=number, flags=abi.IfaceFlags.IFACE_PROTECTED)
         self._document: Document | None = None
+        self._fill_sets(parse_policy(""))
+        for one in self.sets().known().values():
+            self.sets().forget(one.number)
         self.control(generation=0, previous=0, deadline_ns=0, grace_until_j=0, mode=0, grace_forward=0)
 
     def reset_flows(self) -> None:

@@ -59,7 +59,8 @@ def test_a_zone_with_the_name_of_an_interface() -> None:
         "rules.fw:1: zone 'wg0' is called like an interface, which its name does not mean"
     ]
     written = Written("\ninclude zones.fw\n", ((("zones.fw", Written("zone wg0 = eth0\nprotect wg0\n")),),))
-    assert [(one.line, one.file) for one in odd_here(parse_policy(written))][:1] == [(1, "zones.fw")]
+    told = [(one.line, one.file) for one in odd_here(parse_policy(written)) if "called like" in one.message]
+    assert told == [(1, "zones.fw")]
 
 
 CUT = "this would cut your connection from 192.0.2.7 (on eth0, by"
