@@ -79,7 +79,7 @@ def put(running: Running, written: Written, wishes: Wishes) -> ApplyReport:
     plan = _plan(running, policy, written, links, wishes)
     if plan.writes:
         demand_saveable(written)
-    warnings += (*_without_a_place(running, plan.limits), *plan.sets.warnings)
+    warnings += _without_a_place(running, plan.limits)
     changed = plan.writes or plan.runs
     seeded = 0
     if changed:
@@ -91,6 +91,7 @@ def put(running: Running, written: Written, wishes: Wishes) -> ApplyReport:
         describe(running.pins, running.policy, links, plan.staying)
         if names_owners(policy.rules):
             renew(running)
+    warnings += plan.sets.warnings
     if not wishes.edited:
         warnings += not_protected(policy, links)
     return ApplyReport(

@@ -52,7 +52,6 @@ def first_load(names: Sequence[str], links: Sequence[Link], attach: str, observe
     warnings = [warning.told(policy.name) for warning in verify(policy)]
     warnings += not_protected(policy, links)
     sets = plan_sets(policy, policy, {}, Read.COPIES)
-    warnings += sets.warnings
     chosen = targets(policy, links)
     if not chosen:
         hint = "; ".join(not_protected(policy, links)) or "name one: fw load eth0"
@@ -65,7 +64,7 @@ def first_load(names: Sequence[str], links: Sequence[Link], attach: str, observe
         if staged:
             staged.commit()
         undo.pop_all()
-    return Loaded(tuple(link.name for link in chosen), starter, seeded, tuple(warnings))
+    return Loaded(tuple(link.name for link in chosen), starter, seeded, (*warnings, *sets.warnings))
 
 
 def _bring_up(

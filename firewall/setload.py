@@ -63,7 +63,7 @@ class SetPlan:
     ) -> None:
         self.listed = tuple(listed)
         self.known = known
-        self.warnings = tuple(warnings)
+        self.warnings = list(warnings)
         self._stale: dict[int, Collection[bytes]] = {}
         names = {one.definition.name for one in self.listed}
         self.dropped = tuple(name for name in known if name not in names)
@@ -117,7 +117,11 @@ class SetPlan:
         return numbers
 
     def finish(self, pins: Pins) -> None:
-        """Takes away what is listed no more, and sets that are dropped: no rule in force speaks of them now."""
+        """Takes away what is listed no more, and sets that are dropped: no rule in force speaks of them now.
+
+        What cannot be kept for later boots is a warning: the policy is in force, and where the disk is full or
+        cannot be written it is to come into force nevertheless.
+        """
         table = SetTable(pins)
         known = table.known()
         for one in self.listed:
@@ -129,7 +133,10 @@ class SetPlan:
             if known[name] != Known(number, digest, timeout_s):
                 table.name(number, name, digest, timeout_s)
             if one.data is not None:
-                _keep_copy(name, one.data)
+                try:
+                    _keep_copy(name, one.data)
+                except (FwError, OSError) as error:
+                    self.warnings.append(f"set {name} has no copy for when its file cannot be read: {error}")
         for name in self.dropped:
             _drop(pins, known[name].number)
 

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack
 from ipaddress import IPv4Address, IPv6Address
+from pathlib import Path
 
 import pytest
 
@@ -225,13 +226,19 @@ def test_elements_whose_time_is_up_are_collected(path: PacketPath) -> None:
 
 def put_in_force(path: PacketPath, sets: str) -> list[str]:
     """What an apply does with the sets of a policy; the elements that are listed then."""
+    apply_sets(path, sets)
+    return listed(path)
+
+
+def apply_sets(path: PacketPath, sets: str) -> list[str]:
+    """The same; what it warns of."""
     pins, policy = path.pins(), parse_policy(sets)
     plan = plan_sets(policy, policy, SetTable(pins).known(), Read.ALL)
     with ExitStack() as undo:
         plan.begin(pins, undo)
         undo.pop_all()
     plan.finish(pins)
-    return listed(path)
+    return plan.warnings
 
 
 def listed(path: PacketPath) -> list[str]:
@@ -273,6 +280,19 @@ def test_a_set_for_which_there_is_no_room_stays_as_it_was(
         put_in_force(path, "set good = 192.0.2.0/28, 203.0.113.0/24")
     assert listed(path) == ["198.51.100.7"]
     assert put_in_force(path, "set good = 198.51.100.7") == ["198.51.100.7"]
+    assert put_in_force(path, "") == []
+
+
+def test_a_disk_that_takes_no_copy_keeps_no_policy_from_coming_into_force(
+    path: PacketPath, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    put_in_force(path, "")
+    file = tmp_path / "bad.txt"
+    file.write_text("198.51.100.7\n")
+    monkeypatch.setattr("firewall.setload.sets_path", lambda: file / "sets")
+    (warning,) = apply_sets(path, f"set bad file {file}")
+    assert "set bad has no copy" in warning and "Not a directory" in warning
+    assert listed(path) == ["198.51.100.7"]
     assert put_in_force(path, "") == []
 
 
