@@ -116,8 +116,9 @@ def flush(name: str, *, yes: bool = False) -> Done:
     """Takes away all elements that were added at run time."""
     with locked(), demand_pins() as pins:
         table = SetTable(pins)
-        number = _find(table, name).number
-        return Done(_take_away(pins, table, name, number, (), yes), 0)
+        gone = _added(table, _find(table, name).number, ())
+        _demand_safe(pins, name, gone.keys(), False, yes)
+        return Done(_take_away(table, gone), 0)
 
 
 def replace(name: str, words: Sequence[str], for_text: str | None = None, *, yes: bool = False) -> Done:
@@ -127,10 +128,11 @@ def replace(name: str, words: Sequence[str], for_text: str | None = None, *, yes
         known = _find(table, name)
         keys = _keys(words)
         for_s = known.timeout_s if for_text is None else _seconds(for_text)
+        gone = _added(table, known.number, keys)
         _demand_safe(pins, name, keys, True, yes)
+        _demand_safe(pins, name, gone.keys(), False, yes)
         done = _add(table, known.number, keys, for_s)
-        gone = _take_away(pins, table, name, known.number, keys, yes)
-        return Done(done.changed + gone, done.same)
+        return Done(done.changed + _take_away(table, gone), done.same)
 
 
 def _find(table: SetTable, name: str) -> Known:
@@ -181,18 +183,22 @@ def _add(table: SetTable, number: int, keys: set[bytes], for_s: int) -> Done:
     return Done(len(keys) - same, same)
 
 
-def _take_away(
-    pins: Pins, table: SetTable, name: str, number: int, keep: Collection[bytes], yes: bool
-) -> int:
+def _added(table: SetTable, number: int, keep: Collection[bytes]) -> dict[bytes, Value]:
+    """What was added at run time but for what is to be kept, as it is without this set."""
     bit, now = 1 << number, boot_s()
     gone: dict[bytes, Value] = {}
     for key, raw in table.items():
         value = Value.unpack(raw)
         if (value.added & bit or number in value.ends_s) and key not in keep:
             gone[key] = value.live(now).without(number, listed=False)
-    _demand_safe(pins, name, gone.keys(), False, yes)
-    table.write(gone.items())
-    _settle(table)
+    return gone
+
+
+def _take_away(table: SetTable, gone: dict[bytes, Value]) -> int:
+    try:
+        table.write(gone.items())
+    finally:
+        _settle(table)
     return len(gone)
 
 

@@ -7,7 +7,7 @@ import os
 import random
 import threading
 from collections.abc import Collection, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
@@ -16,7 +16,7 @@ import pytest
 from firewall import abi, setops
 from firewall.addresses import Span
 from firewall.carry import bring_up_to_date
-from firewall.errors import FwError
+from firewall.errors import FwError, NeedsYes
 from firewall.pins import REQUEST, offset_of
 from firewall.policy import parse_policy
 from firewall.requests import Requests
@@ -307,6 +307,28 @@ def test_flows_hear_of_the_elements_for_which_there_was_room(
         setops._add(SetTable(pins), 0, keys, 0)
     assert pins.control.load_u32(changed) != before
     path.sets().write((key, Value()) for key in keys)
+
+
+def test_a_replacement_that_is_refused_adds_nothing(
+    path: PacketPath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What goes would cut the caller's connection, what comes would not."""
+
+    def demand_safe(*asked: object) -> None:
+        if not asked[3]:
+            raise NeedsYes("it would cut you off")
+
+    put_in_force(path, "")
+    put_in_force(path, "set office")
+    monkeypatch.setattr(setops, "locked", nullcontext)
+    monkeypatch.setattr(setops, "demand_pins", lambda: nullcontext(path.pins()))
+    setops.add("office", ["198.51.100.7"], yes=True)
+    monkeypatch.setattr(setops, "_demand_safe", demand_safe)
+    with pytest.raises(NeedsYes):
+        setops.replace("office", ["192.0.2.0/28"])
+    assert [str(one.span) for one in setops.elements("office")] == ["198.51.100.7"]
+    monkeypatch.undo()
+    assert put_in_force(path, "") == []
 
 
 def test_a_flow_that_was_judged_while_it_was_copied_ends_with_its_element(path: PacketPath) -> None:
