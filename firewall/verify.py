@@ -142,6 +142,10 @@ def _unmet(policy: Policy) -> Iterator[Problem]:
 
     for statement in expected:
         assert isinstance(statement.value, Expectation)
+        if _loopback_alone(statement.value.rule):
+            message = f"this says nothing: the loopback interface '{LOOPBACK}' is never filtered"
+            yield _problem(policy, statement, message, "name an interface that can be protected")
+            continue
         try:
             found = counterexample(policy, statement.value.rule)
         except TooComplex:
@@ -158,6 +162,12 @@ def _unmet(policy: Policy) -> Iterator[Problem]:
         may = "may be" if found.maybe else "is"
         message = f"this does not hold: '{described(found.question)}' {may} {_DONE[found.action]}"
         yield _problem(policy, statement, message, by)
+
+
+def _loopback_alone(rule: Rule) -> bool:
+    """Whether no packet that is filtered has the interfaces that the rule names."""
+    lists = [names.plain for names in (rule.on, rule.via) if names]
+    return any(not names.negated and set(names.patterns) == {LOOPBACK} for names in lists)
 
 
 def _repetitions(policy: Policy) -> Iterator[PolicyWarning]:

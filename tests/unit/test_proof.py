@@ -200,3 +200,10 @@ def test_boxes_that_are_far_from_what_is_expected_are_not_compared(monkeypatch: 
     expectation = Rule.parse(f"allow in from {', '.join(listed[::20])}")
     assert counterexample(parse_policy(f"allow in from {', '.join(listed)}"), expectation) is None
     assert 0 < compared < 1000
+
+
+@pytest.mark.parametrize("text", ["expect drop in on lo", "zone z = lo\nexpect allow out via z"])
+def test_what_is_never_filtered_cannot_be_expected(text: str) -> None:
+    with pytest.raises(Unmet, match="this says nothing: the loopback interface 'lo' is never filtered"):
+        verify(parse_policy(text))
+    verify(parse_policy("default in drop\nexpect drop in on lo, eth0\nexpect drop in on not eth0"))
