@@ -56,7 +56,7 @@ def read_set(cursor: Cursor) -> SetDef:
     if cursor.take_if("file"):
         return SetDef(name.text, timeout_s, path=_read_path(cursor))
     if cursor.next.kind == WORD:
-        hint = f"did you mean 'set {name.text} = {cursor.next.text}'?"
+        hint = f"did you mean 'set {name.text} = {cursor.next.text.removeprefix('=')}'?"
         cursor.fail(f"expected '=', 'file' or 'timeout', found {cursor.next}", cursor.next, hint)
     return SetDef(name.text, timeout_s)
 

@@ -4,6 +4,8 @@
 A set's file has one of them a line; `#` begins a comment. A range becomes the fewest prefixes.
 """
 
+import os
+import stat
 import struct
 from collections.abc import Iterable, Iterator
 from io import StringIO
@@ -118,6 +120,8 @@ def _add(text: str, found: set[bytes]) -> None:
 def read_file(path: str) -> bytes:
     """What a set's file holds. Raises FwError if it cannot be read."""
     try:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe or a device may have no end
+            raise FwError(f"cannot read {path}: it is no regular file")
         with open(path, "rb") as file:
             return file.read()
     except OSError as error:

@@ -1,15 +1,19 @@
 # SPDX-License-Identifier: MIT
 """Elements of sets: text to keys and back, and what is wrong with a file."""
 
+import os
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 
 from firewall.addresses import Span
+from firewall.errors import FwError
 from firewall.expect import Unmet
 from firewall.lang import PolicyError
 from firewall.policy import parse_policy
 from firewall.ranges import merge
-from firewall.setfile import host_keys, keys_of, read_elements, span_of
+from firewall.setfile import host_keys, keys_of, read_elements, read_file, span_of
 from firewall.verify import verify
 from tests.strategies import spans, steady
 
@@ -76,3 +80,16 @@ def test_an_expectation_does_not_rest_on_what_is_in_a_set(rules: str, holds: boo
         return
     with pytest.raises(Unmet):
         verify(policy)
+
+
+def test_what_may_have_no_end_is_not_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", tmp_path, Path("/dev/zero")):
+        with pytest.raises(FwError, match=f"cannot read {path}: it is no regular file"):
+            read_file(str(path))
+
+
+@pytest.mark.parametrize("text", ["set office =192.0.2.0/24", "set office 192.0.2.0/24"])
+def test_what_was_likely_meant(text: str) -> None:
+    with pytest.raises(PolicyError, match=r"did you mean 'set office = 192\.0\.2\.0/24'"):
+        parse_policy(text)
