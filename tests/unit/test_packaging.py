@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 import typer
 
+from firewall.clauses import CLAUSES
 from firewall.cli.app import app
 from firewall.flowstate import STATES
 from firewall.options import OPTIONS
+from firewall.words import ANSWERS
 
 PACKAGING = Path(__file__).resolve().parents[2] / "packaging"
 MAN = PACKAGING / "man" / "fw.8"
@@ -67,6 +69,7 @@ def test_manual_is_well_formed() -> None:
 def test_completions_know_each_word(path: Path) -> None:
     words = set(re.findall(r"[a-z0-9][a-z0-9._-]*", path.read_text()))
     wanted = {word for name in commands() for word in name.split()} | set(OPTIONS) | set(STATES)
+    wanted |= CLAUSES.keys() | set(ANSWERS) - {"port"}
     wanted |= {flag.removeprefix("--") for flags in commands().values() for flag in flags} - {"option"}
     assert wanted <= words, f"{path.name} does not know: {', '.join(sorted(wanted - words))}"
 
