@@ -69,9 +69,17 @@ def unset_option(text: str, name: str) -> str:
 
 
 def add_protect(text: str, ifname: str, included: Included = ()) -> str:
-    """Makes the policy protect an interface, where it does not already by this name or a wider one."""
+    """Makes the policy protect an interface, where it does not already by this name or a wider one.
+
+    Raises UsageError where the name is that of a zone, which a `protect` would mean.
+    """
     value = parse_words(["protect", ifname])
     file = _File(text, included)
+    if ifname in file.policy.zones and not file.policy.protects(ifname):
+        message = (
+            f"'{ifname}' is a zone of the policy, so no statement of it can protect an interface of this name"
+        )
+        raise UsageError(message, "give the zone another name")
     if not file.policy.protects(ifname):
         file.insert(file.place(Protect), value)
     return file.text()

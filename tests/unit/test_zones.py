@@ -105,6 +105,12 @@ def test_an_interface_is_not_taken_out_of_a_zone() -> None:
         remove_protect(text, "eth1")
 
 
+def test_an_interface_that_is_called_like_a_zone_cannot_be_named() -> None:
+    with pytest.raises(UsageError, match="'lan' is a zone of the policy"):
+        add_protect("zone lan = eth1\nprotect lan\n", "lan")
+    assert add_protect("zone lan = eth1, la+\nprotect lan\n", "lan") == "zone lan = eth1, la+\nprotect lan\n"
+
+
 def expected(named: dict[str, Names], one: Names, ifname: str) -> bool:
     """Whether a list with zones matches, in the plainest way."""
     hits = [
