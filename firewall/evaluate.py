@@ -10,7 +10,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple
 
 from firewall.addresses import Addrs, Span
-from firewall.hours import local_zone
+from firewall.hours import Between, local_zone
 from firewall.policy import Policy
 from firewall.rule import Rule
 from firewall.services import ICMP, ICMP6, PORT_PROTOCOLS
@@ -24,7 +24,7 @@ class Question(NamedTuple):
     Ports count for TCP, UDP and SCTP only, type and code for ICMP and ICMPv6 only. `on` or `via` is None
     where there is no such interface, or it is not known; no `on` or `via` clause then matches. So is `mac`, the sender
     of the frame as a number. Of what this host sends, `user` and `units` are whose it is, as rules name them.
-    `when_s` is the moment, in Unix time.
+    `when_s` is the moment, in Unix time; `synced`: something keeps the clock right.
     """
 
     scope: str
@@ -43,6 +43,7 @@ class Question(NamedTuple):
     when_s: float = 0
     user: str | None = None
     units: tuple[str, ...] = ()
+    synced: bool = True
 
 
 # Whether an address is an element of the set of that name.
@@ -102,8 +103,15 @@ def matches(rule: Rule, question: Question, member: Membership = no_member) -> b
         and (rule.unit is None or rule.unit in question.units)
         and (rule.mark is None or question.mark & rule.mark.mask == rule.mark.value)
         and (rule.until is None or question.when_s < rule.until.end_s)
-        and (rule.between is None or rule.between.holds(question.when_s, local_zone()))
+        and (rule.between is None or _hours_match(rule, rule.between, question))
     )
+
+
+def _hours_match(rule: Rule, between: Between, question: Question) -> bool:
+    """While nobody knows what time it is, the rule says whether it holds, else its action does."""
+    if not question.synced:
+        return rule.action != "allow" if rule.unsynced is None else rule.unsynced
+    return between.holds(question.when_s, local_zone())
 
 
 def _interface_matches(names: Names | None, ifname: str | None) -> bool:

@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Collection, Iterable
 from typing import NamedTuple
 
+from firewall.clock import now
 from firewall.errors import NeedsYes
 from firewall.evaluate import Membership, Question, evaluate
 from firewall.links import Link
@@ -79,11 +80,12 @@ def find_cuts(
     interfaces_of: Callable[[TcpSocket], Iterable[str]],
     member: Membership | None = None,
 ) -> list[Cut]:
-    """Those of the connections, all opened by their remote end, that the policy does not allow.
+    """Those of the connections, all opened by their remote end, that the policy does not allow at this time.
 
     `interfaces_of` tells at which interfaces the packets of a connection may arrive.
     """
     cuts = []
+    moment = now()
     for connection in connections:
         for interface in filter(protected.__contains__, interfaces_of(connection)):
             question = Question(
@@ -94,6 +96,8 @@ def find_cuts(
                 sport=connection.remote_port,
                 dport=connection.local_port,
                 on=interface,
+                when_s=moment.wall_ns / 1e9,
+                synced=moment.synced,
             )
             answer = evaluate(policy, question, member)
             if answer.action != "allow":

@@ -8,12 +8,14 @@ import os
 import socket
 import subprocess
 import sys
+from datetime import UTC, datetime
 from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
 
 from firewall import sshguard
+from firewall.clock import Moment
 from firewall.errors import NeedsYes
 from firewall.policy import parse_policy
 from firewall.routes import Routes
@@ -51,6 +53,38 @@ def test_an_allowed_connection_is_not_cut() -> None:
 )
 def test_what_is_not_allowed_is_cut_and_by_what_is_said(text: str, by: str) -> None:
     assert cuts(text, connection()) == [by]
+
+
+SSH = "in tcp to port 22"
+
+
+@pytest.mark.parametrize(
+    ("text", "synced", "by"),
+    [
+        (f"allow {SSH} until 2001-01-01T00:00Z", True, ["default in drop"]),
+        (f"drop {SSH} until 2001-01-01T00:00Z\nallow in", True, []),
+        (f"allow {SSH} until 2030-01-01T00:00Z", True, []),
+        (f"allow {SSH} between 12:00 and 13:00 on-days mon", True, []),
+        (f"allow {SSH} between 12:00 and 13:00 on-days thu", True, ["default in drop"]),  # 1970 began on one
+        (f"allow {SSH} between 00:00 and 01:00", True, ["default in drop"]),
+        (f"allow {SSH} between 12:00 and 13:00", False, ["default in drop"]),
+        (f"allow {SSH} between 12:00 and 13:00 unsynced on", False, []),
+        (f"drop {SSH} between 00:00 and 01:00 unsynced off\nallow in", False, []),
+    ],
+)
+def test_it_is_asked_what_the_policy_says_now(
+    monkeypatch: pytest.MonkeyPatch, text: str, synced: bool, by: list[str]
+) -> None:
+    noon = datetime(2026, 11, 23, 12, 30, tzinfo=UTC)  # a Monday
+    moment = Moment(int(noon.timestamp()) * 1_000_000_000, 0, synced)
+    monkeypatch.setattr("firewall.sshguard.now", lambda: moment)
+    monkeypatch.setattr("firewall.evaluate.local_zone", lambda: UTC)
+    assert cuts(text, connection()) == by
+
+
+def test_a_drop_by_the_hour_holds_while_the_time_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("firewall.sshguard.now", lambda: Moment(0, 0, False))
+    assert len(cuts(f"drop {SSH} between 12:00 and 13:00\nallow in", connection())) == 1
 
 
 def test_both_families_are_judged_by_their_addresses() -> None:
