@@ -2,7 +2,7 @@
 """What commands do to sets at run time. No ruleset is built for it: the trie changes, and flows are judged anew."""
 
 import sys
-from collections.abc import Collection, Sequence, Set
+from collections.abc import Collection, Container, Sequence
 from typing import NamedTuple
 
 from firewall.addresses import Span, parse_span
@@ -88,7 +88,7 @@ def add(name: str, words: Sequence[str], for_text: str | None = None, *, yes: bo
         known = _find(table, name)
         keys = _keys(words)
         for_s = known.timeout_s if for_text is None else _seconds(for_text)
-        _demand_safe(pins, name, keys, True, yes)
+        _demand_safe(pins, name, keys, (), yes)
         return _add(table, known.number, keys, for_s)
 
 
@@ -106,7 +106,7 @@ def delete(name: str, words: Sequence[str], *, yes: bool = False) -> Done:
                 message = f"{span_of(key)} is in '{name}' by the policy"
                 raise UsageError(message, "take it out of the policy, or of the set's file, and 'fw apply'")
             raise UsageError(f"{span_of(key)} is no element of '{name}'", f"'fw set show {name}' lists them")
-        _demand_safe(pins, name, keys, False, yes)
+        _demand_safe(pins, name, (), keys, yes)
         table.write([(key, value.without(number, listed=False)) for key, value in values])
         _settle(table)
         return Done(len(values), 0)
@@ -117,7 +117,7 @@ def flush(name: str, *, yes: bool = False) -> Done:
     with locked(), demand_pins() as pins:
         table = SetTable(pins)
         gone = _added(table, _find(table, name).number, ())
-        _demand_safe(pins, name, gone.keys(), False, yes)
+        _demand_safe(pins, name, (), gone, yes)
         return Done(_take_away(table, gone), 0)
 
 
@@ -129,8 +129,7 @@ def replace(name: str, words: Sequence[str], for_text: str | None = None, *, yes
         keys = _keys(words)
         for_s = known.timeout_s if for_text is None else _seconds(for_text)
         gone = _added(table, known.number, keys)
-        _demand_safe(pins, name, keys, True, yes)
-        _demand_safe(pins, name, gone.keys(), False, yes)
+        _demand_safe(pins, name, keys, gone, yes)
         done = _add(table, known.number, keys, for_s)
         return Done(done.changed + _take_away(table, gone), done.same)
 
@@ -207,7 +206,9 @@ def _settle(table: SetTable) -> None:
     table.collect()
 
 
-def _demand_safe(pins: Pins, name: str, keys: Set[bytes], joins: bool, yes: bool) -> None:
+def _demand_safe(
+    pins: Pins, name: str, joining: Container[bytes], leaving: Container[bytes], yes: bool
+) -> None:
     """Raises NeedsYes if the change would cut the caller's own connection.
 
     The policy is looked at only where an end of that connection is concerned: it may be long.
@@ -218,8 +219,11 @@ def _demand_safe(pins: Pins, name: str, keys: Set[bytes], joins: bool, yes: bool
     if yes:
         return
     ends = {end for one in caller_connections() for end in (one.remote, one.local)}
-    concerned = {end for end in ends if any(key in keys for key in host_keys(end.version, int(end)))}
-    if not concerned:
+    joins, leaves = (
+        {end for end in ends if any(key in keys for key in host_keys(end.version, int(end)))}
+        for keys in (joining, leaving)
+    )
+    if not joins | leaves:
         return
     from firewall.links import list_links
     from firewall.settable import membership_of
@@ -229,12 +233,13 @@ def _demand_safe(pins: Pins, name: str, keys: Set[bytes], joins: bool, yes: bool
     if running.mode != ENFORCE:
         return
     now_member = membership_of(pins)
+    name = name.removeprefix("@")
     names = {interface.name for interface in running.interfaces()}
     guard(
         running.policy,
         names,
         list_links(),
         lambda which, address: (
-            joins if which == name and address in concerned else now_member(which, address)
+            address in joins if which == name and address in joins | leaves else now_member(which, address)
         ),
     )
