@@ -549,7 +549,7 @@ def test_a_signal_ends_the_wait(opened: Object) -> None:
 def test_features_of_this_kernel() -> None:
     """Against what the kernel itself exports, where it does."""
     found = {name: probe() for name, probe in features.PROBES.items()}
-    names = ["tcx", "ringbuf", "lru", "inner_maps", "mmapable", "batch", "cgroups", "jit", "btf"]
+    names = ["tcx", "ringbuf", "lru", "inner_maps", "mmapable", "batch", "jit", "btf", "cgroups"]
     assert list(found) == names
     assert all(found[name] for name in ("ringbuf", "lru", "inner_maps", "mmapable", "batch"))  # all in 5.10
     assert found["jit"] == (Path("/proc/sys/net/core/bpf_jit_enable").read_text().strip() != "0")
