@@ -314,8 +314,8 @@ def test_a_replacement_that_is_refused_adds_nothing(
 ) -> None:
     """What goes would cut the caller's connection, what comes would not."""
 
-    def demand_safe(*asked: object) -> None:
-        if not asked[3]:
+    def demand_safe(_pins: object, _name: str, _joining: object, leaving: object, _yes: bool) -> None:
+        if leaving:
             raise NeedsYes("it would cut you off")
 
     put_in_force(path, "")
