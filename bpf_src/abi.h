@@ -636,7 +636,7 @@ struct flow {
 	__u32 icmp;      /* opener's type << 8 | code */
 	__u32 slot;      /* confirmed: its place in `slots` */
 	__u32 further;   /* of its rule in the ruleset of `generation`: index into furthers, or 0 */
-	__u32 until_j;   /* low half of jiffies: judged anew from then on; 0: never */
+	__u32 until_s;   /* boot time: judged anew from then on; 0: never */
 	__u32 admission; /* by that ruleset and the sets as they were: see outdated() */
 	__u64 created_j;
 	struct effects effects;

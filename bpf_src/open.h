@@ -244,7 +244,7 @@ GLOBAL int open_flow(void)
 	f->incarnation = bpf_get_prandom_u32() | 1;
 	f->generation = p->generation;
 	f->admission = p->admission;
-	f->until_j = holds_until(p);
+	f->until_s = holds_until(p);
 	f->rule = p->rule;
 	f->counter = p->counter;
 	f->further = p->further;

@@ -10,9 +10,8 @@
 #include "cursor.h"
 
 #define NSEC_PER_SEC 1000000000ULL
-#define HOLDS_MAX_S \
-	86400            /* so that jiffies in 32 bits are compared rightly; flows ask again then */
-#define PREFIXES_MAX 129 /* around one address: of length 0 to 128 */
+#define HOLDS_MAX_S 86400 /* where no end is near: flows ask again then */
+#define PREFIXES_MAX 129  /* around one address: of length 0 to 128 */
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -42,6 +41,12 @@ enum fw_set_search {
 	SEARCH_ON,
 };
 
+/* Not jiffies, which stand still in suspend. */
+static __always_inline __u32 boot_s(void)
+{
+	return bpf_ktime_get_boot_ns() / NSEC_PER_SEC;
+}
+
 /*
  * Whose time is up is in no set; what is not up yet limits how long the rules' answer
  * holds. Arithmetic in the place of branches, as the verifier would take each of them
@@ -55,7 +60,7 @@ static __always_inline __u64 timed_sets(const struct element *e, struct packet *
 
 	if (!(e->end_s[0] | e->end_s[1] | e->end_s[2]))
 		return 0;
-	now_s = bpf_ktime_get_boot_ns() / NSEC_PER_SEC;
+	now_s = boot_s();
 	for (i = 0; i < ELEMENT_ENDS; i++) {
 		__s64 left_s = (__s64)e->end_s[i] - now_s;
 		__u64 lives = (__u64)-left_s >> 63;
@@ -136,18 +141,18 @@ static __always_inline bool sets_match(const struct entry *e, const struct quest
 			     flags / ENTRY_DST_NOT));
 }
 
-/* What a flow keeps of how long the rules' answer holds: the low half of jiffies; 0 is for ever. */
+/* What a flow keeps of how long the rules' answer holds; 0 is for ever. */
 static __always_inline __u32 holds_until(const struct packet *p)
 {
-	return p->holds_s ? (__u32)(p->now_j + (__u64)p->holds_s * hz) | 1 : 0;
+	return p->holds_s ? boot_s() + p->holds_s : 0;
 }
 
 /* The rules or the sets have changed since they allowed this side's packets, or the time of an element is up. */
 static __always_inline bool outdated(const struct flow *f, __u32 admission, const struct packet *p)
 {
-	__u32 until_j = f->until_j;
+	__u32 until_s = f->until_s;
 
-	return admission != p->admission || (until_j && (__s32)((__u32)p->now_j - until_j) > 0);
+	return admission != p->admission || (until_s && boot_s() >= until_s);
 }
 
 #endif

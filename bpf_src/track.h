@@ -80,7 +80,7 @@ GLOBAL int readmit(struct __sk_buff *skb, __u32 new_way, __u32 learn)
 	f->effects = p->effects;
 	f->generation = p->generation;
 	f->admission = p->admission;
-	f->until_j = holds_until(p);
+	f->until_s = holds_until(p);
 	own->generation = p->admission;
 	if (p->confirmed)
 		move_count();

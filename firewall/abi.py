@@ -919,7 +919,7 @@ class Flow(CStruct):
         "icmp",
         "slot",
         "further",
-        "until_j",
+        "until_s",
         "admission",
         "created_j",
         "effects",
@@ -938,7 +938,7 @@ class Flow(CStruct):
         ("icmp", 20, "I", 0),
         ("slot", 24, "I", 0),
         ("further", 28, "I", 0),
-        ("until_j", 32, "I", 0),
+        ("until_s", 32, "I", 0),
         ("admission", 36, "I", 0),
         ("created_j", 40, "Q", 0),
         ("effects", 48, Effects, 0),
@@ -955,7 +955,7 @@ class Flow(CStruct):
     icmp: int
     slot: int
     further: int
-    until_j: int
+    until_s: int
     admission: int
     created_j: int
     effects: Effects

@@ -32,7 +32,7 @@ _ANEW = [
         "rule",
         "slot",
         "further",
-        "until_j",
+        "until_s",
         "side.0.generation",
         "side.1.generation",
     )
