@@ -106,7 +106,7 @@ GLOBAL int scan_line(__u32 line)
 	leaf = bpf_map_lookup_elem(lines, &line);
 	if (!leaf)
 		return SCAN_END;
-	for (i = 0; i < LEAF_ENTRIES; i++) {
+	for (i = 0; i < TREE_LINE; i++) {
 		__u32 word = leaf->entries[i];
 		__u32 number = word & ~TREE_LAST;
 		const struct entry *e;

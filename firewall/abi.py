@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 # Generated from the object's BTF by scripts/gen-abi; `make abi` renews it.
-"""What user space and the packet path share: the enums and structs of bpf_src/abi.h."""
+"""What user space and the packet path share: the enums and structs of bpf_src/abi*.h."""
 
 from enum import IntEnum
 
@@ -20,10 +20,6 @@ class Limits(IntEnum):
     CGROUP_LEVELS = 8
     ENTRIES_PER_CHUNK = 32
     ENTRIES_MAX = 524288
-    TREE_GROUPS = 4
-    TREE_CELLS = 11
-    LEAF_ENTRIES = 16
-    TREE_CHAIN = 256
     CLASSES_MAX = 256
     PATTERNS_MAX = 64
     PATTERN_ANY = 255
@@ -241,6 +237,14 @@ class EntryFlags(IntEnum):
     ENTRY_DST_SETS = 32
     ENTRY_DST_NOT = 64
     ENTRY_UNSURE = 128
+
+
+class Tree(IntEnum):
+    TREE_FAMILIES = 2
+    TREE_GROUPS = 4
+    TREE_CELLS = 11
+    TREE_LINE = 16
+    TREE_CHAIN = 256
 
 
 class Field(IntEnum):

@@ -39,8 +39,8 @@ _LOW_HALF = (1 << 64) - 1
 
 NOBODY = Owners()
 CHUNK_BYTES = abi.Limits.ENTRIES_PER_CHUNK * abi.Entry.SIZE  # a value of a classifier map
-LINE_BYTES = abi.Limits.LEAF_ENTRIES * 4  # a value of a map of trees
-_NO_TREES = [(0xFFFFFFFF, 0xFFFFFFFF)] * (2 * abi.Limits.TREE_GROUPS)
+LINE_BYTES = abi.Tree.TREE_LINE * 4  # a value of a map of trees
+_NO_TREES = [(0xFFFFFFFF, 0xFFFFFFFF)] * (abi.Tree.TREE_FAMILIES * abi.Tree.TREE_GROUPS)
 
 # TIMEOUT_TCP_SYN_SENT is `option timeout.tcp-syn-sent`.
 _TIMEOUTS = {
@@ -226,7 +226,7 @@ def _trees(
         trees = build(entries, len(positions))
     except TooAlike as error:
         line = policy.rule_lines[positions[error.entry]]
-        most = abi.Limits.TREE_CHAIN * abi.Limits.LEAF_ENTRIES
+        most = abi.Tree.TREE_CHAIN * abi.Tree.TREE_LINE
         raise UsageError(
             f"line {line}: more than {most} combinations of addresses and ports, this rule's the last of them, "
             "can match the same packets",

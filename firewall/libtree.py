@@ -13,9 +13,7 @@ from firewall import abi
 from firewall.errors import FwError
 from firewall.paths import built_file
 
-_WORDS = 16  # of a line, FWTREE_WORDS
 _NO_MEMORY, _CHAIN = 1, 3  # enum fwtree_error
-_FAMILIES = 2
 
 
 class _Layout(ctypes.Structure):
@@ -43,7 +41,7 @@ class _Tree(ctypes.Structure):
         ("levels", c_uint32),
         ("longest", c_uint32),
         ("culprit", c_uint32),
-        ("roots", _Root * (_FAMILIES * abi.Limits.TREE_GROUPS)),
+        ("roots", _Root * (abi.Tree.TREE_FAMILIES * abi.Tree.TREE_GROUPS)),
     )
 
 
@@ -101,7 +99,7 @@ def _layout() -> _Layout:
 def build(entries: bytes, count: int) -> Trees:
     """The trees of the first `count` entries of an array of struct entry. Raises TooAlike, and FwError."""
     library, tree = _library(), _Tree()
-    chain_max = abi.Limits.TREE_CHAIN * _WORDS
+    chain_max = abi.Tree.TREE_CHAIN * abi.Tree.TREE_LINE
     try:
         error = library.fwtree_build(entries, count, byref(_layout()), chain_max, byref(tree))
         if error == _CHAIN:
@@ -110,7 +108,7 @@ def build(entries: bytes, count: int) -> Trees:
             raise FwError(f"there is not enough memory for the trees of {count} entries")
         if error:
             raise ValueError(f"fwtree_build: error {error} for {count} entries")
-        lines = ctypes.string_at(tree.words, tree.lines * _WORDS * 4) if tree.lines else b""
+        lines = ctypes.string_at(tree.words, tree.lines * abi.Tree.TREE_LINE * 4) if tree.lines else b""
         roots = tuple((root.root, root.first) for root in tree.roots)
         return Trees(lines, roots, tree.references, tree.levels, tree.longest)
     finally:

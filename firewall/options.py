@@ -25,7 +25,7 @@ _TIMEOUT_MAX_S = 14 * 86400
 class Option(NamedTuple):
     """`kind` is "int", "time", "bool" or "word"; `minimum` and `maximum` are in the unit of `effective`.
 
-    `words` are what a "word" may be, in the order of its enum in bpf_src/abi.h.
+    `words` are what a "word" may be, in the order of its enum in bpf_src/abi_words.h.
     """
 
     name: str

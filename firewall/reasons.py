@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What each reason means, in one sentence: for `fw status`, `fw log` and the manual.
 
-The names are those of `enum fw_reason` in abi.h, in lower case and in its order, save REASON_NONE, which no
+The names are those of `enum fw_reason` in abi_words.h, in lower case and in its order, save REASON_NONE, which no
 packet ends with. A test keeps the two together.
 """
 

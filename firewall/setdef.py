@@ -8,7 +8,7 @@ from firewall.addresses import Span, list_text, read_spans
 from firewall.lang import STRING, WORD, Cursor, Token
 from firewall.times import EXAMPLES, seconds, time_text
 
-NAME_CHARS = 31  # SET_NAME_BYTES of bpf_src/abi.h, less one
+NAME_CHARS = 31  # SET_NAME_BYTES of bpf_src/abi_limits.h, less one
 # Boot time in seconds is kept in 32 bits.
 TIMEOUT_MAX_S = 10 * 365 * 86400
 

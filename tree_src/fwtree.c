@@ -19,7 +19,7 @@ static int build_group(struct build *b, const uint32_t *list, uint32_t count,
 {
 	int err;
 
-	*root = (struct fwtree_root){FWTREE_NONE, FWTREE_NONE};
+	*root = (struct fwtree_root){TREE_NONE, TREE_NONE};
 	if (!count)
 		return FWTREE_OK;
 	b->nodes_used = 0;
@@ -35,7 +35,7 @@ static void order(struct fwtree_root *roots)
 {
 	uint32_t i, j;
 
-	for (i = 1; i < FWTREE_GROUPS; i++) {
+	for (i = 1; i < TREE_GROUPS; i++) {
 		struct fwtree_root one = roots[i];
 
 		for (j = i; j && roots[j - 1].first > one.first; j--)
@@ -50,7 +50,7 @@ static int build_family(struct build *b, const struct boxes *boxes, struct fwtre
 	int err = list ? FWTREE_OK : FWTREE_NO_MEMORY;
 
 	b->boxes = boxes;
-	for (group = 0; !err && group < FWTREE_GROUPS; group++)
+	for (group = 0; !err && group < TREE_GROUPS; group++)
 		err = build_group(b, list, collect(boxes, group, list), &roots[group]);
 	free(list);
 	order(roots);
@@ -66,7 +66,7 @@ int fwtree_build(const void *entries, uint32_t count, const struct fwtree_layout
 	memset(out, 0, sizeof(*out));
 	if (count > FWTREE_ENTRIES || !chain_max)
 		return FWTREE_INVALID;
-	for (family = 0; !err && family < FWTREE_FAMILIES; family++) {
+	for (family = 0; !err && family < TREE_FAMILIES; family++) {
 		struct boxes boxes;
 
 		err = boxes_read(&boxes, entries, count, layout, family == 1);
@@ -77,7 +77,7 @@ int fwtree_build(const void *entries, uint32_t count, const struct fwtree_layout
 	free(b.lists.data);
 	free(b.nodes);
 	out->words = b.lines.data;
-	out->lines = (uint32_t)(b.lines.used / FWTREE_WORDS);
+	out->lines = (uint32_t)(b.lines.used / TREE_LINE);
 	return err;
 }
 

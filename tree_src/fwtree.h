@@ -3,47 +3,24 @@
  * Builds the decision trees that the packet path finds a rule's entries by: see docs/design.md,
  * "The classifier". Entries are boxes of closed ranges in the order of their priority.
  *
- * The result is an array of lines of 64 bytes, cells and leaves mixed. A pointer to one is its index;
- * that of a leaf has FWTREE_LEAF set.
- *
- *	cell: three levels of the tree. words 0-6: thresholds of its nodes, as in a heap (node n at n - 1,
- *	      its children are 2n and 2n + 1); word 7: their fields, 4 bits each; words 8-15: pointers.
- *	      A value goes to 2n + 1 if it is above the threshold.
- *	leaf: numbers of entries, ascending; the last has FWTREE_LAST set. It goes on in the next line if none
- *	      of the 16 has.
+ * The result is as format.h says.
  */
 #ifndef FWTREE_H
 #define FWTREE_H
 
 #include <stdint.h>
 
+#include "format.h"
+
 #define FWTREE_API __attribute__((visibility("default")))
-#define FWTREE_WORDS 16 /* of a line */
-#define FWTREE_LEAF 0x80000000u
-#define FWTREE_LAST 0x80000000u
-#define FWTREE_NONE 0xffffffffu /* a leaf without entries */
 
 enum fwtree_limits {
-	FWTREE_LEVELS = 33, /* 11 cells */
-	FWTREE_GROUPS = 4,
-	FWTREE_FAMILIES = 2,      /* IPv4, IPv6 */
 	FWTREE_ENTRIES = 1 << 20, /* that are accepted */
 	FWTREE_LEAF_ENTRIES = 8,  /* of a leaf that is not split further */
 	/* A region may have so many references for each of its entries, if all leaves together have fewer than that. */
 	FWTREE_REPLICATION = 64,
 	FWTREE_REFERENCES = 16,
 	FWTREE_SPARE = 1 << 12, /* and this many more */
-};
-
-/* The numbers by which a tree can split, as bpf_src/abi.h has them in enum fw_field. */
-enum fwtree_field {
-	FIELD_PROTO,
-	FIELD_SCOPE,
-	FIELD_SPORT,
-	FIELD_DPORT,
-	FIELD_SRC, /* four words, the most significant first; an IPv4 address is the last one */
-	FIELD_DST = FIELD_SRC + 4,
-	FIELD_COUNT = FIELD_DST + 4,
 };
 
 enum fwtree_error {
@@ -70,7 +47,7 @@ struct fwtree_layout {
 
 struct fwtree_root {
 	uint32_t root;  /* pointer */
-	uint32_t first; /* lowest number of an entry below it, FWTREE_NONE without entries */
+	uint32_t first; /* lowest number of an entry below it, TREE_NONE without entries */
 };
 
 struct fwtree {
@@ -80,7 +57,7 @@ struct fwtree {
 	uint32_t levels;     /* of the deepest tree */
 	uint32_t longest;    /* references of the longest leaf */
 	uint32_t culprit;    /* FWTREE_CHAIN: the first entry too many */
-	struct fwtree_root roots[FWTREE_FAMILIES][FWTREE_GROUPS];
+	struct fwtree_root roots[TREE_FAMILIES][TREE_GROUPS];
 };
 
 /*

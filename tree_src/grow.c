@@ -49,26 +49,26 @@ static int new_node(struct build *b, uint32_t *index)
 
 static int leaf(struct build *b, const struct place *p, uint32_t *pointer)
 {
-	uint32_t lines = (p->count + FWTREE_WORDS - 1) / FWTREE_WORDS, i;
+	uint32_t lines = (p->count + TREE_LINE - 1) / TREE_LINE, i;
 	const uint32_t *list = b->lists.data + p->list;
 	uint32_t *line;
 
-	*pointer = FWTREE_NONE;
+	*pointer = TREE_NONE;
 	if (!p->count)
 		return FWTREE_OK;
 	if (p->count > b->chain_max) {
 		b->out->culprit = b->boxes->number[list[b->chain_max]];
 		return FWTREE_CHAIN;
 	}
-	if (words_reserve(&b->lines, (size_t)lines * FWTREE_WORDS))
+	if (words_reserve(&b->lines, (size_t)lines * TREE_LINE))
 		return FWTREE_NO_MEMORY;
-	*pointer = FWTREE_LEAF | (uint32_t)(b->lines.used / FWTREE_WORDS);
+	*pointer = TREE_LEAF | (uint32_t)(b->lines.used / TREE_LINE);
 	line = b->lines.data + b->lines.used;
-	memset(line, 0xff, (size_t)lines * FWTREE_WORDS * sizeof(*line));
+	memset(line, 0xff, (size_t)lines * TREE_LINE * sizeof(*line));
 	for (i = 0; i < p->count; i++)
 		line[i] = b->boxes->number[list[i]];
-	line[p->count - 1] |= FWTREE_LAST;
-	b->lines.used += (size_t)lines * FWTREE_WORDS;
+	line[p->count - 1] |= TREE_LAST;
+	b->lines.used += (size_t)lines * TREE_LINE;
 	b->out->references += p->count;
 	if (p->count > b->out->longest)
 		b->out->longest = p->count;
@@ -128,7 +128,7 @@ static int cut(struct build *b, struct place *p, struct split *s, uint32_t count
 {
 	*made = false;
 	p->count = decisive(b, p);
-	if (p->count <= FWTREE_LEAF_ENTRIES || p->level == FWTREE_LEVELS)
+	if (p->count <= FWTREE_LEAF_ENTRIES || p->level == 3 * TREE_CELLS)
 		return FWTREE_OK;
 	if (split_choose(b->boxes, b->lists.data + p->list, p->count, &p->region, s)) {
 		if (divide(b, p, s, counts))

@@ -12,16 +12,16 @@ static int cell(struct build *b, uint32_t root, uint32_t *pointer)
 	size_t at = b->lines.used;
 	int err;
 
-	if (words_reserve(&b->lines, FWTREE_WORDS))
+	if (words_reserve(&b->lines, TREE_LINE))
 		return FWTREE_NO_MEMORY;
-	b->lines.used += FWTREE_WORDS;
+	b->lines.used += TREE_LINE;
 	line = b->lines.data + at;
 	heap[1] = root;
 	for (i = 1; i <= INNER; i++) {
-		if (heap[i] & FWTREE_LEAF) { /* reached by going left */
+		if (heap[i] & TREE_LEAF) { /* reached by going left */
 			line[i - 1] = UINT32_MAX;
 			heap[2 * i] = heap[i];
-			heap[2 * i + 1] = FWTREE_NONE;
+			heap[2 * i + 1] = TREE_NONE;
 			continue;
 		}
 		line[i - 1] = b->nodes[heap[i]].threshold;
@@ -33,14 +33,14 @@ static int cell(struct build *b, uint32_t root, uint32_t *pointer)
 	for (i = 0; i <= INNER; i++) {
 		uint32_t child = heap[INNER + 1 + i];
 
-		if (!(child & FWTREE_LEAF)) {
+		if (!(child & TREE_LEAF)) {
 			err = cell(b, child, &child);
 			if (err)
 				return err;
 		}
 		b->lines.data[at + INNER + 1 + i] = child;
 	}
-	*pointer = (uint32_t)(at / FWTREE_WORDS);
+	*pointer = (uint32_t)(at / TREE_LINE);
 	return FWTREE_OK;
 }
 
@@ -48,5 +48,5 @@ static int cell(struct build *b, uint32_t root, uint32_t *pointer)
 int pack(struct build *b, uint32_t root, uint32_t *pointer)
 {
 	*pointer = root;
-	return root & FWTREE_LEAF ? FWTREE_OK : cell(b, root, pointer);
+	return root & TREE_LEAF ? FWTREE_OK : cell(b, root, pointer);
 }

@@ -40,15 +40,15 @@ CHANGES = (
 def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The other version's tree."""
     tree = tmp_path_factory.mktemp("other")
-    for name in ("bpf_src", "firewall", "scripts"):
+    for name in ("bpf_src", "tree_src", "firewall", "scripts"):
         shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "Makefile", tree)
-    header = tree / "bpf_src" / "abi.h"
-    text = header.read_text()
+    texts = {header: header.read_text() for header in (tree / "bpf_src").glob("abi*.h")}
     for old, new in CHANGES:
-        assert text.count(old) == 1, old
-        text = text.replace(old, new)
-    header.write_text(text)
+        (header,) = [path for path, text in texts.items() if text.count(old) == 1]
+        texts[header] = texts[header].replace(old, new)
+    for header, text in texts.items():
+        header.write_text(text)
     subprocess.run(["make", "-C", tree, "build/fw.bpf.o"], check=True, capture_output=True)
     written = subprocess.run(
         [sys.executable, "scripts/gen-abi", "build/fw.bpf.o"], cwd=tree, check=True, capture_output=True

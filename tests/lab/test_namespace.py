@@ -95,7 +95,7 @@ print(paths.bpffs())
 """
         done = subprocess.run([*way, sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
         assert done.returncode == 0, done.stderr
-        assert done.stdout.strip() == str(here) or "/root/run/fw/bpf" in done.stdout
+        assert done.stdout.strip() == str(here) or done.stdout.startswith("/proc/")
         with bpf.open_pinned(here / name) as found:
             assert found.type == MapType.ARRAY
         (here / name).unlink()
@@ -117,7 +117,7 @@ child = os.fork()
 if child == 0:
     libc.unshare(libc.CLONE_NEWNS)
     first = str(paths.bpffs())
-    assert first == "/proc/1/root/run/fw/bpf", first
+    assert first.removeprefix("/proc/1/root") == "/run/fw/bpf" != first, first
     assert not os.path.exists("/run/fw/bpf/x")
     os.mkdir(first + "/x")
     assert str(paths.bpffs()) == first

@@ -8,19 +8,19 @@ from firewall import abi
 from firewall.options import OPTIONS
 from firewall.reasons import BUILTINS, DROPS, REASONS
 
-ABI_H = Path(__file__).resolve().parents[2] / "bpf_src" / "abi.h"
+WORDS_H = Path(__file__).resolve().parents[2] / "bpf_src" / "abi_words.h"
 
 
-def names_in_abi_h() -> list[str]:
+def names_in_the_header() -> list[str]:
     """The enumerators of enum fw_reason without REASON_, in order; those that name no reason left out."""
-    body = re.search(r"enum fw_reason \{(.*?)\n\};", ABI_H.read_text(), re.DOTALL)
+    body = re.search(r"enum fw_reason \{(.*?)\n\};", WORDS_H.read_text(), re.DOTALL)
     assert body
     names = re.findall(r"^\tREASON_(\w+)\b", re.sub(r"/\*.*?\*/", "", body[1], flags=re.DOTALL), re.MULTILINE)
     return [name.lower() for name in names if name not in ("NONE", "COUNT", "FIRST_DROP")]
 
 
 def test_same_reasons_in_the_same_order() -> None:
-    assert list(REASONS) == names_in_abi_h()
+    assert list(REASONS) == names_in_the_header()
     assert list(REASONS) == [abi.Reason(number).name.lower() for number in range(1, abi.Reason.COUNT)]
 
 
