@@ -215,6 +215,8 @@ GLOBAL int judge(void)
 	if (!s)
 		return REASON_NO_POLICY;
 	p->entry = NO_ENTRY;
+	if (s->edges && tell_time())
+		return REASON_NO_POLICY;
 	if (s->sets_of & 1)
 		find_sets(0);
 	if (s->sets_of & 2)

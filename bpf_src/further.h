@@ -7,7 +7,7 @@
 #ifndef FW_FURTHER_H
 #define FW_FURTHER_H
 
-#include "maps.h"
+#include "hours.h"
 
 /* The question is of what this rule has admitted. */
 static __always_inline void ask_anew(struct packet *p, __u32 rule)
@@ -79,8 +79,11 @@ GLOBAL int further_holds(__u32 index, __u32 rule)
 	if (!further)
 		return false;
 	asks = further->asks;
-	if (asks & FURTHER_TIME && further->windows & ~cpu->hours.open)
-		return false;
+	if (asks & FURTHER_TIME) {
+		p->until_s = sooner(p->until_s, cpu->hours.until_s);
+		if (further->windows & ~cpu->hours.open)
+			return false;
+	}
 	if (asks & FURTHER_NEVER)
 		return false;
 	if (p->anew && asks & FURTHER_OF_PACKET)

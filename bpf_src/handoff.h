@@ -52,6 +52,7 @@ static __always_inline void hand_on(struct cpu *cpu, struct packet *p)
 	h->scope = p->scope;
 	h->flags = p->flow_flags;
 	h->effects = p->effects;
+	h->until_s = p->until_s;
 	p->tc_index = TC_INDEX_HANDOFF | index;
 }
 

@@ -1,14 +1,33 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * Times of rules: `until`, `between`. There is no wall clock here, so user space says from which boot
- * times on which windows of time are open, and the clock is read once a jiffy and CPU, if
- * the ruleset has windows at all. A flow that was followed before the last edge is judged
- * anew at its next packet from either side, as after a change of the rules.
+ * times on which windows of time are open. The clock is read once a jiffy and CPU, where anything
+ * asks for it at all. An answer of the rules that came of something with an end holds until the
+ * second in which that lies: from then on a flow is judged anew at its packets, as after a change of the rules.
  */
 #ifndef FW_HOURS_H
 #define FW_HOURS_H
 
 #include "maps.h"
+
+#define NSEC_PER_SEC 1000000000ULL
+
+/* Boot time. Not jiffies, which stand still in suspend. */
+static __always_inline __u64 boot_ns(struct cpu *cpu)
+{
+	struct hours *h = &cpu->hours;
+
+	if (h->asked_j != cpu->packet.now_j) {
+		h->asked_j = cpu->packet.now_j;
+		h->now_ns = bpf_ktime_get_boot_ns();
+	}
+	return h->now_ns;
+}
+
+static __always_inline __u32 boot_s(struct cpu *cpu)
+{
+	return boot_ns(cpu) / NSEC_PER_SEC;
+}
 
 /* Which of the ruleset's windows are open when this packet comes? The answer is in cpu->hours. */
 GLOBAL int tell_time(void)
@@ -29,10 +48,7 @@ GLOBAL int tell_time(void)
 	s = settings_of(p->generation);
 	if (!s)
 		return REASON_NO_POLICY;
-	if (h->generation == p->generation && h->asked_j == p->now_j)
-		return REASON_NONE;
-	now_ns = bpf_ktime_get_boot_ns();
-	h->asked_j = p->now_j;
+	now_ns = boot_ns(cpu);
 	if (h->generation == p->generation && now_ns < h->next_ns)
 		return REASON_NONE;
 	slot = p->generation % GENERATION_SLOTS;
@@ -59,17 +75,15 @@ GLOBAL int tell_time(void)
 	h->open = e->open;
 	e = last < s->edges ? bpf_map_lookup_elem(list, &last) : NULL;
 	h->next_ns = e ? e->from_ns : ~0ULL;
-	/* what this CPU did not see happen may have happened in this very jiffy */
-	h->since_j = p->now_j;
+	h->until_s = e ? e->from_ns / NSEC_PER_SEC : 0;
 	h->generation = p->generation;
 	return REASON_NONE;
 }
 
-/* Has something opened or closed since this side's last packet? Only in a ruleset that has windows. */
-static __always_inline bool hours_changed(const struct cpu *cpu, const struct settings *s,
-					  const struct side *side)
+/* What holds until both, of which 0 is for ever. */
+static __always_inline __u32 sooner(__u32 a_s, __u32 b_s)
 {
-	return s->edges && (__s64)(side->seen_j - cpu->hours.since_j) <= 0;
+	return b_s - 1 < a_s - 1 ? b_s : a_s;
 }
 
 #endif

@@ -30,16 +30,18 @@ struct handoff {
 	__u32 scope;
 	__u32 flags; /* of the flow, enum fw_flow_flags */
 	struct effects effects;
+	__u32 until_s; /* the rules' answer holds until then, as in struct flow */
+	__u32 reserved;
 };
 
 /* What a CPU knows of the time: see hours.h. */
 struct hours {
 	__u64 asked_j;
-	__u64 next_ns; /* boot time of the next edge */
+	__u64 now_ns;  /* boot time then */
+	__u64 next_ns; /* of the next edge */
 	__u64 open;    /* windows, a bit each */
-	__u64 since_j; /* when it learned that these are open */
+	__u32 until_s; /* they hold so long at least; 0: for ever */
 	__u32 generation;
-	__u32 reserved;
 };
 
 #define ANSWER_MAX 256 /* bytes of an answer, link header aside */

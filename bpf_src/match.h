@@ -124,7 +124,7 @@ static __always_inline void ask(struct packet *p, const struct tuple *t, __u32 i
 	}
 	q->family = t->family;
 	q->proto = t->proto;
-	p->holds_s = 0;
+	p->until_s = 0;
 }
 
 static __always_inline void ask_way(struct packet *p, const struct settings *s, __u32 scope,

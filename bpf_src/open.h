@@ -133,6 +133,7 @@ static __always_inline enum fw_reason adopt(struct packet *p, const struct setti
 	p->rule = h->rule;
 	p->counter = h->counter;
 	p->effects = h->effects;
+	p->until_s = h->until_s;
 	p->action = ACTION_ALLOW;
 	return REASON_NONE;
 }
@@ -244,7 +245,7 @@ GLOBAL int open_flow(void)
 	f->incarnation = bpf_get_prandom_u32() | 1;
 	f->generation = p->generation;
 	f->admission = p->admission;
-	f->until_s = holds_until(p);
+	f->until_s = p->until_s;
 	f->rule = p->rule;
 	f->counter = p->counter;
 	f->further = p->further;

@@ -89,7 +89,7 @@ struct packet {
 	__u32 admitted;  /* the rule that had admitted that */
 	__u32 further;   /* of the rule that matched: index into furthers */
 	struct effects effects; /* of its flow */
-	__u32 holds_s; /* the rules' answer holds for so long, if they do not change; 0: for ever */
+	__u32 until_s; /* the rules' answer holds until then, if they do not change: boot time; 0: for ever */
 
 	struct flow_key key __attribute__((aligned(8))); /* hashed by words */
 	__u64 now_j;

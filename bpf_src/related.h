@@ -6,7 +6,6 @@
 #include "tcp.h"
 #include "sctp.h"
 #include "classify.h"
-#include "hours.h"
 
 /* Judge a running flow anew, as its opener's packet by this way; the answer is in p->action. */
 static __always_inline enum fw_reason judge_flow(struct packet *p, const struct flow *f,
@@ -65,8 +64,7 @@ GLOBAL int related(void)
 	other = &f->side[!(p->role & 1)];
 	if (!seen(own))
 		return REASON_UNRELATED;
-	if (outdated(f, f->admission, p) ||
-	    (hours_changed(cpu, s, own) && hours_changed(cpu, s, other))) {
+	if (outdated(cpu, f, f->admission)) {
 		enum fw_reason reason = judge_flow(p, f, f->scope, f->side[ROLE_OPENER].in_ifindex,
 						   f->side[ROLE_OPENER].out_ifindex);
 
@@ -78,6 +76,7 @@ GLOBAL int related(void)
 	p->rule = f->rule;
 	p->counter = f->counter;
 	p->effects = f->effects;
+	p->until_s = f->until_s;
 	if (p->tuple.proto == IPPROTO_TCP && numbers_known(f) && !quote_fits(p, own, other))
 		return outside(p, s, REASON_UNRELATED, REASON_RELATED);
 	if (p->tuple.proto == IPPROTO_SCTP && !quoted_tag_fits(p, own, other))

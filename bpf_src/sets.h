@@ -8,10 +8,9 @@
 #define FW_SETS_H
 
 #include "cursor.h"
+#include "hours.h"
 
-#define NSEC_PER_SEC 1000000000ULL
-#define HOLDS_MAX_S 86400 /* where no end is near: flows ask again then */
-#define PREFIXES_MAX 129  /* around one address: of length 0 to 128 */
+#define PREFIXES_MAX 129 /* around one address: of length 0 to 128 */
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -41,35 +40,30 @@ enum fw_set_search {
 	SEARCH_ON,
 };
 
-/* Not jiffies, which stand still in suspend. */
-static __always_inline __u32 boot_s(void)
-{
-	return bpf_ktime_get_boot_ns() / NSEC_PER_SEC;
-}
-
 /*
  * Whose time is up is in no set; what is not up yet limits how long the rules' answer
  * holds. Arithmetic in the place of branches, as the verifier would take each of them
  * for each end.
  */
-static __always_inline __u64 timed_sets(const struct element *e, struct packet *p)
+static __always_inline __u64 timed_sets(const struct element *e, struct cpu *cpu)
 {
-	__s64 now_s, holds_s = p->holds_s ? p->holds_s : HOLDS_MAX_S;
+	struct packet *p = &cpu->packet;
+	__s64 now_s, last_s = (__u32)(p->until_s - 1);
 	__u64 found = 0;
 	int i;
 
 	if (!(e->end_s[0] | e->end_s[1] | e->end_s[2]))
 		return 0;
-	now_s = boot_s();
+	now_s = boot_s(cpu);
 	for (i = 0; i < ELEMENT_ENDS; i++) {
 		__s64 left_s = (__s64)e->end_s[i] - now_s;
 		__u64 lives = (__u64)-left_s >> 63;
-		__s64 shorter = left_s - holds_s;
+		__s64 shorter = (__s64)e->end_s[i] - 1 - last_s;
 
 		found |= lives << (e->timed[i] & (SETS_MAX - 1));
-		holds_s += shorter & shorter >> 63 & -(__s64)lives;
+		last_s += shorter & shorter >> 63 & -(__s64)lives;
 	}
-	p->holds_s = holds_s;
+	p->until_s = last_s + 1;
 	return found;
 }
 
@@ -87,7 +81,7 @@ GLOBAL int search_sets(__u32 end)
 	element = bpf_map_lookup_elem(&set_elements, &p->set_key);
 	if (!element)
 		return SEARCH_END;
-	p->question.sets[end & 1] |= element->listed | element->added | timed_sets(element, p);
+	p->question.sets[end & 1] |= element->listed | element->added | timed_sets(element, cpu);
 	bits = element->bits;
 	least = p->set_key.family == 4 ? SET_BITS_V4 : SET_BITS_V6;
 	if (bits <= least)
@@ -141,18 +135,12 @@ static __always_inline bool sets_match(const struct entry *e, const struct quest
 			     flags / ENTRY_DST_NOT));
 }
 
-/* What a flow keeps of how long the rules' answer holds; 0 is for ever. */
-static __always_inline __u32 holds_until(const struct packet *p)
-{
-	return p->holds_s ? boot_s() + p->holds_s : 0;
-}
-
-/* The rules or the sets have changed since they allowed this side's packets, or the time of an element is up. */
-static __always_inline bool outdated(const struct flow *f, __u32 admission, const struct packet *p)
+/* The rules or the sets have changed since they allowed this side's packets, or the time of something in them is up. */
+static __always_inline bool outdated(struct cpu *cpu, const struct flow *f, __u32 admission)
 {
 	__u32 until_s = f->until_s;
 
-	return admission != p->admission || (until_s && boot_s() >= until_s);
+	return admission != cpu->packet.admission || (until_s && boot_s(cpu) >= until_s);
 }
 
 #endif

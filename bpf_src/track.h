@@ -11,7 +11,6 @@
 #include "way.h"
 #include "handoff.h"
 #include "fragment.h"
-#include "hours.h"
 
 /*
  * The rules have changed since they allowed this way, or it is another way: REASON_NONE
@@ -62,8 +61,6 @@ GLOBAL int readmit(struct __sk_buff *skb, __u32 new_way, __u32 learn)
 		if (p->mode == MODE_ENFORCE) {
 			f->flags |= FLOW_REVOKED;
 			own->seen_j = p->now_j;
-			/* else it would be allowed again, in a ruleset in which a window has closed */
-			f->admission = own->generation = 0;
 		}
 		return REASON_REVOKED;
 	}
@@ -80,7 +77,7 @@ GLOBAL int readmit(struct __sk_buff *skb, __u32 new_way, __u32 learn)
 	f->effects = p->effects;
 	f->generation = p->generation;
 	f->admission = p->admission;
-	f->until_s = holds_until(p);
+	f->until_s = p->until_s;
 	own->generation = p->admission;
 	if (p->confirmed)
 		move_count();
@@ -137,7 +134,7 @@ static __always_inline enum fw_reason follow(struct __sk_buff *skb, struct cpu *
 	moves = segment != SEGMENT_PASS && segment != SEGMENT_NOTE;
 	expected_way(own, other, &in, &out);
 	new_way = !on_its_way(p, f, in, out, hook);
-	if (new_way || outdated(f, own->generation, p) || hours_changed(cpu, s, own)) {
+	if (new_way || outdated(cpu, f, own->generation)) {
 		reason = readmit(skb, new_way, moves);
 		if (reason)
 			return reason;
@@ -150,6 +147,7 @@ static __always_inline enum fw_reason follow(struct __sk_buff *skb, struct cpu *
 	p->counter = f->counter;
 	p->scope = f->scope;
 	p->effects = f->effects;
+	p->until_s = f->until_s;
 	if (moves && !new_way && !seen(own))
 		learn_first_way(in, hook == HOOK_EGRESS ? p->out_ifindex : out);
 	p->out_slot = own->out_slot;
@@ -194,8 +192,6 @@ static __always_inline enum fw_reason track(struct __sk_buff *skb, struct cpu *c
 	struct flow *f;
 
 	if (!s)
-		return REASON_NO_POLICY;
-	if (s->edges && tell_time())
 		return REASON_NO_POLICY;
 	if (hook == HOOK_EGRESS && p->in_ifindex)
 		reason = take_over(p);
