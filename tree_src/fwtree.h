@@ -16,7 +16,7 @@
 
 enum fwtree_limits {
 	FWTREE_ENTRIES = 1 << 20, /* that are accepted */
-	FWTREE_LEAF_ENTRIES = 8,  /* of a leaf that is not split further */
+	FWTREE_LEAF_ENTRIES = 2,  /* of a leaf that is not split further */
 	/* A region may have so many references for each of its entries, if all leaves together have fewer than that. */
 	FWTREE_REPLICATION = 64,
 	FWTREE_REFERENCES = 16,
