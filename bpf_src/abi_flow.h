@@ -90,10 +90,10 @@ struct flow {
 	__u32 incarnation; /* random: tells a reused node from the one held */
 	__u32 generation;  /* of the ruleset that last admitted it */
 	__u32 rule;        /* id; 0 is a default */
-	__u16 counter;     /* index into rule_counters */
+	__u32 counter;     /* see struct rule_counter */
 	__u8 scope;
 	__u8 flags;      /* enum fw_flow_flags */
-	__u32 icmp;      /* opener's type << 8 | code */
+	__u16 icmp;      /* opener's type << 8 | code */
 	__u32 slot;      /* confirmed: its place in `slots` */
 	__u32 further;   /* of its rule in the ruleset of `generation`: index into furthers, or 0 */
 	__u32 until_s;   /* boot time: judged anew from then on; 0: never */

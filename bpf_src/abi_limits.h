@@ -5,7 +5,7 @@
 
 enum fw_limits {
 	GENERATION_SLOTS = 4,   /* rulesets that may exist at one time */
-	RULES_MAX = 1024,       /* rules of a policy */
+	RULES_MAX = 262144,     /* rules of a policy */
 	MACS_MAX = 16,          /* of one rule */
 	CGROUP_LEVELS = 8,      /* of which a rule can ask */
 	ENTRIES_PER_CHUNK = 32, /* in one classifier element; with no more a policy has no trees */
@@ -21,7 +21,9 @@ enum fw_limits {
 	JOURNAL_SIZE = 4096,    /* last drops that are kept */
 	HANDOFFS_PER_CPU = 128, /* packets on their way from ingress to egress */
 	HANDOFF_CPUS = 32,
-	RULE_COUNTERS = 2048, /* the first three are the defaults' */
+	/* Of which one policy uses half, and what replaces it the other; the first three are the defaults'. */
+	RULE_COUNTERS = 528384,
+	COUNTERS_PAGE = 2048, /* of them in one inner map */
 	POLICY_CHUNK = 4096,  /* bytes of policy document in one element */
 	FRAGMENTS_MAX = 8192,
 	FRAGMENTS_PER_SOURCE = 256, /* at one hook; a power of two */

@@ -10,6 +10,16 @@ struct counter {
 	__u64 bytes;
 };
 
+/*
+ * rule_counters[n / COUNTERS_PAGE] is an array of these for each n that a rule has: element
+ * cpu * COUNTERS_PAGE + n % COUNTERS_PAGE is counter n of that CPU. What counts is the sum, and the latest.
+ */
+struct rule_counter {
+	__u64 packets;
+	__u64 bytes;
+	__u64 last_j; /* jiffies at the last packet; 0: none yet */
+};
+
 /* What the live program reads from the skb, and a scratch copy from a map. */
 struct env {
 	__u32 ifindex;

@@ -41,7 +41,7 @@ struct entry {
 	__u8 via;
 	__u16 flags;
 	__u32 rule;    /* stable id */
-	__u32 counter; /* index into rule_counters */
+	__u32 counter; /* see struct rule_counter */
 	__u32 further; /* index into furthers; 0: it has no further clauses */
 	__u32 reserved;
 };

@@ -26,10 +26,10 @@ struct bucket {
 	__u64 tokens_j;
 };
 
-/* rates[entry.counter]: of the rule with this id, so that a new one with its counter begins full. */
+/* rates[id of the rule]: made when its first flow is opened. */
 struct rate {
 	struct bpf_spin_lock lock; /* of the buckets of its sources, too */
-	__u32 rule;
+	__u32 reserved;
 	struct bucket bucket;
 };
 

@@ -62,13 +62,18 @@ static __always_inline bool within_rate(const struct packet *p, const struct fur
 {
 	__u32 rate = further->rate, unit_j = further->rate_j, burst = further->burst;
 	struct bucket full = {.last_j = p->now_j, .tokens_j = (__u64)burst * unit_j};
-	__u32 index = p->counter, rule = p->rule;
-	struct rate *r = bpf_map_lookup_elem(&rates, &index);
+	struct rate first = {.bucket = full};
+	__u32 rule = p->rule;
+	struct rate *r = bpf_map_lookup_elem(&rates, &rule);
 	struct bucket *b = NULL;
 	struct source_key key;
 	__u64 now_j = p->now_j;
 	bool taken;
 
+	if (!r) {
+		bpf_map_update_elem(&rates, &rule, &first, BPF_NOEXIST);
+		r = bpf_map_lookup_elem(&rates, &rule);
+	}
 	if (!r)
 		return false;
 	if (further->rate_bits[0]) {
@@ -86,10 +91,6 @@ static __always_inline bool within_rate(const struct packet *p, const struct fur
 		return taken;
 	}
 	bpf_spin_lock(&r->lock);
-	if (r->rule != rule) {
-		r->rule = rule;
-		r->bucket = full;
-	}
 	taken = draw(&r->bucket, now_j, rate, unit_j, burst);
 	bpf_spin_unlock(&r->lock);
 	return taken;

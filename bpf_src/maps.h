@@ -135,8 +135,9 @@ struct {
 } sources SEC(".maps");
 
 struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, RULE_COUNTERS);
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, RULES_MAX);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, __u32);
 	__type(value, struct rate);
 } rates SEC(".maps");
@@ -208,11 +209,21 @@ struct {
 	__type(value, struct handoff);
 } handoffs SEC(".maps");
 
+/* Not per-CPU: such an array takes a second line of the cache to be found, cannot be mapped, and is slow to make. */
+struct counters_page {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_INNER_MAP | BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	/* sizes, not types: clang forgets the types of inner maps */
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, sizeof(struct rule_counter));
+};
+
 struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, RULE_COUNTERS);
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, RULE_COUNTERS / COUNTERS_PAGE);
 	__type(key, __u32);
-	__type(value, struct counter);
+	__array(values, struct counters_page);
 } rule_counters SEC(".maps");
 
 struct {

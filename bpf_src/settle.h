@@ -13,11 +13,26 @@
 #include "handoff.h"
 #include "reject.h"
 
+/* There is no page for what is left of a rule that has gone, and nobody reads it. */
+static __always_inline void count_for_rule(const struct packet *p)
+{
+	__u32 page = p->counter / COUNTERS_PAGE, at = p->counter % COUNTERS_PAGE;
+	void *counters = bpf_map_lookup_elem(&rule_counters, &page);
+	struct rule_counter *c;
+
+	if (!counters)
+		return;
+	at += bpf_get_smp_processor_id() * COUNTERS_PAGE;
+	c = bpf_map_lookup_elem(counters, &at);
+	if (!c)
+		return;
+	c->packets += p->segments;
+	c->bytes += p->bytes;
+	c->last_j = p->now_j;
+}
+
 static __always_inline void count(struct cpu *cpu, const struct packet *p, __u32 reason)
 {
-	struct counter *c;
-	__u32 rule = p->counter;
-
 	/* the compiler may know the bound already; older verifiers must see it here */
 	barrier_var(reason);
 	if (reason >= REASON_COUNT)
@@ -25,13 +40,8 @@ static __always_inline void count(struct cpu *cpu, const struct packet *p, __u32
 	cpu->reasons[reason].packets += p->segments;
 	cpu->reasons[reason].bytes += p->bytes;
 	/* what is translated was counted for its rule at ingress */
-	if (p->handed == HANDED_TRANSLATED)
-		return;
-	c = rule == NO_COUNTER ? NULL : bpf_map_lookup_elem(&rule_counters, &rule);
-	if (c) {
-		c->packets += p->segments;
-		c->bytes += p->bytes;
-	}
+	if (p->counter != NO_COUNTER && p->handed != HANDED_TRANSLATED)
+		count_for_rule(p);
 }
 
 /* Without memory to work in nothing can be counted, and nothing passes. */

@@ -36,6 +36,7 @@ const volatile struct {
 	struct entry entry;
 	struct further further;
 	struct edge edge;
+	struct rule_counter rule_counter;
 } abi_types = {};
 
 #endif

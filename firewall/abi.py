@@ -15,7 +15,7 @@ class Layout(IntEnum):
 
 class Limits(IntEnum):
     GENERATION_SLOTS = 4
-    RULES_MAX = 1024
+    RULES_MAX = 262144
     MACS_MAX = 16
     CGROUP_LEVELS = 8
     ENTRIES_PER_CHUNK = 32
@@ -31,7 +31,8 @@ class Limits(IntEnum):
     JOURNAL_SIZE = 4096
     HANDOFFS_PER_CPU = 128
     HANDOFF_CPUS = 32
-    RULE_COUNTERS = 2048
+    RULE_COUNTERS = 528384
+    COUNTERS_PAGE = 2048
     POLICY_CHUNK = 4096
     FRAGMENTS_MAX = 8192
     FRAGMENTS_PER_SOURCE = 256
@@ -338,6 +339,23 @@ class Counter(CStruct):
     )
     packets: int
     bytes: int
+
+
+class RuleCounter(CStruct):
+    __slots__ = (
+        "packets",
+        "bytes",
+        "last_j",
+    )
+    SIZE = 24
+    FIELDS = (
+        ("packets", 0, "Q", 0),
+        ("bytes", 8, "Q", 0),
+        ("last_j", 16, "Q", 0),
+    )
+    packets: int
+    bytes: int
+    last_j: int
 
 
 class Env(CStruct):
@@ -936,10 +954,10 @@ class Flow(CStruct):
         ("incarnation", 4, "I", 0),
         ("generation", 8, "I", 0),
         ("rule", 12, "I", 0),
-        ("counter", 16, "H", 0),
-        ("scope", 18, "B", 0),
-        ("flags", 19, "B", 0),
-        ("icmp", 20, "I", 0),
+        ("counter", 16, "I", 0),
+        ("scope", 20, "B", 0),
+        ("flags", 21, "B", 0),
+        ("icmp", 22, "H", 0),
         ("slot", 24, "I", 0),
         ("further", 28, "I", 0),
         ("until_s", 32, "I", 0),
@@ -1015,17 +1033,17 @@ class Bucket(CStruct):
 class Rate(CStruct):
     __slots__ = (
         "lock",
-        "rule",
+        "reserved",
         "bucket",
     )
     SIZE = 24
     FIELDS = (
         ("lock", 0, BpfSpinLock, 0),
-        ("rule", 4, "I", 0),
+        ("reserved", 4, "I", 0),
         ("bucket", 8, Bucket, 0),
     )
     lock: BpfSpinLock
-    rule: int
+    reserved: int
     bucket: Bucket
 
 

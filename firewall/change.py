@@ -23,7 +23,7 @@ from firewall.protect import (
     not_protected,
     targets,
 )
-from firewall.publish import publish, return_to
+from firewall.publish import publish, return_to, settle
 from firewall.refresh import renew
 from firewall.reports import ApplyReport
 from firewall.resolve import names_owners
@@ -238,7 +238,8 @@ def _carry_out(running: Running, plan: _Plan, links: Sequence[Link], wishes: Wis
         classes = {one.name: one.class_id for one in known.values()}
         numbers = plan.sets.begin(pins, undo)
         undo.callback(return_to, pins, running.generation)
-        publish(pins, plan.policy, plan.document, classes, next_generation(pins), numbers)
+        new = next_generation(pins)
+        publish(pins, plan.policy, plan.document, classes, new, numbers, running.document)
         if plan.joining:
             undo.callback(detach_all, pins, [link.ifindex for link in plan.joining])
             begin_grace(pins, plan.policy)
@@ -253,6 +254,7 @@ def _carry_out(running: Running, plan: _Plan, links: Sequence[Link], wishes: Wis
         if staged:
             staged.commit()
         undo.pop_all()
+    settle(pins, plan.document)
     plan.sets.finish(pins)
     if plan.leaving:
         detach_all(pins, [interface.ifindex for interface in plan.leaving])

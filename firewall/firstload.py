@@ -120,7 +120,7 @@ def build(
         document = place(policy, written, True, None, abi.Limits.RULE_COUNTERS)
         numbers = sets.begin(pins, nobody_knows)
         nobody_knows.pop_all()  # whoever fails from here on removes the pins
-        publish(pins, policy, document, classes, _FIRST_GENERATION, numbers)
+        publish(pins, policy, document, classes, _FIRST_GENERATION, numbers, None)
         sets.finish(pins)
         pins.control.store_u32(offset_of(abi.Control, "mode"), mode)
         begin_grace(pins, policy)

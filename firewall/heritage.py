@@ -129,7 +129,7 @@ def _anew(flow: tuple[bytes, bytes]) -> tuple[bytes, bytes]:
     for at in _ANEW:
         value[at : at + 4] = _ZERO
     # as a default's, until a rule has judged it
-    struct.pack_into("=H", value, _AT["counter"], value[_AT["scope"]])
+    struct.pack_into("=I", value, _AT["counter"], value[_AT["scope"]])
     struct.pack_into("=I", value, _AT["tag"], key_tag(key))
     value[_AT["incarnation"]] |= 1
     return key, bytes(value)

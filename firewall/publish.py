@@ -7,15 +7,18 @@ or the new one, and whoever is killed on the way leaves the old one whole.
 """
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
+from contextlib import ExitStack
+from functools import partial
 
 from firewall import abi
 from firewall.beside import Beside
 from firewall.bpfmap import F_INNER_MAP, F_MMAPABLE, Map, MapType, create_map
 from firewall.clock import hz, now
 from firewall.compile import CHUNK_BYTES, LINE_BYTES, Patterns, compile_policy
+from firewall.counters import Counters
 from firewall.document import Document
-from firewall.generations import generation, read_document, slot_key
+from firewall.generations import generation, slot_key
 from firewall.pins import Pins, offset_of
 from firewall.policy import Policy
 from firewall.resolve import find_owners
@@ -24,6 +27,7 @@ _GENERATION = offset_of(abi.Control, "generation")
 _PREVIOUS = offset_of(abi.Control, "previous")
 _PATTERNS = offset_of(abi.Settings, "patterns")
 _ROW_BYTES = 8
+_LARGE = "classifiers", "trees", "policies"
 
 
 def publish(
@@ -33,12 +37,53 @@ def publish(
     classes: Mapping[str, int],
     new: int,
     sets: Mapping[str, int],
+    previous: Document | None,
 ) -> None:
     """Puts a verified policy in force as generation `new`, which must never have been used.
 
-    `classes` are those of the map `interfaces`, see `firewall.interfaces`; `sets` has the numbers of the policy's sets.
+    `classes` are those of the map `interfaces`, see `firewall.interfaces`; `sets` has the numbers of the policy's sets;
+    `previous` is the document of what is in force.
     """
     old = generation(pins)
+    with _giving_up(pins, {slot_key(old), slot_key(new)}):
+        _build(pins, policy, document, classes, new, sets)
+        before = {rule.counter for rule in previous.rules} if previous else set()
+        fresh = {rule.counter for rule in document.rules} - before
+        Counters(pins.map("rule_counters")).prepare(before, fresh)
+    pins.control.store_u32(_PREVIOUS, old)
+    pins.control.store_u32(_GENERATION, new)
+
+
+def settle(pins: Pins, document: Document) -> None:
+    """Gives up what rules had that are not in the policy in force. There is no way back to the one before it."""
+    Counters(pins.map("rule_counters")).keep(rule.counter for rule in document.rules)
+    rates, ids = pins.map("rates"), {_key(rule.id) for rule in document.rules}
+    rates.delete_batch([key for key, _ in rates.items() if key not in ids])
+
+
+def return_to(pins: Pins, old: int) -> None:
+    """Puts the generation back in force that the last `publish` replaced."""
+    pins.control.store_u32(_GENERATION, old)
+
+
+def _giving_up(pins: Pins, held: Container[bytes]) -> ExitStack:
+    """Beside the block: gives up what is large of the generations before the one in force, in slots not `held`."""
+    with ExitStack() as beside:
+        for pages in map(pins.map, _LARGE):
+            for key in map(slot_key, range(abi.Limits.GENERATION_SLOTS)):
+                if key not in held:
+                    beside.enter_context(Beside(partial(pages.drop_inner, key)))
+        return beside.pop_all()
+
+
+def _build(
+    pins: Pins,
+    policy: Policy,
+    document: Document,
+    classes: Mapping[str, int],
+    new: int,
+    sets: Mapping[str, int],
+) -> None:
     compiled = compile_policy(policy, document, classes, new, hz(), now(), sets, find_owners(policy.rules))
     key = slot_key(new)
     names = "classifiers", "trees", "furthers", "edges", "policies"
@@ -58,15 +103,6 @@ def publish(
     ):
         classifiers.set_inner(key, chunks)
     pins.map("settings").update(key, compiled.settings)
-    before = {rule.counter for rule in read_document(pins, old).rules} if old else set()
-    _zero_counters(pins, (rule.counter for rule in document.rules if rule.counter not in before))
-    pins.control.store_u32(_PREVIOUS, old)
-    pins.control.store_u32(_GENERATION, new)
-
-
-def return_to(pins: Pins, old: int) -> None:
-    """Puts the generation back in force that the last `publish` replaced."""
-    pins.control.store_u32(_GENERATION, old)
 
 
 def describe_classes(pins: Pins, policy: Policy, names: Mapping[str, int]) -> None:
@@ -100,13 +136,6 @@ def mapped_map(name: str, value_size: int, values: bytes) -> Map:
     with inner.mmap() as memory:
         memory.write(0, values)
     return inner
-
-
-def _zero_counters(pins: Pins, slots: Iterable[int]) -> None:
-    counters = pins.map("rule_counters")
-    zero = bytes(counters.raw_value_size)
-    for slot in slots:
-        counters.update(_key(slot), zero)
 
 
 def _key(index: int) -> bytes:

@@ -77,4 +77,3 @@ REASONS: dict[str, str] = {
 # The first reason of a drop; those before it are of packets that passed.
 FIRST_DROP = "rule_drop"
 DROPS = frozenset(list(REASONS)[list(REASONS).index(FIRST_DROP) :])
-BUILTINS = frozenset(name for name in REASONS if name.startswith("builtin_"))

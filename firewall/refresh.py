@@ -32,5 +32,6 @@ def renew(running: Running) -> int:
     classes = {one.name: one.class_id for one in known.values()}
     number = next_generation(running.pins)
     numbers = {name: one.number for name, one in SetTable(running.pins).known().items()}
-    publish(running.pins, running.policy, running.document, classes, number, numbers)
+    document = running.document
+    publish(running.pins, running.policy, document, classes, number, numbers, document)
     return number

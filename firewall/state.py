@@ -2,15 +2,15 @@
 """What is loaded in this network namespace, read from its pins. Nothing here changes anything."""
 
 import sys
-from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from firewall import abi, interfaces
 from firewall.attach import status
+from firewall.counters import Counters, ages
 from firewall.document import Document, PlacedRule, place
 from firewall.errors import FwError
-from firewall.generations import generation, read_document
+from firewall.generations import generation, read_document, slot_key
 from firewall.paths import policy_path
 from firewall.pins import Pins, demand_pins, offset_of, open_pins
 from firewall.saved import is_saved, read_saved
@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # most commands that look at what is loaded need not load the
 ENFORCE, OBSERVE = "enforce", "observe"
 _MODES = {abi.Mode.MODE_ENFORCE: ENFORCE, abi.Mode.MODE_OBSERVE: OBSERVE}
 _SCOPES = {abi.Scope.SCOPE_IN: "in", abi.Scope.SCOPE_OUT: "out", abi.Scope.SCOPE_FORWARD: "forward"}
+_ACTIONS = {int(abi.Action[f"ACTION_{name.upper()}"]): name for name in ("allow", "drop", "reject")}
 _REASONS_OFFSET = 0  # struct cpu begins with the counters of reasons
 
 
@@ -41,13 +42,17 @@ class Interface(NamedTuple):
 
 
 class RunningRule(NamedTuple):
-    """A rule in force with what it decided."""
+    """A rule in force with what it decided, and how long ago its last packet was; None if there was none.
+
+    Its packets are those of the flows that it lets in, answers included, and those that it refuses.
+    """
 
     id: int
     line: int
     text: str
     packets: int
     bytes: int
+    hit_s_ago: float | None
 
 
 class RunningDefault(NamedTuple):
@@ -57,6 +62,7 @@ class RunningDefault(NamedTuple):
     action: str
     packets: int
     bytes: int
+    hit_s_ago: float | None
 
 
 class FlowLimits(NamedTuple):
@@ -116,19 +122,28 @@ class Running:
 
     def rules(self) -> list[RunningRule]:
         """The rules in force in the order of the file."""
-        counts = self._counts([rule.counter for rule in self.document.rules])
+        counts = self._counters().read([rule.counter for rule in self.document.rules])
+        ago = ages()
         return [
-            RunningRule(rule.id, rule.line, rule.text, *count)
+            RunningRule(rule.id, rule.line, rule.text, count.packets, count.bytes, ago(count))
             for rule, count in zip(self.document.rules, counts, strict=True)
         ]
 
     def defaults(self) -> list[RunningDefault]:
         """The defaults of in, out and forward."""
-        counts = self._counts(range(len(_SCOPES)))
+        counts = self._counters().read(range(len(_SCOPES)))
+        actions, ago = self._settings().defaults, ages()
         return [
-            RunningDefault(name, self.policy.defaults[name], *counts[scope])
+            RunningDefault(
+                name, _ACTIONS[actions[scope]], counts[scope].packets, counts[scope].bytes, ago(counts[scope])
+            )
             for scope, name in _SCOPES.items()
         ]
+
+    def builtins(self) -> list[str]:
+        """The reasons of the built-ins that are not switched off, as `reasons` names them."""
+        on = self._settings().builtins
+        return [builtin.name.lower() for builtin in abi.Builtin if on >> builtin & 1]
 
     def flow_limits(self) -> FlowLimits:
         """The sizes of the tables as they are, whatever the policy's options say."""
@@ -141,13 +156,11 @@ class Running:
     def close(self) -> None:
         self.pins.close()
 
-    def _counts(self, slots: Sequence[int]) -> list[Counter]:
-        counters = self.pins.map("rule_counters")
-        found = []
-        for slot in slots:
-            cpus = [abi.Counter.unpack(value) for value in counters.lookup_percpu(_key(slot))]
-            found.append(Counter(sum(cpu.packets for cpu in cpus), sum(cpu.bytes for cpu in cpus)))
-        return found
+    def _counters(self) -> Counters:
+        return Counters(self.pins.map("rule_counters"))
+
+    def _settings(self) -> abi.Settings:
+        return abi.Settings.unpack(self.pins.map("settings").lookup(slot_key(self.generation)) or b"")
 
     def __enter__(self) -> Self:
         return self

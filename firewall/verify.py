@@ -105,7 +105,8 @@ def _limits(policy: Policy) -> Iterator[Problem]:
         message = (
             f"the policy has {len(rules)} rules; the most is {MAX_RULES}, and this is the first above it"
         )
-        yield _problem(policy, rules[MAX_RULES], message)
+        hint = "of rules that differ by addresses alone make one: 'from @NAME', and 'set NAME file PATH'"
+        yield _problem(policy, rules[MAX_RULES], message, hint)
         return
     counts = [entry_count(rule) for rule in policy.rules]
     if sum(counts) > MAX_ENTRIES:

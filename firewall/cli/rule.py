@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """`fw rule`: the rules in the order in which they are tried."""
 
+from math import inf
+from time import time
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
@@ -10,7 +12,7 @@ from firewall.cli.base import Command, DryRun, Report, Runtime, Session, Yes, ne
 from firewall.errors import NotLoaded, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from firewall.engine import Source
     from firewall.rule import Rule
@@ -24,9 +26,16 @@ For = Annotated[
     str | None, typer.Option("--for", metavar="TIME", help="Let the rule end so long from now, as in 2h.")
 ]
 
+Unused = Annotated[bool, typer.Option("--unused", help="Only rules that have had no packet.")]
+Since = Annotated[
+    str | None, typer.Option("--since", metavar="TIME", help="With --unused: none in so long, as in 30d.")
+]
+
 _LIST = """
 fw rules                               the same
 fw rule list --json
+fw rule list --unused                  rules that have had no packet
+fw rule list --unused --since 30d      none in the last 30 days
 """
 _ADD = """
 fw rule add allow in tcp to port 22
@@ -51,9 +60,18 @@ class _Line(NamedTuple):
     text: str
     packets: int
     bytes: int
+    hit_s_ago: float | None = None
 
-    def fields(self) -> dict[str, str | int]:
+    def fields(self) -> dict[str, str | int | None]:
         return {"text": self.text, "packets": self.packets, "bytes": self.bytes}
+
+    def with_hit(self) -> dict[str, str | int | None]:
+        hit_s = None if self.hit_s_ago is None else round(time() - self.hit_s_ago)
+        return {**self.fields(), "last_hit_s": hit_s}
+
+    def cells(self) -> tuple[str, ...]:
+        ago = "-" if self.hit_s_ago is None else f"{render.duration(self.hit_s_ago)} ago"
+        return self.id, render.count(self.packets), render.size(self.bytes), ago, self.text
 
 
 @app.callback(invoke_without_command=True, epilog=_LIST + _ADD.lstrip() + _DELETE.lstrip())
@@ -66,45 +84,47 @@ def rule(ctx: typer.Context) -> None:
 
 
 @app.command("list", cls=Report, epilog=_LIST)
-def list_(ctx: typer.Context) -> None:
-    """List the rules in force and what they decided."""
+def list_(ctx: typer.Context, unused: Unused = False, since: Since = None) -> None:
+    """List the rules in force, what they decided and when they last did."""
     from firewall import state
-    from firewall.reasons import BUILTINS, REASONS
+    from firewall.reasons import REASONS
 
     session = session_of(ctx)
+    longest_s = _longest_s(unused, since)
     try:
         running = state.read()
     except NotLoaded:
+        if unused:
+            raise
         _list_saved(session)
         return
     with running:
-        reasons = running.reasons()
-        rules = [_Line(str(rule.id), rule.text, rule.packets, rule.bytes) for rule in running.rules()]
-        defaults = [
-            _Line("-", f"default {default.scope} {default.action}", default.packets, default.bytes)
-            for default in running.defaults()
+        rules = [
+            _Line(str(rule.id), rule.text, rule.packets, rule.bytes, rule.hit_s_ago)
+            for rule in running.rules()
+            if longest_s is None or rule.hit_s_ago is None or rule.hit_s_ago > longest_s
         ]
-        switches = running.policy.options
-    builtins = [
-        _Line("-", f"{option}: {REASONS[name]}", *counter)
-        for name, counter in reasons.items()
-        if name in BUILTINS and switches.get(option := name.replace("_", "."), "on") == "on"
-    ]
+        if unused:
+            _print_unused(session, rules)
+            return
+        reasons = running.reasons()
+        defaults = [
+            _Line("-", f"default {one.scope} {one.action}", one.packets, one.bytes, one.hit_s_ago)
+            for one in running.defaults()
+        ]
+        builtins = [
+            _Line("-", f"{name.replace('_', '.')}: {REASONS[name]}", *reasons[name])
+            for name in running.builtins()
+        ]
     if session.json:
         session.print_json(
             loaded=True,
-            rules=[{"id": int(line.id), **line.fields()} for line in rules],
+            rules=[{"id": int(line.id), **line.with_hit()} for line in rules],
             builtins=[line.fields() for line in builtins],
-            defaults=[line.fields() for line in defaults],
+            defaults=[line.with_hit() for line in defaults],
         )
     else:
-        cells = [
-            (line.id, render.count(line.packets), render.size(line.bytes), line.text)
-            for line in (*builtins, *rules, *defaults)
-        ]
-        session.print(
-            *render.table(("id", "packets", "bytes", "rule"), cells, right=("id", "packets", "bytes"))
-        )
+        session.print(*_table([*builtins, *rules, *defaults]))
 
 
 @app.command(cls=Command, epilog=_ADD)
@@ -163,6 +183,34 @@ def delete(
     _edit(ctx, lambda source: policyfile.delete_rule(source.text, find(source)), yes, runtime, dry_run)
 
 
+def _longest_s(unused: bool, since: str | None) -> float | None:
+    """How many seconds ago a packet may have been for its rule to be in use; None: it does not matter."""
+    from firewall.times import EXAMPLES, seconds
+
+    if since is None:
+        return inf if unused else None
+    if not unused:
+        raise UsageError("--since says for how long rules have been unused", "give --unused with it")
+    length_s = seconds(since)
+    if length_s is None:
+        raise UsageError(f"--since takes a time with its unit, not '{since}'", EXAMPLES)
+    return length_s
+
+
+def _print_unused(session: Session, rules: "Sequence[_Line]") -> None:
+    if session.json:
+        session.print_json(loaded=True, rules=[{"id": int(line.id), **line.with_hit()} for line in rules])
+        return
+    if not rules:
+        session.say("every rule has had packets")
+    session.print(*_table(rules))
+
+
+def _table(lines: "Sequence[_Line]") -> list[str]:
+    right = "id", "packets", "bytes", "last hit"
+    return render.table((*right, "rule"), [line.cells() for line in lines], right=right)
+
+
 def _read(words: list[str], length: str | None) -> "Rule":
     """The rule that the words say, to end so long from now."""
     from firewall.rule import Rule
@@ -171,7 +219,6 @@ def _read(words: list[str], length: str | None) -> "Rule":
     if length is None:
         return new
     from math import ceil
-    from time import time
 
     from firewall.times import seconds
     from firewall.until import LAST_S, Until
@@ -214,7 +261,8 @@ def _list_saved(session: Session) -> None:
 
     rules = state.numbered()
     if session.json:
-        listed = [{"id": rule.id, "text": rule.text, "packets": None, "bytes": None} for rule in rules]
+        unknown = dict.fromkeys(("packets", "bytes", "last_hit_s"))
+        listed = [{"id": rule.id, "text": rule.text, **unknown} for rule in rules]
         session.print_json(loaded=False, rules=listed, builtins=[], defaults=[])
         return
     session.say("nothing is loaded: these are the saved rules")

@@ -155,10 +155,18 @@ class Running:
         return {name: Counter(counted.get(name, 0), 100 * counted.get(name, 0)) for name in REASONS}
 
     def rules(self) -> list[RunningRule]:
-        return [RunningRule(r.id, r.line, r.text, 10**r.id, 2048) for r in self.document.rules]
+        ago: dict[int, float | None] = {1: 3, 3: 40 * 86400}
+        return [RunningRule(r.id, r.line, r.text, 10**r.id, 2048, ago.get(r.id)) for r in self.document.rules]
 
     def defaults(self) -> list[RunningDefault]:
-        return [RunningDefault(scope, self.policy.defaults[scope], 5, 500) for scope in SCOPES]
+        return [RunningDefault(scope, self.policy.defaults[scope], 5, 500, 61) for scope in SCOPES]
+
+    def builtins(self) -> list[str]:
+        return [
+            name
+            for name in REASONS
+            if name.startswith("builtin_") and self.policy.options.get(name.replace("_", "."), "on") == "on"
+        ]
 
     def flow_limits(self) -> FlowLimits:
         return FlowLimits(65536, 16384)

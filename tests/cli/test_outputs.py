@@ -7,6 +7,7 @@ import io
 import os
 from collections.abc import Callable
 from pathlib import Path
+from time import time
 from typing import Any
 
 import pytest
@@ -120,9 +121,45 @@ def test_rule_list(fw: Fw, machine: Machine) -> None:
 
 def test_rule_list_json(fw: Fw, machine: Machine) -> None:
     listed = fw("rules --json").json
-    assert listed["rules"][1] == {"id": 2, "text": "allow in tcp to port 8080", "packets": 100, "bytes": 2048}
+    assert listed["rules"][1] == {
+        "id": 2, "text": "allow in tcp to port 8080", "packets": 100, "bytes": 2048, "last_hit_s": None,
+    }  # fmt: skip
+    assert abs(listed["rules"][0]["last_hit_s"] - (time() - 3)) < 60
+    (hit_s, *_) = (line.pop("last_hit_s") for line in listed["defaults"])
     assert listed["defaults"][0] == {"text": "default in drop", "packets": 5, "bytes": 500}
+    assert abs(hit_s - (time() - 61)) < 60
     assert len(listed["builtins"]) == 9 and listed["loaded"] is True
+
+
+def test_unused_rules(fw: Fw, machine: Machine) -> None:
+    done = fw("rule list --unused")
+    assert (done.status, done.err) == (0, "")
+    assert done.out == golden("rules-unused", machine)
+    listed = fw("rule list --unused --since 39d --json").json
+    assert listed.keys() == {"schema", "loaded", "rules"}
+    assert [rule["id"] for rule in listed["rules"]] == [2, 3, 4, 5]
+    assert [rule["id"] for rule in fw("--json rules --unused --since 41d").json["rules"]] == [2, 4, 5]
+    assert [rule["id"] for rule in fw("--json rules --unused --since 2s").json["rules"]] == [1, 2, 3, 4, 5]
+    machine.document = machine.document._replace(rules=machine.document.rules[:1])
+    done = fw("rules --unused")
+    assert (done.out, done.err) == ("", "every rule has had packets\n")
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("rules --since 30d", "give --unused with it"),
+        ("rules --unused --since 30", "--since takes a time with its unit, not '30'\nhint: as in 90s"),
+    ],
+)
+def test_unused_since_when(fw: Fw, line: str, said: str) -> None:
+    done = fw(line)
+    assert done.status == 2 and said in done.err, done.err
+
+
+def test_unused_rules_where_nothing_counts(fw: Fw, machine: Machine) -> None:
+    machine.loaded = False
+    assert fw("rules --unused").status == 3
 
 
 def test_saved_rules_are_listed_when_nothing_is_loaded(fw: Fw, machine: Machine) -> None:

@@ -25,6 +25,7 @@ from firewall import abi, clock
 from firewall.bpfmap import F_INNER_MAP, Map, MapType, create_map, possible_cpus
 from firewall.bpfobject import Object
 from firewall.compile import CHUNK_BYTES, LINE_BYTES, NOBODY, compile_policy
+from firewall.counters import Count, Counters
 from firewall.document import Document, place
 from firewall.pins import Pins
 from firewall.policy import Policy, parse_policy
@@ -153,6 +154,7 @@ class PacketPath:
         for name, number in self.classes.items():
             self.interface(name, slot=number, class_id=number, flags=abi.IfaceFlags.IFACE_PROTECTED)
         self._document: Document | None = None
+        self.rule_counters().prepare((), ())
         self._fill_sets(parse_policy(""))
         for one in self.sets().known().values():
             self.sets().forget(one.number)
@@ -160,11 +162,8 @@ class PacketPath:
 
     def reset_flows(self) -> None:
         """Forget every flow, and all that was counted of them."""
-        for name in ("flows", "embryonic", "sources", "source_buckets"):
+        for name in ("flows", "embryonic", "sources", "source_buckets", "rates"):
             self._empty(name)
-        rates = self.maps["rates"]
-        unused = bytes(rates.value_size)
-        rates.update_batch([(struct.pack("=I", i), unused) for i in range(abi.Limits.RULE_COUNTERS)])
         slots, vacant = self.maps["slots"], self.maps["vacant"]
         slots.update_batch([(struct.pack("=I", i), bytes(abi.Slot.SIZE)) for i in range(self.table().fresh)])
         while vacant.pop() is not None:
@@ -260,6 +259,7 @@ class PacketPath:
         """
         self.generation += 1
         policy = parse_policy(text)
+        before = {rule.counter for rule in self._document.rules} if self._document else set()
         self._document = place(policy, text, True, self._document, abi.Limits.RULE_COUNTERS)
         numbers = {name: number for number, name in enumerate(policy.sets)}
         self._fill_sets(policy)
@@ -285,6 +285,7 @@ class PacketPath:
                 edges.update_batch([(struct.pack("=I", i), edge) for i, edge in enumerate(compiled.edges)])
                 self.maps["edges"].set_inner(slot, edges)
         self.maps["settings"].update(slot, compiled.settings)
+        self.rule_counters().prepare((), {rule.counter for rule in self._document.rules} - before)
         self.control(generation=self.generation)
         return self._document
 
@@ -350,14 +351,14 @@ class PacketPath:
         per_cpu = self.maps["cpu"].lookup_percpu(struct.pack("=I", 0))
         return [sum(column) for column in zip(*map(_REASONS.unpack_from, per_cpu), strict=True)]
 
-    def rule_counter(self, number: int) -> abi.Counter:
-        """Packets and bytes of an element of rule_counters, all CPUs together."""
-        values = self.maps["rule_counters"].lookup_percpu(struct.pack("=I", number))
-        counters = [abi.Counter.unpack(value) for value in values]
-        return abi.Counter(
-            packets=sum(counter.packets for counter in counters),
-            bytes=sum(counter.bytes for counter in counters),
-        )
+    def rule_counters(self) -> Counters:
+        """What the rules have counted."""
+        return Counters(self.maps["rule_counters"])
+
+    def rule_counter(self, number: int) -> Count:
+        """One of them."""
+        (count,) = self.rule_counters().read([number])
+        return count
 
     def reasons(self) -> dict[str, int]:
         """Packets of each reason."""

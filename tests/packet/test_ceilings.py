@@ -49,9 +49,10 @@ def come_in_by_udp(path: PacketPath, sport: int) -> list[str]:
 
 def buckets(path: PacketPath) -> Iterator[tuple[str, bytes, int]]:
     """Each bucket that is in use: its map, its key there, and where it is in the value."""
-    yield from (("source_buckets", key, 0) for key in path.maps["source_buckets"].keys())  # noqa: SIM118
-    at = abi.Rate.SIZE - BUCKET
-    yield from (("rates", key, at) for key, value in path.maps["rates"].items() if any(value))
+    of_sources = [key for key, _ in path.maps["source_buckets"].items()]
+    yield from (("source_buckets", key, 0) for key in of_sources)
+    at, locks = abi.Rate.SIZE - BUCKET, {key[-4:] for key in of_sources}
+    yield from (("rates", key, at) for key, _ in path.maps["rates"].items() if key not in locks)
 
 
 def wait(path: PacketPath, seconds: float) -> None:

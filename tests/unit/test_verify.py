@@ -4,6 +4,7 @@
 import pytest
 from hypothesis import given
 
+from firewall import abi
 from firewall.expand import MAX_ENTRIES, MAX_PATTERNS, MAX_RULES
 from firewall.lang import PolicyError
 from firewall.policy import Policy, parse_policy
@@ -18,11 +19,14 @@ def refused(text: str) -> str:
     return str(caught.value)
 
 
-def test_rules() -> None:
-    lines = [f"allow in tcp to port {port}" for port in range(MAX_RULES)]
+def test_rules(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert MAX_RULES == abi.Limits.RULES_MAX
+    monkeypatch.setattr("firewall.verify.MAX_RULES", 1000)
+    lines = [f"allow in tcp to port {port}" for port in range(1000)]
     assert verify(parse_policy("\n".join(lines))) == []
     said = refused("default in drop\n" + "\n".join(lines) + "\nallow out")
-    assert said.startswith("rules.fw:1026:1: the policy has 1025 rules; the most is 1024")
+    assert said.startswith("rules.fw:1002:1: the policy has 1001 rules; the most is 1000")
+    assert "set NAME file PATH" in said, "what to do"
 
 
 def test_entries_name_the_widest_rule() -> None:
