@@ -6,6 +6,7 @@
 enum fw_limits {
 	GENERATION_SLOTS = 4,   /* rulesets that may exist at one time */
 	RULES_MAX = 262144,     /* rules of a policy */
+	RATES_MAX = 16384,      /* of which so many may have a `limit` */
 	MACS_MAX = 16,          /* of one rule */
 	CGROUP_LEVELS = 8,      /* of which a rule can ask */
 	ENTRIES_PER_CHUNK = 32, /* in one classifier element; with no more a policy has no trees */

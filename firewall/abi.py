@@ -16,6 +16,7 @@ class Layout(IntEnum):
 class Limits(IntEnum):
     GENERATION_SLOTS = 4
     RULES_MAX = 262144
+    RATES_MAX = 16384
     MACS_MAX = 16
     CGROUP_LEVELS = 8
     ENTRIES_PER_CHUNK = 32

@@ -19,6 +19,7 @@ from firewall.terms import End, Names
 SCOPE_BITS = {"in": 1, "out": 2, "forward": 4}
 
 MAX_RULES = 262_144
+MAX_RATES = 16_384
 MAX_ENTRIES = 524_288
 MAX_PATTERNS = 63
 _KNOWN_RULES = 4096  # whose ranges are kept: small policies ask for them several times

@@ -12,6 +12,7 @@ from firewall.edges import MAX_WINDOWS, distinct_windows
 from firewall.expand import (
     MAX_ENTRIES,
     MAX_PATTERNS,
+    MAX_RATES,
     MAX_RULES,
     entry_count,
     interface_patterns,
@@ -108,6 +109,16 @@ def _limits(policy: Policy) -> Iterator[Problem]:
         hint = "of rules that differ by addresses alone make one: 'from @NAME', and 'set NAME file PATH'"
         yield _problem(policy, rules[MAX_RULES], message, hint)
         return
+    limited = [
+        statement for statement in rules if isinstance(statement.value, Rule) and statement.value.limit
+    ]
+    if len(limited) > MAX_RATES:
+        message = (
+            f"{len(limited)} rules have a 'limit'; the most is {MAX_RATES}, and this is the first above it"
+        )
+        yield _problem(
+            policy, limited[MAX_RATES], message, "'per source' counts each source by itself in one rule"
+        )
     counts = [entry_count(rule) for rule in policy.rules]
     if sum(counts) > MAX_ENTRIES:
         widest = max(counts)

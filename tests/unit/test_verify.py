@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 
 from firewall import abi
-from firewall.expand import MAX_ENTRIES, MAX_PATTERNS, MAX_RULES
+from firewall.expand import MAX_ENTRIES, MAX_PATTERNS, MAX_RATES, MAX_RULES
 from firewall.lang import PolicyError
 from firewall.policy import Policy, parse_policy
 from firewall.verify import PolicyWarning, verify
@@ -27,6 +27,16 @@ def test_rules(monkeypatch: pytest.MonkeyPatch) -> None:
     said = refused("default in drop\n" + "\n".join(lines) + "\nallow out")
     assert said.startswith("rules.fw:1002:1: the policy has 1001 rules; the most is 1000")
     assert "set NAME file PATH" in said, "what to do"
+
+
+def test_rules_with_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert MAX_RATES == abi.Limits.RATES_MAX
+    monkeypatch.setattr("firewall.verify.MAX_RATES", 2)
+    lines = [f"allow in tcp to port {port} limit 1/second\nallow in udp to port {port}" for port in (1, 2)]
+    assert verify(parse_policy("\n".join(lines))) == []
+    said = refused("\n".join([*lines, "allow in limit 1/hour"]))
+    assert said.startswith("rules.fw:5:1: 3 rules have a 'limit'; the most is 2")
+    assert "per source" in said, "what to do"
 
 
 def test_entries_name_the_widest_rule() -> None:
