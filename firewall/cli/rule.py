@@ -85,7 +85,7 @@ def rule(ctx: typer.Context) -> None:
 
 @app.command("list", cls=Report, epilog=_LIST)
 def list_(ctx: typer.Context, unused: Unused = False, since: Since = None) -> None:
-    """List the rules in force, what they decided and when they last did."""
+    """List the rules in force and what they decided."""
     from firewall import state
     from firewall.reasons import REASONS
 
@@ -185,12 +185,12 @@ def delete(
 
 def _longest_s(unused: bool, since: str | None) -> float | None:
     """How many seconds ago a packet may have been for its rule to be in use; None: it does not matter."""
-    from firewall.times import EXAMPLES, seconds
-
     if since is None:
         return inf if unused else None
     if not unused:
         raise UsageError("--since says for how long rules have been unused", "give --unused with it")
+    from firewall.times import EXAMPLES, seconds
+
     length_s = seconds(since)
     if length_s is None:
         raise UsageError(f"--since takes a time with its unit, not '{since}'", EXAMPLES)

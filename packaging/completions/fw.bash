@@ -66,11 +66,12 @@ _fw() {
                     ;;
                 option) words="$_fw_options --unset $change --json" ;;
                 zone) if [[ -z $verb ]]; then words="list --json"; else words="--json"; fi ;;
-                options | rules | zones | sets | status | doctor | version) words="--json" ;;
+                rules) words="--unused --since --json" ;;
+                options | zones | sets | status | doctor | version) words="--json" ;;
                 rule)
                     case $verb in
                         "") words="list add insert delete --json" ;;
-                        list) words="--json" ;;
+                        list) words="--unused --since --json" ;;
                         add | insert) words="allow drop reject $rule --for $change" ;;
                         *) words="allow drop reject $rule $change" ;;
                     esac

@@ -32,11 +32,11 @@ MODULES = {
     "mode": 155,
     "show": 165,
     "option": 178,
-    "rule list": 175,
+    "rule list": 176,
     "flow list": 146,
     "log": 160,
     "doctor": 162,
-    "rule add allow in": 202,
+    "rule add allow in": 203,
     "load": 204,
 }
 FORBIDDEN = {"--help": KERNEL + LANGUAGE, "rule --help": KERNEL + LANGUAGE, "check POLICY": KERNEL}
