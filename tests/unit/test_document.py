@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import pytest
 
+from firewall import abi
 from firewall.document import FIRST_RULE_COUNTER, Document, place
 from firewall.errors import FwError
 from firewall.policy import parse_policy
@@ -77,3 +78,10 @@ def test_bytes_and_back() -> None:
 def test_what_is_no_document_is_said_to_be_none(data: bytes) -> None:
     with pytest.raises(FwError, match="cannot be read"):
         Document.decode(data)
+
+
+def test_the_most_rules_fit_their_counters() -> None:
+    """Twice as many, so that each rule of a policy may be new."""
+    limits = abi.Limits
+    assert limits.RULE_COUNTERS >= 2 * limits.RULES_MAX + abi.Scope.SCOPE_COUNT
+    assert limits.RULE_COUNTERS % limits.COUNTERS_PAGE == 0
