@@ -25,7 +25,7 @@ PYTEST  := $(PY) -m pytest
 unexport PYTHONDONTWRITEBYTECODE
 
 .DELETE_ON_ERROR:
-.PHONY: all setup demo test test-fast test-differential test-kernels abi lint format bench bench-commands bench-classifier bench-new-flows bench-full-table bench-many-rules wheel install uninstall clean help
+.PHONY: all setup demo test test-fast test-differential test-kernels abi lint format bench bench-commands bench-classifier bench-new-flows bench-full-table bench-many-rules bench-policy wheel install uninstall clean help
 
 all: build/fw.bpf.o $(OBJECTS) build/libfwtree.so $(VENV)/bin/fw	## build the object, the library and .venv/bin/fw
 
@@ -90,6 +90,9 @@ bench-full-table: all	## measure commands on a table of a million flows, for som
 
 bench-many-rules: all	## measure the memory of 100,000 rules, and the commands that list them (as root)
 	@$(PY) bench/many_rules
+
+bench-policy: all	## measure commands on policies of up to 100,000 rules, for some minutes (as root)
+	@$(PY) bench/policy
 
 wheel: all	## build/dist/fw-*.whl, with the object in it
 	@rm -rf build/dist

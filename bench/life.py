@@ -47,10 +47,11 @@ class Plan(NamedTuple):
 
 
 class Run(NamedTuple):
-    """One command: from start to end, and what it and its children took of all processors."""
+    """One command: from start to end, what it and its children took of all processors, and the most memory."""
 
     wall_s: float
     cpu_s: float
+    peak_mb: int
 
 
 Result = dict[str, list[Run]]  # by command, in the order of a round
@@ -71,7 +72,7 @@ def measure(plan: Plan) -> Result:
             for command, runs in result.items():
                 if command == "status":
                     _open_flows(plan.flows)
-                runs.append(_run(_words(plan, command, candidate)))
+                runs.append(run(_words(plan, command, candidate)))
     return result
 
 
@@ -149,7 +150,7 @@ def _words(plan: Plan, command: str, candidate: Path) -> list[str]:
     return [str(plan.fw), *words]
 
 
-def _run(words: list[str]) -> Run:
+def run(words: list[str]) -> Run:
     """Runs it to its end. Raises FwError with its complaint unless that is a success."""
     with tempfile.TemporaryFile() as said, open(os.devnull, "r+b") as null:
         files = [
@@ -165,7 +166,7 @@ def _run(words: list[str]) -> Run:
             said.seek(0)
             complaint = " ".join(said.read().decode(errors="replace").split())
             raise FwError(f"`{' '.join(words)}` failed: {complaint}")
-    return Run(wall_s, usage.ru_utime + usage.ru_stime)
+    return Run(wall_s, usage.ru_utime + usage.ru_stime, usage.ru_maxrss // 1024)
 
 
 @contextmanager

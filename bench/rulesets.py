@@ -124,6 +124,21 @@ def made(kind: str, count: int, family: int = 4, seed: int = 1) -> list[Rule]:
     return list(_HOSTILE[kind](count, family, dice))
 
 
+def apart(count: int) -> list[Rule]:
+    """Rules as `acl` has them of which few hide another: none is from or to more than 65,536 addresses."""
+    kept: dict[Rule, None] = {}
+    for seed in range(1, 100):
+        for rule in made("acl", 2 * count, seed=seed):
+            if all(
+                end.addrs and end.addrs.spans[0].high - end.addrs.spans[0].low < 1 << 16
+                for end in (rule.src, rule.dst)
+            ):
+                kept[rule] = None
+        if len(kept) >= count:
+            break
+    return list(kept)[:count]
+
+
 def _nested(count: int, family: int, dice: random.Random) -> Iterator[Rule]:
     """Prefixes within prefixes at both ends: each pair of lengths of a few paths."""
     bits = _BITS[family]

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Where a run of fw begins and ends: the only place that prints errors and chooses exit codes."""
 
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -8,6 +9,9 @@ from typing import TextIO
 
 from firewall.errors import FwError
 
+_GARBAGE = (
+    50_000  # objects made and not gone after which Python looks for cycles; by itself it would after 700
+)
 INTERRUPTED = 130  # as shells report a process that SIGINT ended: 128 + 2
 
 
@@ -17,6 +21,9 @@ def main(argv: Sequence[str] | None = None, out: TextIO | None = None, err: Text
     What the user asked for goes to `out`, all other talk to `err`: by default the process's own streams.
     Nothing is raised. FW_DEBUG=1 in the environment adds the traceback of an unexpected error.
     """
+    if argv is None:
+        # A large policy is a million objects, none of them garbage, and most commands end before they leave any.
+        gc.set_threshold(_GARBAGE)
     _open_what_is_closed()
     words = sys.argv[1:] if argv is None else argv
     out, err = out or sys.stdout, err or sys.stderr

@@ -180,8 +180,13 @@ def _refuse_address(cursor: Cursor, token: Token, text: str) -> NoReturn:
     cursor.fail(f"'{text}' is not an address", token, hint)
 
 
+def is_mapped(span: Span) -> bool:
+    """Whether these are IPv4 addresses that are written as IPv6 ones."""
+    return span.family == 6 and span.low >> 32 == span.high >> 32 == _IPV4_MAPPED_HIGH
+
+
 def _refuse_mapped(cursor: Cursor, token: Token, span: Span) -> Span:
-    if span.family == 6 and span.low >> 32 == span.high >> 32 == _IPV4_MAPPED_HIGH:
+    if is_mapped(span):
         inner = Span(4, span.low & ADDRESS_MAX[4], span.high & ADDRESS_MAX[4])
         message = f"'{token.text}' is an IPv4 address in IPv6 clothes, which no packet carries"
         cursor.fail(message, token, f"did you mean '{inner}'?")

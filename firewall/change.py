@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Puts another policy in the place of the one that runs: checked first, then all of it or nothing."""
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import ExitStack
 from typing import NamedTuple
@@ -280,25 +281,22 @@ def _warnings(policy: Policy, old: Document, edited: bool) -> list[str]:
     """What is odd about the policy; after an edit only about its new rules, with the insertion that would work."""
     if not edited:
         return [warning.told(policy.name) for warning in verify(policy) + unknown_owners(policy)]
-    before = [rule.text for rule in old.rules]
+    before = Counter(rule.text for rule in old.rules)
     fresh = []
-    for index, rule in enumerate(policy.rules):
-        if str(rule) in before:
-            before.remove(str(rule))
+    for index, text in enumerate(policy.rule_texts):
+        if before[text]:
+            before[text] -= 1
         else:
             fresh.append(index)
-    found = verify(policy, set(fresh))
+    odd: dict[tuple[int, str], list[str]] = {}
+    for warning in verify(policy, set(fresh)) + unknown_owners(policy):
+        odd.setdefault((warning.line, warning.file), []).append(warning.message)
     said = []
     for index in fresh:
-        place_of = policy.rule_lines[index], policy.rule_files[index]
-        odd = [
-            warning.message
-            for warning in found + unknown_owners(policy)
-            if (warning.line, warning.file) == place_of
-        ]
-        killer = dead_by(policy.rules, index) if odd else None
+        messages = odd.get((policy.rule_lines[index], policy.rule_files[index]), [])
+        killer = dead_by(policy.rules, index) if messages else None
         if killer is None or policy.rules[killer].action == policy.rules[index].action:
-            said += odd
+            said += messages
         else:
             said.append(_say_dead(policy, index, killer, old))
     return said

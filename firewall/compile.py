@@ -16,6 +16,7 @@ from firewall.expand import SCOPE_BITS, InSets, expand
 from firewall.further import Furthers
 from firewall.options import effective
 from firewall.policy import Policy
+from firewall.progress import counted
 from firewall.ranges import ADDRESS_MAX
 from firewall.resolve import Owners
 from firewall.rule import Rule
@@ -36,6 +37,15 @@ _ANSWERS = {
 }
 _SCOPES = {"in": abi.Scope.SCOPE_IN, "out": abi.Scope.SCOPE_OUT, "forward": abi.Scope.SCOPE_FORWARD}
 _LOW_HALF = (1 << 64) - 1
+_LOG, _UNSURE, _SRC, _DST = map(
+    int,
+    (
+        abi.EntryFlags.ENTRY_LOG,
+        abi.EntryFlags.ENTRY_UNSURE,
+        abi.EntryFlags.ENTRY_SRC,
+        abi.EntryFlags.ENTRY_DST,
+    ),
+)
 
 NOBODY = Owners()
 CHUNK_BYTES = abi.Limits.ENTRIES_PER_CHUNK * abi.Entry.SIZE  # a value of a classifier map
@@ -188,26 +198,29 @@ def _entries(
     What is behind the last entry is zero, which ends the list where it is scanned in order.
     """
     packed, positions, pack = bytearray(), array("I"), _ENTRY.pack
-    for position, (rule, placed) in enumerate(zip(policy.rules, document.rules, strict=True)):
+    no_sets = 0, 0
+    pairs = zip(counted("compiling", policy.rules), document.rules, strict=True)
+    for position, (rule, placed) in enumerate(pairs):
         action = _ANSWERS[rule.answer] if rule.action == "reject" else _ACTIONS[rule.action]
         on, via, further = patterns.number(rule.on), patterns.number(rule.via), furthers.number(rule)
-        of_rule = abi.EntryFlags.ENTRY_LOG if rule.log is not None else 0
+        of_rule = _LOG if rule.log is not None else 0
         if further or rule.on is not None or rule.via is not None:
-            of_rule |= abi.EntryFlags.ENTRY_UNSURE
+            of_rule |= _UNSURE
         for entry in expand(rule):
             family, proto, src_lo, src_hi, dst_lo, dst_hi, *ports, scopes, _, _, src_sets, dst_sets = entry
             whole = ADDRESS_MAX[family or 6]
-            flags = of_rule
+            flags, sets = of_rule, no_sets
             if src_sets or dst_sets:
-                flags |= abi.EntryFlags.ENTRY_UNSURE | bits.flags(src_sets, dst_sets)
+                flags |= _UNSURE | bits.flags(src_sets, dst_sets)
+                sets = bits.mask(src_sets), bits.mask(dst_sets)
             if src_lo or src_hi != whole:
-                flags |= abi.EntryFlags.ENTRY_SRC
+                flags |= _SRC
             if dst_lo or dst_hi != whole:
-                flags |= abi.EntryFlags.ENTRY_DST
+                flags |= _DST
             packed += pack(
                 *(src_lo >> 64, src_lo & _LOW_HALF, src_hi >> 64, src_hi & _LOW_HALF),
                 *(dst_lo >> 64, dst_lo & _LOW_HALF, dst_hi >> 64, dst_hi & _LOW_HALF),
-                *(bits.mask(src_sets), bits.mask(dst_sets)),
+                *sets,
                 *ports,
                 *(family, proto, scopes, action, on, via, flags, placed.id, placed.counter, further, 0),
             )

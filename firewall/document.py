@@ -3,15 +3,16 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import repeat
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from firewall.errors import FwError
-from firewall.written import Included, Written
+from firewall.written import Included, Written, split_lines
 
 if TYPE_CHECKING:  # whoever only reads a document need not load the language
     from firewall.policy import Policy
 
-SCHEMA = 1
+SCHEMA = 2
 # rule_counters[0..2] count what the defaults of in, out and forward decide.
 FIRST_RULE_COUNTER = 3
 _LENGTH_BYTES = 4
@@ -47,12 +48,21 @@ class Document(NamedTuple):
         return Written(self.text, self.included)
 
     def encode(self) -> bytes:
-        """The bytes to keep: their length in 32 bits, little-endian, and JSON."""
+        """The bytes to keep: their length in 32 bits, little-endian, and JSON.
+
+        Of a rule that is written as it prints the text is left out, which the line says.
+        """
+        ids, lines, counters, texts, files = zip(*self.rules, strict=True) if self.rules else ((),) * 5
+        written = split_lines(self.text)
+        kept = [
+            "" if not file and written[line - 1] == text else text
+            for line, text, file in zip(lines, texts, files, strict=True)
+        ]
         body = json.dumps(
             {
                 "schema": SCHEMA,
                 "text": self.text,
-                "rules": [list(rule) for rule in self.rules],
+                "rules": [ids, lines, counters, kept, files if any(files) else ()],
                 "included": self.written.encode()[1],
                 "next_id": self.next_id,
                 "saved": self.saved,
@@ -68,10 +78,13 @@ class Document(NamedTuple):
         length = int.from_bytes(data[:_LENGTH_BYTES], "little")
         try:
             fields: dict[str, Any] = json.loads(data[_LENGTH_BYTES : _LENGTH_BYTES + length])
-            rules = tuple(PlacedRule(*rule) for rule in fields["rules"])
-            written = Written.decode((fields["text"], fields.get("included", ())))
-            return cls(written.text, rules, fields["next_id"], fields["saved"], written.included)
-        except (ValueError, TypeError, KeyError):
+            written = Written.decode((fields["text"], fields["included"]))
+            ids, lines, counters, kept, files = fields["rules"]
+            source = split_lines(written.text)
+            texts = [text or source[line - 1] for line, text in zip(lines, kept, strict=True)]
+            rules = map(PlacedRule, ids, lines, counters, texts, files or repeat(""))
+            return cls(written.text, tuple(rules), fields["next_id"], fields["saved"], written.included)
+        except (ValueError, TypeError, KeyError, IndexError):
             hint = "'fw unload --all' removes it"
             raise FwError("the running policy's document cannot be read", hint) from None
 
@@ -87,24 +100,17 @@ def place(
     """
     from firewall.policyfile import assign_ids
 
-    old: dict[str, list[PlacedRule]] = {}
+    old: dict[str, list[int]] = {}
     for rule in previous.rules if previous else ():
-        old.setdefault(rule.text, []).append(rule)
-    texts = [str(rule) for rule in policy.rules]
-    ids, next_id = assign_ids(policy.rules, _ids(old), previous.next_id if previous else 1)
-    kept = {rule.id: rule.counter for rules in old.values() for rule in rules}
+        old.setdefault(rule.text, []).append(rule.id)
+    ids, next_id = assign_ids(policy.rule_texts, old, previous.next_id if previous else 1)
+    kept = {rule.id: rule.counter for rule in previous.rules} if previous else {}
     free = _free_counters(kept.values(), ids, kept, counters)
-    rules = tuple(
-        PlacedRule(id_, line, kept[id_] if id_ in kept else next(free), text, file)
-        for id_, line, text, file in zip(ids, policy.rule_lines, texts, policy.rule_files, strict=True)
-    )
+    places = [kept[id_] if id_ in kept else next(free) for id_ in ids]
+    rules = tuple(map(PlacedRule, ids, policy.rule_lines, places, policy.rule_texts, policy.rule_files))
     if isinstance(written, str):
         written = Written(written)
     return Document(written.text, rules, next_id, saved, written.included)
-
-
-def _ids(old: Mapping[str, Sequence[PlacedRule]]) -> dict[str, list[int]]:
-    return {text: [rule.id for rule in rules] for text, rules in old.items()}
 
 
 def _free_counters(

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 """The canonical form of a policy file: each statement as it prints, with all comments in their places."""
 
-from firewall.lang import END, MAX_LINE_CHARS, Source, lex_line, split_lines
+from firewall.lang import END, MAX_LINE_CHARS, Source, lex_line
 from firewall.policy import parse_policy
+from firewall.written import split_lines
 
 _BLANK = " \t\r"
 _GAP = "  "  # between a statement and the comment behind it

@@ -21,9 +21,8 @@ from firewall.lang import (
     decode_policy,
     lex_line,
     problem_at,
-    split_lines,
 )
-from firewall.written import Written
+from firewall.written import Written, split_lines
 
 MAX_DEPTH = 8
 MAX_FILES = 1000

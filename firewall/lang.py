@@ -12,7 +12,7 @@ from typing import NamedTuple, NoReturn, TypeVar
 from firewall.errors import UsageError
 from firewall.services import PROTOCOLS
 
-MAX_FILE_BYTES = 4 << 20
+MAX_FILE_BYTES = 64 << 20
 MAX_LINE_CHARS = 1 << 16
 MAX_STRING_CHARS = 128
 MAX_PROBLEMS_SHOWN = 20
@@ -228,17 +228,6 @@ def decode_policy(data: bytes, name: str = "rules.fw") -> str:
         message = "the file has a NUL byte: it is not text"
         raise PolicyError([_byte_problem(data, data.index(b"\0"), name, message, "is it a policy file?")])
     return text
-
-
-def split_lines(text: str) -> list[str]:
-    """The lines of a policy without their ends (LF or CRLF) and without a byte order mark.
-
-    Only these end a line: `str.splitlines` would also break one at a form feed inside a comment.
-    """
-    lines = [line[:-1] if line.endswith("\r") else line for line in text.removeprefix("\ufeff").split("\n")]
-    if not lines[-1]:
-        lines.pop()
-    return lines
 
 
 def closest(word: str, known: Iterable[str]) -> str | None:

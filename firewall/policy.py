@@ -2,7 +2,7 @@
 """A policy as a value: the statements of a file in order, and what they come to."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from firewall import options
 from firewall.errors import UsageError
@@ -20,14 +20,17 @@ from firewall.lang import (
     lex_line,
     lex_words,
     problem_at,
-    split_lines,
 )
+from firewall.progress import counted
 from firewall.rule import Rule
 from firewall.setdef import SetDef, read_set
 from firewall.terms import Names, read_names
 from firewall.words import ACTIONS, SCOPES, refuse
-from firewall.written import Written
-from firewall.zones import Misuse, Zone, define, read_zone, resolve
+from firewall.written import Written, split_lines
+from firewall.zones import Zone, read_zone
+
+if TYPE_CHECKING:  # which small policies do not need
+    from firewall.quick import Reader
 
 # What becomes of a packet that no rule matches, where the policy does not say.
 DEFAULT_ACTIONS = {"in": "drop", "forward": "drop", "out": "allow"}
@@ -67,20 +70,24 @@ class Protect(NamedTuple):
 Value = Rule | Default | Setting | Protect | Zone | Expectation | Include | SetDef
 
 # Good lines that were read before: one command reads the saved, the running and the new policy, which differ little.
-_KNOWN_LINES = 4096
-_known: dict[str, Value | None] = {}
+_KNOWN_LINES = 1 << 18
+_MANY_LINES = 200  # from which on it pays to import the reader for them
+_new = tuple.__new__
+_known: dict[str, tuple[Value | None, str]] = {}
 
 
 class Statement(NamedTuple):
     """A statement, the number of its line from 1, and that line as it was written.
 
-    `file` is the name of the included file that it stands in, and empty in the policy's own file.
+    `file` is the name of the included file that it stands in, and empty in the policy's own file. `text` is what the
+    value prints as; where that is not known yet it is empty.
     """
 
     line: int
     source: str
     value: Value
     file: str = ""
+    text: str = ""
 
 
 class Policy:
@@ -93,6 +100,7 @@ class Policy:
 
     __slots__ = (
         *(
+            "_rule_texts",
             "defaults",
             "name",
             "options",
@@ -109,21 +117,19 @@ class Policy:
     def __init__(self, statements: Iterable[Statement], name: str = "rules.fw") -> None:
         self.name = name
         self.statements = tuple(statements)
-        rules = [
-            (statement.line, statement.file, statement.value)
-            for statement in self.statements
-            if isinstance(statement.value, Rule)
-        ]
-        values = [statement.value for statement in self.statements]
-        self.rules = tuple(rule for _, _, rule in rules)
-        self.rule_lines = tuple(line for line, _, _ in rules)
-        self.rule_files = tuple(file for _, file, _ in rules)
+        said = [statement for statement in self.statements if isinstance(statement.value, Rule)]
+        values = [statement.value for statement in self.statements if not isinstance(statement.value, Rule)]
+        # A policy may have 100,000 rules, and nearly everything asks for one of these.
+        self.rules = tuple([statement.value for statement in said if isinstance(statement.value, Rule)])
+        self.rule_lines = tuple([statement.line for statement in said])
+        self.rule_files = tuple([statement.file for statement in said])
+        self._rule_texts: tuple[str, ...] | None = None
         self.protect = tuple(value.names for value in values if isinstance(value, Protect))
         self.zones = {value.name: value.names for value in values if isinstance(value, Zone)}
         self.sets = {value.name: value for value in values if isinstance(value, SetDef)}
         self.options = {value.name: value.value for value in values if isinstance(value, Setting)}
-        said = {value.scope: value.action for value in values if isinstance(value, Default)}
-        self.defaults = {**DEFAULT_ACTIONS, **said}
+        defaults = {value.scope: value.action for value in values if isinstance(value, Default)}
+        self.defaults = {**DEFAULT_ACTIONS, **defaults}
 
     @classmethod
     def of(
@@ -144,6 +150,14 @@ class Policy:
         values += rules
         return cls(Statement(line, str(value), value) for line, value in enumerate(values, 1))
 
+    @property
+    def rule_texts(self) -> tuple[str, ...]:
+        """What the rules print as."""
+        if self._rule_texts is None:
+            said = [statement for statement in self.statements if isinstance(statement.value, Rule)]
+            self._rule_texts = tuple([statement.text or str(statement.value) for statement in said])
+        return self._rule_texts
+
     def protects(self, ifname: str) -> bool:
         """Whether a `protect` statement names this interface; the loopback interface never is."""
         return ifname != LOOPBACK and any(names.matches(ifname) for names in self.protect)
@@ -162,7 +176,7 @@ class Policy:
         lines += [str(Setting(name, value)) for name, value in self.options.items()]
         lines += [str(Default(scope, action)) for scope, action in self.defaults.items()]
         lines += map(str, self.sets.values())
-        lines += map(str, self.rules)
+        lines += self.rule_texts
         lines += [str(one.value) for one in self.statements if isinstance(one.value, Expectation)]
         return "".join(line + "\n" for line in lines)
 
@@ -194,7 +208,11 @@ def parse_policy(text: str | bytes | Written, name: str = "rules.fw", alone: boo
     statements: list[Statement] = []
     problems: list[Problem] = []
     _read_file(text, name, "", alone, statements, problems)
-    statements, misused = _with_zones(statements, name)
+    misused: list[Problem] = []
+    if any(isinstance(one.value, Zone) for one in statements):
+        from firewall.zoned import with_zones
+
+        statements, misused = with_zones(statements, name)
     if misused:
         problems = sorted(
             problems + misused, key=lambda problem: (problem.name != name, problem.name, problem.line)
@@ -208,15 +226,17 @@ def _read_file(
     written: Written, name: str, file: str, alone: bool, statements: list[Statement], problems: list[Problem]
 ) -> None:
     included = iter(written.included)
-    for number, line in enumerate(split_lines(written.text), 1):
+    lines = split_lines(written.text)
+    quick = _quick_reader() if len(lines) >= _MANY_LINES else None
+    for number, line in enumerate(counted("reading", lines), 1):
         try:
-            value = _known[line] if line in _known else _read_line(Source(name, number, line))
+            value, printed = _known.get(line) or _read_line(line, name, number, quick)
         except PolicyError as error:
             problems += error.problems
             continue
         if value is None:
             continue
-        statements.append(Statement(number, line, value, file))
+        statements.append(_new(Statement, (number, line, value, file, printed)))
         if isinstance(value, Include):
             files = next(included, None)
             if files is None and not alone:
@@ -228,38 +248,10 @@ def _read_file(
                 _read_file(inner, inner_name, inner_name, alone, statements, problems)
 
 
-def _with_zones(statements: list[Statement], name: str) -> tuple[list[Statement], list[Problem]]:
-    """The statements with all zones resolved, and what is wrong with zones."""
-    zones = [
-        (Source(one.file or name, one.line, one.source), one.value)
-        for one in statements
-        if isinstance(one.value, Zone)
-    ]
-    if not zones:
-        return statements, []
-    defined, problems = define(zones)
-    resolved = []
-    for statement in statements:
-        value = statement.value
-        try:
-            if isinstance(value, Zone):
-                value = value._replace(names=defined.get(value.name, value.names))
-            elif isinstance(value, Protect):
-                value = Protect(resolve(value.names, defined))
-            elif isinstance(value, Rule):
-                value = _resolved(value, defined)
-            elif isinstance(value, Expectation):
-                value = Expectation(_resolved(value.rule, defined))
-        except Misuse as error:
-            source = Source(statement.file or name, statement.line, statement.source)
-            problems.append(problem_at(source, error.word, error.message, error.hint))
-        resolved.append(statement._replace(value=value))
-    return resolved, problems
+def _quick_reader() -> "Reader":
+    from firewall.quick import Reader
 
-
-def _resolved(rule: Rule, zones: Mapping[str, Names]) -> Rule:
-    on, via = (names and resolve(names, zones) for names in (rule.on, rule.via))
-    return rule._replace(on=on, via=via) if on or via else rule
+    return Reader()
 
 
 def lists_of(value: Value) -> list[Names]:
@@ -275,13 +267,15 @@ def zones_of(value: Value, zones: Mapping[str, Names]) -> list[str]:
     return [name for names in lists_of(value) for name in names.patterns if name in zones]
 
 
-def _read_line(source: Source) -> Value | None:
-    """What a line says; None if it is blank or a remark."""
-    cursor = lex_line(source)
-    value = None if cursor.next.kind == END else read_statement(cursor)
+def _read_line(line: str, name: str, number: int, quick: "Reader | None") -> tuple[Value | None, str]:
+    """What a line says, None if it is blank or a remark; and the text that it prints as, if that is known."""
+    found: tuple[Value | None, str] | None = quick.read(line) if quick else None
+    if found is None:
+        cursor = lex_line(Source(name, number, line))
+        found = None if cursor.next.kind == END else read_statement(cursor), ""
     if len(_known) < _KNOWN_LINES:
-        _known[source.text] = value
-    return value
+        _known[line] = found
+    return found
 
 
 def parse_words(words: Sequence[str]) -> Value:

@@ -6,7 +6,7 @@ end are in them; a new line gets the line end of the text's first line. A text t
 PolicyError.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from firewall import options
 from firewall.errors import UsageError
@@ -108,23 +108,21 @@ def remove_protect(text: str, ifname: str, included: Included = ()) -> str:
 
 
 def assign_ids(
-    rules: Sequence[Rule], previous: Mapping[str, Sequence[int]], next_id: int
+    texts: Sequence[str], previous: Mapping[str, Sequence[int]], next_id: int
 ) -> tuple[list[int], int]:
-    """An id for each rule, and the first id that is still free.
+    """An id for each rule, which `texts` says as it prints, and the first id that is still free.
 
-    `previous` has the ids in use, in order, under the rules' texts (`str(rule)`): a rule whose text is in it
-    keeps its id, the second of two equal ones the second id. Every other rule gets a new id from `next_id`
-    on, so that none returns.
+    `previous` has the ids in use, in order, under the rules' texts: a rule whose text is in it keeps its id, the second
+    of two equal ones the second id. Every other rule gets a new id from `next_id` on, so that none returns.
     """
-    left = {text: list(ids) for text, ids in previous.items()}
+    left = {text: iter(ids) for text, ids in previous.items()}
+    none: Iterator[int] = iter(())
     assigned: list[int] = []
-    for rule in rules:
-        known = left.get(str(rule))
-        if known:
-            assigned.append(known.pop(0))
-        else:
-            assigned.append(next_id)
-            next_id += 1
+    for text in texts:
+        known = next(left.get(text, none), None)
+        if known is None:
+            known, next_id = next_id, next_id + 1
+        assigned.append(known)
     return assigned, next_id
 
 

@@ -7,6 +7,7 @@ order of the fields below.
 
 from collections.abc import Sequence
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any, NamedTuple, Self
 
 from firewall.ceilings import Limit, MaxFlows
@@ -24,6 +25,8 @@ from firewall.words import ACTIONS, ANSWERS, SCOPES, refuse
 _ON_SCOPES, _VIA_SCOPES = ("in", "forward"), ("out", "forward")
 _KNOWN_RULES = 4096
 _FAMILY_OF = {ICMP: 4, ICMP6: 6}
+_further = attrgetter(*(clause.field for clause in FURTHER))
+_NO_FURTHER = (None,) * len(FURTHER)
 
 
 class Rule(NamedTuple):
@@ -101,7 +104,7 @@ class Rule(NamedTuple):
     @property
     def has_further(self) -> bool:
         """Whether it has a clause that no box holds: one that asks for more, or a ceiling."""
-        return any(getattr(self, clause.field) is not None for clause in FURTHER)
+        return _further(self) != _NO_FURTHER
 
     def kinds(self) -> list[tuple[int, int]]:
         """The (protocol, family) pairs of which a packet can match; protocol 0 where none is named.

@@ -29,8 +29,9 @@ def set_problems(policy: Policy) -> Iterator[Problem]:
             yield problem_at(policy, statement, f"this is one set too many: the most is {MAX_SETS}")
         first.setdefault(name, policy.place(statement.line, statement.file, statement.file))
     for statement in policy.statements:
-        if isinstance(statement.value, Rule):
-            for name in sorted(sets_of([statement.value]) - policy.sets.keys()):
+        rule = statement.value
+        if isinstance(rule, Rule) and any(end.addrs and end.addrs.sets for end in (rule.src, rule.dst)):
+            for name in sorted(sets_of([rule]) - policy.sets.keys()):
                 near = closest(name, policy.sets)
                 hint = f"did you mean '@{near}'?" if near else f"define it with 'set {name} = ...'"
                 yield problem_at(policy, statement, f"there is no set '{name}'", hint, f"@{name}")

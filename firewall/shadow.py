@@ -4,20 +4,42 @@
 A rule that only several earlier ones cover together is not found.
 """
 
-from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
 
-from firewall.expand import SCOPE_BITS, InSets, Sides, around, scope_mask, sides
+from firewall.expand import InSets, Sides, around, scope_mask, sides, single
 from firewall.further import further_of
+from firewall.progress import counted
 from firewall.ranges import ADDRESS_MAX, Range, covers
 from firewall.rule import Rule
-from firewall.terms import Names
+from firewall.terms import End, Names
+
+_Kept = TypeVar("_Kept")
+_ALL4 = (0, ADDRESS_MAX[4])
+
+
+# Pairs of rules that are compared at the most: in policies that tell rules apart as others do, few for each rule.
+MAX_STEPS = 2_000_000
+
+# The smallest ranges around what a rule asks: of source and destination in IPv4 and in IPv6, and of both ports. None
+# where it matches no packet of the family.
+_Hulls = tuple[Range | None, Range | None, Range | None, Range | None, Range | None, Range | None]
+_SRC4, _DST4, _SRC6, _DST6, _SPORT, _DPORT = range(6)
+
+
+class TooMany(Exception):
+    """The search takes more than MAX_STEPS: `done` rules were looked at, of which `dead` are dead."""
+
+    def __init__(self, done: int, dead: dict[int, int]) -> None:
+        super().__init__(done)
+        self.done = done
+        self.dead = dead
 
 
 class _Shape:
-    """A rule as ranges, and the smallest range around each of its lists."""
+    """A rule as ranges."""
 
-    __slots__ = ("further", "hulls", "on", "scopes", "sides", "via")
+    __slots__ = ("further", "on", "scopes", "sides", "via")
 
     def __init__(self, rule: Rule) -> None:
         self.scopes = scope_mask(rule)
@@ -25,78 +47,139 @@ class _Shape:
         self.via = rule.via and rule.via.plain
         self.further = further_of(rule)
         self.sides = sides(rule)
-        every = list(self.sides.values())
-        four = [one for (_, family), one in self.sides.items() if family == 4]
-        six = [one for (_, family), one in self.sides.items() if family == 6]
-        self.hulls = [
-            _hull([around(one.src, one.src_sets, 4) for one in four]),
-            _hull([around(one.dst, one.dst_sets, 4) for one in four]),
-            _hull([around(one.src, one.src_sets, 6) for one in six]),
-            _hull([around(one.dst, one.dst_sets, 6) for one in six]),
-            _hull([one.sport for one in every]),
-            _hull([one.dport for one in every]),
-        ]
+
+
+class _Level:
+    """Ranges by the smallest prefix around each: what is kept under those that are around another one."""
+
+    __slots__ = ("_kept", "_lengths")
+
+    def __init__(self) -> None:
+        self._kept: dict[int, Any] = {}  # by the prefix, its free bits as a length below it
+        self._lengths: list[int] = []  # of free bits, that occur
+
+    def at(self, span: Range, make: Callable[[], _Kept]) -> _Kept:
+        """What is kept for ranges like this one."""
+        free = (span[0] ^ span[1]).bit_length()
+        key = span[0] >> free << 8 | free
+        if key not in self._kept:
+            self._kept[key] = make()
+            if free not in self._lengths:
+                self._lengths.append(free)
+        kept: _Kept = self._kept[key]
+        return kept
+
+    def around(self, span: Range) -> Iterator[Any]:
+        """What is kept for ranges that may cover this one."""
+        low, least, kept = span[0], (span[0] ^ span[1]).bit_length(), self._kept
+        for free in self._lengths:
+            if free >= least and (key := low >> free << 8 | free) in kept:
+                yield kept[key]
 
 
 class _Index:
-    """For one of the hulls: which rules (as bits of a number) have one that covers a given hull."""
+    """Rules by where their addresses and ports are, in one family."""
 
-    __slots__ = ("_begins_by", "_ends_from", "_highs", "_lows")
+    def __init__(self, src: int, dst: int) -> None:
+        """`src` and `dst` say which of the hulls are of this family."""
+        self._src, self._dst = src, dst
+        self._level = _Level()
 
-    def __init__(self, hulls: Sequence[Range | None]) -> None:
-        present = [(hull, 1 << index) for index, hull in enumerate(hulls) if hull]
-        by_low = sorted((hull[0], bit) for hull, bit in present)
-        by_high = sorted((hull[1], bit) for hull, bit in present)
-        self._lows = [low for low, _ in by_low]
-        self._highs = [high for high, _ in by_high]
-        self._begins_by = [0]
-        for _, bit in by_low:
-            self._begins_by.append(self._begins_by[-1] | bit)
-        self._ends_from = [0]
-        for _, bit in reversed(by_high):
-            self._ends_from.append(self._ends_from[-1] | bit)
-        self._ends_from.reverse()
+    def add(self, number: int, hulls: _Hulls) -> None:
+        src, dst, dport = hulls[self._src], hulls[self._dst], hulls[_DPORT]
+        if src and dst and dport:
+            numbers: list[int] = self._level.at(src, _Level).at(dst, _Level).at(dport, list)
+            numbers.append(number)
 
-    def covering(self, hull: Range) -> int:
-        return (
-            self._begins_by[bisect_right(self._lows, hull[0])]
-            & self._ends_from[bisect_left(self._highs, hull[1])]
-        )
+    def lists(self, hulls: _Hulls) -> Iterator[list[int]]:
+        """The rules that may cover one with these hulls, in several lists, each ascending."""
+        src, dst, dport = hulls[self._src], hulls[self._dst], hulls[_DPORT]
+        if src and dst and dport:
+            for of_src in self._level.around(src):
+                for of_dst in of_src.around(dst):
+                    yield from of_dst.around(dport)
 
 
 def dead_by(rules: Sequence[Rule], index: int) -> int | None:
     """The index of the first rule before `rules[index]` that covers it; None if none does."""
-    shape = _Shape(rules[index])
-    return next((earlier for earlier in range(index) if _covers(_Shape(rules[earlier]), shape)), None)
+    shape, hulls = _Shape(rules[index]), _hulls(rules[index])
+    for earlier in range(index):
+        rule = rules[earlier]
+        if not _reaches(rule.src, hulls[_SRC4], hulls[_SRC6]):
+            continue
+        if _reaches(rule.dst, hulls[_DST4], hulls[_DST6]) and _covers(_Shape(rule), shape):
+            return earlier
+    return None
 
 
-def dead_rules(rules: Iterable[Rule]) -> dict[int, int]:
-    """The indexes of all dead rules, each with that of the first rule that covers it.
-
-    Hulls narrow the search to few candidates for each rule, so that a thousand rules take milliseconds.
-    """
-    shapes = [_Shape(rule) for rule in rules]
-    indexes = [_Index([shape.hulls[which] for shape in shapes]) for which in range(6)]
-    scoped = {
-        bit: sum(1 << index for index, shape in enumerate(shapes) if shape.scopes & bit)
-        for bit in SCOPE_BITS.values()
-    }
+def dead_rules(rules: Sequence[Rule]) -> dict[int, int]:
+    """The indexes of all dead rules, each with that of the first rule that covers it. Raises TooMany."""
+    four, six = _Index(_SRC4, _DST4), _Index(_SRC6, _DST6)
+    every = [_hulls(rule) for rule in rules]
     dead: dict[int, int] = {}
-    for index, shape in enumerate(shapes):
-        candidates = (1 << index) - 1
-        for bit, members in scoped.items():
-            if shape.scopes & bit:
-                candidates &= members
-        for which, hull in enumerate(shape.hulls):
-            if hull:
-                candidates &= indexes[which].covering(hull)
-        while candidates:
-            earlier = (candidates & -candidates).bit_length() - 1
-            if _covers(shapes[earlier], shape):
-                dead[index] = earlier
-                break
-            candidates &= candidates - 1
+    shapes: dict[int, _Shape] = {}  # of those that may cover another
+    steps = 0
+    for index, hulls in enumerate(counted("comparing rules", every)):
+        first = index
+        shape = None
+        for numbers in (four if hulls[_SRC4] else six).lists(hulls):
+            for earlier in numbers:
+                if earlier >= first:
+                    break
+                steps += 1
+                if _around(every[earlier], hulls):
+                    shape = shape or _Shape(rules[index])
+                    if earlier not in shapes:
+                        shapes[earlier] = _Shape(rules[earlier])
+                    if _covers(shapes[earlier], shape):
+                        first = earlier
+                        break
+        if first < index:
+            dead[index] = first
+        if steps > MAX_STEPS:
+            raise TooMany(index + 1, dead)
+        four.add(index, hulls)
+        six.add(index, hulls)
     return dead
+
+
+def _hulls(rule: Rule) -> _Hulls:
+    box = single(rule)
+    if box is not None:
+        src, dst = (box.src_lo, box.src_hi), (box.dst_lo, box.dst_hi)
+        ports = (box.sport_lo, box.sport_hi), (box.dport_lo, box.dport_hi)
+        if box.family == 4:
+            return src, dst, None, None, *ports
+        return (_ALL4, _ALL4, src, dst, *ports) if box.family == 0 else (None, None, src, dst, *ports)
+    asked = sides(rule)
+    every = list(asked.values())
+    four = [one for (_, family), one in asked.items() if family == 4]
+    six = [one for (_, family), one in asked.items() if family == 6]
+    return (
+        _hull([around(one.src, one.src_sets, 4) for one in four]),
+        _hull([around(one.dst, one.dst_sets, 4) for one in four]),
+        _hull([around(one.src, one.src_sets, 6) for one in six]),
+        _hull([around(one.dst, one.dst_sets, 6) for one in six]),
+        _hull([one.sport for one in every]),
+        _hull([one.dport for one in every]),
+    )
+
+
+def _around(outer: _Hulls, inner: _Hulls) -> bool:
+    return all(
+        there is None or (here is not None and here[0] <= there[0] and there[1] <= here[1])
+        for here, there in zip(outer, inner, strict=True)
+    )
+
+
+def _reaches(end: End, four: Range | None, six: Range | None) -> bool:
+    """Whether the end may cover these ranges; False is certain."""
+    addrs = end.addrs
+    if addrs is None or addrs.negated or addrs.sets or len(addrs.spans) != 1:
+        return True
+    ((family, low, high),) = addrs.spans
+    hull, other = (four, six) if family == 4 else (six, four)
+    return other is None and (hull is None or (low <= hull[0] and hull[1] <= high))
 
 
 def _covers(outer: _Shape, inner: _Shape) -> bool:

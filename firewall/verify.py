@@ -16,6 +16,7 @@ from firewall.expand import (
     MAX_RULES,
     entry_count,
     interface_patterns,
+    is_single,
     sets_of,
 )
 from firewall.expect import Expectation, Unmet
@@ -26,7 +27,7 @@ from firewall.services import protocol_name
 from firewall.setcheck import problem_at as _problem
 from firewall.setcheck import set_problems
 from firewall.setdef import SetDef
-from firewall.shadow import dead_by, dead_rules
+from firewall.shadow import TooMany, dead_by, dead_rules
 from firewall.zones import Zone
 
 _SHOWN_CHARS = 80
@@ -61,16 +62,28 @@ def verify(policy: Policy, rules: Collection[int] | None = None) -> list[PolicyW
     unmet = list(_unmet(policy))
     if unmet:
         raise Unmet(unmet)
-    asked = range(len(policy.rules)) if rules is None else sorted(rules)
     warnings = (
         [] if rules is not None else [*_repetitions(policy), *_unused_zones(policy), *_unused_sets(policy)]
     )
-    dead = dead_rules(policy.rules) if rules is None else {i: dead_by(policy.rules, i) for i in asked}
+    asked, dead = range(len(policy.rules)) if rules is None else sorted(rules), {}
+    if rules is not None:
+        killers = ((index, dead_by(policy.rules, index)) for index in asked)
+        dead = {index: killer for index, killer in killers if killer is not None}
+    else:
+        try:
+            dead = dead_rules(policy.rules)
+        except TooMany as error:
+            dead = error.dead
+            message = (
+                f"only the first {error.done} of {len(policy.rules)} rules were compared with those before them: "
+                "too many lie around each other"
+            )
+            warnings.append(PolicyWarning(message, 0))
     for index in asked:
-        line, file, killer = policy.rule_lines[index], policy.rule_files[index], dead.get(index)
-        if killer is not None:
-            warnings.append(_dead(policy, index, killer))
-        warnings += [PolicyWarning(message, line, file) for message in _oddities(policy.rules[index])]
+        if index in dead:
+            warnings.append(_dead(policy, index, dead[index]))
+        for message in _oddities(policy.rules[index]):
+            warnings.append(PolicyWarning(message, policy.rule_lines[index], policy.rule_files[index]))
     return sorted(warnings, key=lambda warning: (warning.file, warning.line))
 
 
@@ -201,9 +214,9 @@ def _repetitions(policy: Policy) -> Iterator[PolicyWarning]:
 
 def _unused_zones(policy: Policy) -> Iterator[PolicyWarning]:
     used = {name for statement in policy.statements for name in zones_of(statement.value, policy.zones)}
-    for line, _, value, file in policy.statements:
-        if isinstance(value, Zone) and value.name not in used:
-            yield PolicyWarning(f"zone '{value.name}' is not used", line, file)
+    for statement in policy.statements:
+        if isinstance(statement.value, Zone) and statement.value.name not in used:
+            yield PolicyWarning(f"zone '{statement.value.name}' is not used", statement.line, statement.file)
 
 
 def _dead(policy: Policy, index: int, earlier: int) -> PolicyWarning:
@@ -227,6 +240,8 @@ def _shown(rule: Rule) -> str:
 
 def _oddities(rule: Rule) -> Iterator[str]:
     """Parts of a rule that can never match, or that match more than they seem to."""
+    if rule.on is None and rule.via is None and rule.until is None and is_single(rule):
+        return
     kinds = rule.kinds()
     families = {family for _, family in kinds}
     alive = {proto for proto, _ in kinds}

@@ -46,3 +46,14 @@ class Written(NamedTuple):
         return cls(
             text, tuple(tuple((path, cls.decode(inner)) for path, inner in files) for files in included)
         )
+
+
+def split_lines(text: str) -> list[str]:
+    """The lines of a policy without their ends (LF or CRLF) and without a byte order mark.
+
+    Only these end a line: `str.splitlines` would also break one at a form feed inside a comment.
+    """
+    lines = [line[:-1] if line.endswith("\r") else line for line in text.removeprefix("\ufeff").split("\n")]
+    if not lines[-1]:
+        lines.pop()
+    return lines

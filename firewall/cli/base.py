@@ -10,6 +10,7 @@ from typer.core import TyperCommand, TyperGroup, TyperOption
 from firewall.errors import UsageError
 
 JSON_SCHEMA = 1
+_WARNINGS_SHOWN = 20
 
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do it even if it cuts this very connection.")]
 Runtime = Annotated[bool, typer.Option("--runtime", help="Change what is running only, not the saved file.")]
@@ -58,7 +59,10 @@ class Session:
             print(line, file=self.err)
 
     def warn(self, *messages: str) -> None:
-        self.say(*(f"warning: {message}" for message in messages))
+        """The first of them, and how many more there are."""
+        self.say(*(f"warning: {message}" for message in messages[:_WARNINGS_SHOWN]))
+        if len(messages) > _WARNINGS_SHOWN:
+            self.say(f"and {len(messages) - _WARNINGS_SHOWN:,} more warnings like these")
 
 
 def session_of(ctx: typer.Context) -> Session:
@@ -135,7 +139,12 @@ class Command(TyperCommand):
             from firewall.paths import enter_netns
 
             enter_netns(session.netns)
-        return super().invoke(ctx)
+        if not session.err.isatty():
+            return super().invoke(ctx)
+        from firewall.progress import shown
+
+        with shown(session.err):
+            return super().invoke(ctx)
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
         _write_examples(self, formatter)

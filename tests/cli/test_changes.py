@@ -137,6 +137,13 @@ def test_nothing_loaded(fw: Fw, machine: Machine) -> None:
     )
 
 
+def test_of_many_warnings_the_first_are_shown(fw: Fw, machine: Machine) -> None:
+    machine.warnings = tuple(f"rule {number} never decides" for number in range(1, 1025))
+    done = fw("rule add allow in tcp to port 25")
+    warned = [line for line in done.err.splitlines() if line.startswith(("warning", "and"))]
+    assert warned[19:] == ["warning: rule 20 never decides", "and 1,004 more warnings like these"]
+
+
 def test_warnings(fw: Fw, machine: Machine) -> None:
     machine.warnings = ("rule 6 never decides",)
     done = fw("rule add allow in tcp to port 22")

@@ -32,7 +32,7 @@ MODULES = {
     "mode": 155,
     "show": 165,
     "option": 178,
-    "rule list": 176,
+    "rule list": 178,
     "flow list": 146,
     "log": 160,
     "doctor": 162,

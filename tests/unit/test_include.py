@@ -111,13 +111,6 @@ def test_what_runs_needs_no_file(saved: Path) -> None:
     assert parse_policy(again.written, str(saved)) == parse_policy(written, str(saved))
 
 
-def test_a_document_without_includes_is_read(saved: Path) -> None:
-    """As versions wrote it that had none."""
-    body = b'{"schema":1,"text":"allow in\\n","rules":[[4,1,3,"allow in"]],"next_id":5,"saved":true}'
-    document = Document.decode(len(body).to_bytes(4, "little") + body)
-    assert document.written == Written("allow in\n") and document.rules[0].file == ""
-
-
 @pytest.mark.parametrize("name", ["conf.d/10-a.fw", "more.fw", "rules.fw"])
 def test_a_change_of_any_file_is_a_difference(saved: Path, name: str) -> None:
     written = read()

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from firewall.lang import MAX_FILE_BYTES, PolicyError, Source, closest, decode_policy, lex_line, split_lines
+from firewall.lang import MAX_FILE_BYTES, PolicyError, Source, closest, decode_policy, lex_line
 from firewall.policy import parse_policy, parse_words
+from firewall.written import split_lines
 from tests.strategies import steady
 
 # Bytes that are made of the language's own words reach further than random ones.
@@ -78,7 +79,7 @@ def test_any_bytes_are_text_or_refused(data: bytes) -> None:
         ("é\nallow é".encode() + b"\xe9", "f.fw:2:8: the byte 0xe9 is not UTF-8"),
         ("allow in".encode("utf-16"), "f.fw:1:1: the byte 0xff is not UTF-8\n    it looks like UTF-16: save"),
         (b"allow in\n\0", "f.fw:2:1: the file has a NUL byte: it is not text"),
-        (b"#" * (MAX_FILE_BYTES + 1), "f.fw:1:1: the file has 4194305 bytes; the most is 4194304"),
+        (b"#" * (MAX_FILE_BYTES + 1), "f.fw:1:1: the file has 67108865 bytes; the most is 67108864"),
     ],
 )
 def test_not_text(data: bytes, said: str) -> None:

@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from firewall import shadow
 from firewall.evaluate import matches
 from firewall.rule import Rule
-from firewall.shadow import dead_by, dead_rules
+from firewall.shadow import TooMany, dead_by, dead_rules
 from firewall.terms import ANY_END
 from tests.strategies import questions, rules, steady
 
@@ -99,3 +100,14 @@ def test_a_wider_rule_covers(rule: Rule, data: st.DataObject) -> None:
 def test_examples(earlier: str, later: str, dead: bool) -> None:
     rules = [Rule.parse(earlier), Rule.parse(later)]
     assert dead_by(rules, 1) == (0 if dead else None)
+
+
+def test_a_search_that_takes_too_long_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shadow, "MAX_STEPS", 3)
+    # each lies within the ports of all before it, and none within their interfaces
+    within = [Rule.parse(f"allow in on eth{n} tcp to port 100-{200 - n}") for n in range(4)]
+    covered = Rule.parse("drop in on eth0 tcp to port 150")
+    with pytest.raises(TooMany) as raised:
+        dead_rules([within[0], covered, *within[1:], covered])
+    assert (raised.value.done, raised.value.dead) == (4, {1: 0})
+    assert dead_rules(within[:3]) == {}

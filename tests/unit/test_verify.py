@@ -4,7 +4,7 @@
 import pytest
 from hypothesis import given
 
-from firewall import abi
+from firewall import abi, shadow
 from firewall.expand import MAX_ENTRIES, MAX_PATTERNS, MAX_RATES, MAX_RULES
 from firewall.lang import PolicyError
 from firewall.policy import Policy, parse_policy
@@ -86,3 +86,18 @@ def test_asked_about_some_lines_it_says_the_same_of_them(policy: Policy) -> None
     for position, line in enumerate(policy.rule_lines):
         assert verify(policy, {position}) == [warning for warning in everything if warning.line == line]
     assert verify(policy, ()) == []
+
+
+def test_rules_that_were_not_compared_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shadow, "MAX_STEPS", 2)
+    lines = ["allow in tcp to port 100-200", "drop in tcp to port 150"]
+    lines += [f"allow in on eth{n} tcp to port 100-{199 - n}" for n in range(5)]
+    said = [warning.told("rules.fw") for warning in verify(parse_policy("\n".join(lines)))]
+    assert said[0] == (
+        "rules.fw: only the first 4 of 7 rules were compared with those before them: too many lie around each other"
+    )
+    assert [warning.partition(": this")[0] for warning in said[1:]] == [
+        "rules.fw:2",
+        "rules.fw:3",
+        "rules.fw:4",
+    ]
