@@ -155,3 +155,43 @@ def test_unload_can_be_done_again(pair: PairLab, stream: Stream) -> None:
         assert killer.run_killed_at(unload, n, LOCK)
         stream.echo(b"after kill %d" % n)
         unload_wholly(pair, f"killed before call {n}")
+
+
+MORE = "".join(f"drop in tcp from 198.18.{n >> 8}.{n & 255}\n" for n in range(2100))
+"""Rules for which there has to be another page of counters."""
+
+GIVEN_UP = 8
+"""What a killed command leaves in slots, which the next one gives up: runs differ by that many calls at most."""
+
+
+@pytest.mark.parametrize(("old", "new"), [(81, 82), (82, 81)], ids=["grows", "shrinks"])
+def test_counters_live_on_when_rules_by_the_thousand_come_or_go(
+    pair: PairLab, stream: Stream, tmp_path: Path, old: int, new: int
+) -> None:
+    """Killed at every call; what a rule has counted is there before and after the next apply."""
+    texts = {81: RULESETS[81], 82: RULESETS[82] + MORE}
+    for port, text in texts.items():
+        (tmp_path / f"{port}.fw").write_text(text)
+    protect(pair.server, texts[old])
+
+    def apply(port: int) -> list[str]:
+        return pair.server.fw_words("apply", str(tmp_path / f"{port}.fw"), way="nsenter")
+
+    def packets() -> int:
+        rules = pair.server.fw_json("rule list")["rules"]
+        return int(next(rule["packets"] for rule in rules if rule["text"] == "allow in tcp to port 80"))
+
+    whole = killer.count(apply(new), LOCK)
+    assert whole.exit_status == 0 and open_port(pair) == new
+    pair.server.fw("apply", str(tmp_path / f"{old}.fw"))
+    last = packets()
+    for n in turns(whole):
+        killed = killer.run_killed_at(apply(new), n, LOCK)
+        assert killed or n > len(whole.calls) - GIVEN_UP, f"not killed before call {n}"
+        for _ in range(2):
+            stream.echo(b"after kill %d" % n)
+            assert packets() >= last + 2, f"killed before call {n}"
+            last = packets()
+            assert open_port(pair) in texts
+            pair.server.fw("apply", str(tmp_path / f"{old}.fw"))
+        assert open_port(pair) == old
