@@ -32,6 +32,9 @@ class Count(NamedTuple):
     last_j: int
 
 
+_NONE = Count(0, 0, 0)
+
+
 class Counters:
     """The pages in the map `rule_counters`. Counters are named by their numbers, those of defaults are always there."""
 
@@ -64,7 +67,7 @@ class Counters:
                 with inner, inner.mmap() as memory:
                     counts = _sums(memory, inner.max_entries // _PAGE, inside[0], inside[-1] + 1)
                 found.update((page * _PAGE + at, counts[at - inside[0]]) for at in inside)
-        return [found.get(number, Count(0, 0, 0)) for number in wanted]
+        return [found.get(number, _NONE) for number in wanted]
 
     def _present(self) -> set[int]:
         return {page for page in range(self._pages.max_entries) if self._pages.lookup(_key(page))}
