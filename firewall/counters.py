@@ -8,6 +8,7 @@ or shrinks, and no packet goes uncounted.
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
+from errno import ENOENT
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -17,6 +18,7 @@ from firewall import abi
 from firewall.beside import Beside
 from firewall.bpfmap import F_INNER_MAP, F_MMAPABLE, Map, MappedArray, MapType, create_map
 from firewall.clock import hz, now_j
+from firewall.errors import KernelRefused
 
 _PAGE, _SIZE = int(abi.Limits.COUNTERS_PAGE), abi.RuleCounter.SIZE
 _WORDS = _SIZE // 8
@@ -62,19 +64,27 @@ class Counters:
         found: dict[int, Count] = {}
         for page, numbers in groupby(sorted(set(wanted)), key=lambda number: number // _PAGE):
             inside = [number % _PAGE for number in numbers]
-            inner = self._pages.lookup_inner(_key(page))
+            inner = self._page(page)
             if inner is not None:
                 with inner, inner.mmap() as memory:
                     counts = _sums(memory, inner.max_entries // _PAGE, inside[0], inside[-1] + 1)
                 found.update((page * _PAGE + at, counts[at - inside[0]]) for at in inside)
         return [found.get(number, _NONE) for number in wanted]
 
+    def _page(self, page: int) -> Map | None:
+        try:
+            return self._pages.lookup_inner(_key(page))
+        except KernelRefused as error:
+            if error.errno != ENOENT:
+                raise
+            return None  # given up since its number was read
+
     def _present(self) -> set[int]:
         return {page for page in range(self._pages.max_entries) if self._pages.lookup(_key(page))}
 
     def _zero(self, numbers: Sequence[int]) -> None:
         for page, group in groupby(numbers, key=lambda number: number // _PAGE):
-            inner = self._pages.lookup_inner(_key(page))
+            inner = self._page(page)
             if inner is None:
                 continue
             with inner, inner.mmap() as memory:

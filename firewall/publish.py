@@ -7,7 +7,7 @@ or the new one, and whoever is killed on the way leaves the old one whole.
 """
 
 import sys
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 
@@ -27,7 +27,8 @@ _GENERATION = offset_of(abi.Control, "generation")
 _PREVIOUS = offset_of(abi.Control, "previous")
 _PATTERNS = offset_of(abi.Settings, "patterns")
 _ROW_BYTES = 8
-_LARGE = "classifiers", "trees", "policies"
+_BY_RULES = "classifiers", "trees", "policies"
+_LARGE_BYTES = 1 << 17  # below it is not worth a wait
 
 
 def publish(
@@ -45,7 +46,8 @@ def publish(
     `previous` is the document of what is in force.
     """
     old = generation(pins)
-    with _giving_up(pins, {slot_key(old), slot_key(new)}):
+    stale = _stale(pins, (old, new))
+    with Beside(lambda: _give_up(pins, old, stale)):
         _build(pins, policy, document, classes, new, sets)
         before = {rule.counter for rule in previous.rules} if previous else set()
         fresh = {rule.counter for rule in document.rules} - before
@@ -66,14 +68,32 @@ def return_to(pins: Pins, old: int) -> None:
     pins.control.store_u32(_GENERATION, old)
 
 
-def _giving_up(pins: Pins, held: Container[bytes]) -> ExitStack:
-    """Beside the block: gives up what is large of the generations before the one in force, in slots not `held`."""
-    with ExitStack() as beside:
-        for pages in map(pins.map, _LARGE):
-            for key in map(slot_key, range(abi.Limits.GENERATION_SLOTS)):
-                if key not in held:
-                    beside.enter_context(Beside(partial(pages.drop_inner, key)))
-        return beside.pop_all()
+def _stale(pins: Pins, held: Iterable[int]) -> list[tuple[Map, bytes]]:
+    """What is large of generations that are in no slot of those held: a map of maps and a key there."""
+    keys = {*map(slot_key, range(abi.Limits.GENERATION_SLOTS))} - {*map(slot_key, held)}
+    return [
+        (outer, key) for outer in map(pins.map, _BY_RULES) for key in sorted(keys) if _is_large(outer, key)
+    ]
+
+
+def _is_large(outer: Map, key: bytes) -> bool:
+    inner = outer.lookup_inner(key)
+    if inner is None:
+        return False
+    with inner:
+        return bool(inner.max_entries * inner.value_size >= _LARGE_BYTES)
+
+
+def _give_up(pins: Pins, running: int, stale: Sequence[tuple[Map, bytes]]) -> None:
+    """Frees maps once no packet can be on its way that began before the generation in force."""
+    policies, key = pins.map("policies"), slot_key(running)
+    text = policies.lookup_inner(key) if stale else None
+    if text is None:
+        return
+    with text, ExitStack() as beside:
+        policies.set_inner(key, text)  # the same once more, for the kernel's wait
+        for outer, old_key in stale:
+            beside.enter_context(Beside(partial(outer.drop_inner, old_key)))
 
 
 def _build(

@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.lab.attachment import protect, reasons
+from firewall import bpf
+from tests.lab.attachment import pins, protect, reasons
 from tests.lab.host import Host
 from tests.lab.lab import PairLab
 from tests.lab.traffic import all_busy
@@ -73,6 +75,32 @@ def test_rules_by_the_thousand_come_and_go_under_traffic(pair: PairLab, attach: 
 
     until(quiet)
     assert before[0] == before[1] > 0
+
+
+def large(host: Host, name: str) -> int:
+    """How many inner maps of 128 KiB and more a pinned map of maps has."""
+    (directory,) = pins(host)
+    with bpf.open_pinned(directory / name) as outer:
+        inner = [outer.lookup_inner(n.to_bytes(4, sys.byteorder)) for n in range(outer.max_entries)]
+        return sum(one.max_entries * one.value_size >= 1 << 17 for one in inner if one)
+
+
+def test_memory_of_former_rulesets_is_given_up(pair: PairLab, tmp_path: Path) -> None:
+    """There are two generations, and the counters of one."""
+    protect(pair.server, FEW)
+    for turn in range(5):
+        file = tmp_path / "rules.fw"
+        file.write_text(
+            FEW + "".join(f"drop in tcp to port {n} from 198.18.0.{turn}\n" for n in range(1, MORE))
+        )
+        pair.server.fw("apply", str(file))
+        assert large(pair.server, "classifiers") == large(pair.server, "policies") == min(turn + 1, 2)
+    few = tmp_path / "few.fw"
+    few.write_text(FEW)
+    for left in (1, 0):
+        pair.server.fw("apply", str(few))
+        assert large(pair.server, "classifiers") == large(pair.server, "policies") == left
+        few.write_text(FEW + "allow in tcp to port 81\n")
 
 
 def test_unused_rules_are_told_by_their_last_packet(pair: PairLab) -> None:
