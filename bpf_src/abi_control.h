@@ -49,7 +49,9 @@ struct settings {
 	__u32 adaptive_end;   /* with so many they would be 0 */
 	__u32 edges;          /* 0: no rule asks for the time */
 	__u32 asks;           /* what any rule does: enum fw_further_asks */
-	__u32 reserved2;
+	__u32 spares_from; /* flows that these rules allowed, and those of younger ones, are spared */
+	__u32 spares_to;   /* until those of this number; 0: none is */
+	__u32 spares_admission;    /* by spares_from with the sets as they were in the end */
 	__u32 timeout_j[32];       /* jiffies, by enum fw_timeout */
 	struct tree_root trees[8]; /* IPv4's groups, then IPv6's, each by `first` */
 	__u64 patterns[256];       /* by interface class: patterns that it matches */

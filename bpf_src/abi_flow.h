@@ -72,6 +72,7 @@ enum fw_flow_flags {
 	FLOW_LIBERAL = 1 << 3,    /* met midway: numbers count once both sides are SETTLED */
 	FLOW_REVOKED = 1 << 4, /* the rules deny it now; nothing may take its place for a while */
 	FLOW_COUNTED = 1 << 5, /* opened by who came in by a protected interface: its source's */
+	FLOW_SPARED = 1 << 6,  /* a change of rules has spared it, see anew.h */
 };
 
 /* tc_index, ingress to egress: 0, a slot, or one of these. */
@@ -85,10 +86,14 @@ enum fw_role {
 	ROLE_RESPONDER,
 };
 
+enum fw_flow_numbers {
+	SPARED_BY_NONE = 0x7fffffff, /* no rule's id, nor a default's */
+};
+
 struct flow {
 	__u32 tag;         /* the key's ten words, xored */
 	__u32 incarnation; /* random: tells a reused node from the one held */
-	__u32 generation;  /* of the ruleset that last admitted it */
+	__u32 generation;  /* of the ruleset that last admitted or spared it */
 	__u32 rule;        /* id; 0 is a default */
 	__u32 counter;     /* see struct rule_counter */
 	__u8 scope;
@@ -98,6 +103,8 @@ struct flow {
 	__u32 further;   /* of its rule in the ruleset of `generation`: index into furthers, or 0 */
 	__u32 until_s;   /* boot time: judged anew from then on; 0: never */
 	__u32 admission; /* by that ruleset and the sets as they were: see outdated() */
+	__u32 spared_by; /* FLOW_SPARED: the rule that would have ended it, or SPARED_BY_NONE */
+	__u32 reserved;
 	__u64 created_j;
 	struct effects effects;
 	struct side side[2]; /* by enum fw_role */

@@ -44,6 +44,19 @@ struct hours {
 	__u32 generation;
 };
 
+/* What the rules in force said, while others are asked: see anew.h. */
+struct answer {
+	__u32 generation;
+	__u32 action;
+	__u32 rule;
+	__u32 counter;
+	__u32 further;
+	__u32 until_s;
+	__u32 log;
+	__u32 reserved;
+	struct hours hours;
+};
+
 #define ANSWER_MAX 256 /* bytes of an answer, link header aside */
 
 struct cpu {
@@ -56,6 +69,7 @@ struct cpu {
 	struct bucket answers;
 	struct bucket events;
 	struct hours hours;
+	struct answer kept;
 	__u32 handoff_next;
 	__u32 reserved;
 	__u8 frame[ANSWER_MAX]; /* an answer in the making */

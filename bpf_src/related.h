@@ -1,28 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* A running flow judged anew, and the ICMP errors that belong to one. */
+/* The ICMP errors that belong to a running flow. */
 #ifndef FW_RELATED_H
 #define FW_RELATED_H
 
 #include "tcp.h"
 #include "sctp.h"
-#include "classify.h"
-
-/* Judge a running flow anew, as its opener's packet by this way; the answer is in p->action. */
-static __always_inline enum fw_reason judge_flow(struct packet *p, const struct flow *f,
-						 __u32 scope, __u32 in, __u32 out)
-{
-	struct settings *s = settings_of(p->generation);
-
-	if (!s)
-		return REASON_NO_POLICY;
-	if (f->flags & FLOW_PARENT)
-		ask(p, &f->parent, f->icmp, false);
-	else
-		ask(p, &p->tuple, f->icmp, p->role != ROLE_OPENER);
-	ask_way(p, s, scope, in, out);
-	ask_anew(p, f->rule);
-	return judge();
-}
+#include "anew.h"
 
 /* All else allows a packet outside its window: `option tcp.window` decides. */
 static __always_inline enum fw_reason outside(struct packet *p, const struct settings *s,
@@ -65,12 +48,13 @@ GLOBAL int related(void)
 	if (!seen(own))
 		return REASON_UNRELATED;
 	if (outdated(cpu, f, f->admission)) {
-		enum fw_reason reason = judge_flow(p, f, f->scope, f->side[ROLE_OPENER].in_ifindex,
-						   f->side[ROLE_OPENER].out_ifindex);
+		__u32 in = f->side[ROLE_OPENER].in_ifindex;
+		__u32 out = f->side[ROLE_OPENER].out_ifindex;
+		enum fw_reason reason = judge_flow(p, f, f->scope, in, out);
 
 		if (reason)
 			return reason;
-		if (p->action != ACTION_ALLOW)
+		if (p->action != ACTION_ALLOW && !spared(f->scope, in, out))
 			return REASON_UNRELATED;
 	}
 	p->rule = f->rule;

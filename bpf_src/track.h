@@ -54,6 +54,11 @@ GLOBAL int readmit(struct __sk_buff *skb, __u32 new_way, __u32 learn)
 	if (reason)
 		return reason;
 	p->scope = scope;
+	if (!new_way && spared(scope, in, out)) {
+		spare(p, f);
+		own->generation = p->admission;
+		return REASON_NONE;
+	}
 	if (p->action != ACTION_ALLOW) {
 		if (new_way)
 			return refusal(p);
@@ -70,6 +75,7 @@ GLOBAL int readmit(struct __sk_buff *skb, __u32 new_way, __u32 learn)
 		learn_way(own, p->in_ifindex, p->out_ifindex);
 		f->scope = p->scope;
 	}
+	f->flags &= ~FLOW_SPARED;
 	f->rule = p->rule;
 	f->counter = p->counter;
 	f->further = p->further;

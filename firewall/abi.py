@@ -290,6 +290,7 @@ class FlowFlags(IntEnum):
     FLOW_LIBERAL = 8
     FLOW_REVOKED = 16
     FLOW_COUNTED = 32
+    FLOW_SPARED = 64
 
 
 class TcIndex(IntEnum):
@@ -526,12 +527,14 @@ class Settings(CStruct):
         "adaptive_end",
         "edges",
         "asks",
-        "reserved2",
+        "spares_from",
+        "spares_to",
+        "spares_admission",
         "timeout_j",
         "trees",
         "patterns",
     )
-    SIZE = 2296
+    SIZE = 2304
     FIELDS = (
         ("generation", 0, "I", 0),
         ("linear", 4, "I", 0),
@@ -553,10 +556,12 @@ class Settings(CStruct):
         ("adaptive_end", 40, "I", 0),
         ("edges", 44, "I", 0),
         ("asks", 48, "I", 0),
-        ("reserved2", 52, "I", 0),
-        ("timeout_j", 56, "I", 32),
-        ("trees", 184, TreeRoot, 8),
-        ("patterns", 248, "Q", 256),
+        ("spares_from", 52, "I", 0),
+        ("spares_to", 56, "I", 0),
+        ("spares_admission", 60, "I", 0),
+        ("timeout_j", 64, "I", 32),
+        ("trees", 192, TreeRoot, 8),
+        ("patterns", 256, "Q", 256),
     )
     generation: int
     linear: int
@@ -578,7 +583,9 @@ class Settings(CStruct):
     adaptive_end: int
     edges: int
     asks: int
-    reserved2: int
+    spares_from: int
+    spares_to: int
+    spares_admission: int
     timeout_j: list[int]
     trees: list[TreeRoot]
     patterns: list[int]
@@ -944,12 +951,14 @@ class Flow(CStruct):
         "further",
         "until_s",
         "admission",
+        "spared_by",
+        "reserved",
         "created_j",
         "effects",
         "side",
         "parent",
     )
-    SIZE = 232
+    SIZE = 240
     FIELDS = (
         ("tag", 0, "I", 0),
         ("incarnation", 4, "I", 0),
@@ -963,10 +972,12 @@ class Flow(CStruct):
         ("further", 28, "I", 0),
         ("until_s", 32, "I", 0),
         ("admission", 36, "I", 0),
-        ("created_j", 40, "Q", 0),
-        ("effects", 48, Effects, 0),
-        ("side", 64, Side, 2),
-        ("parent", 192, Tuple, 0),
+        ("spared_by", 40, "I", 0),
+        ("reserved", 44, "I", 0),
+        ("created_j", 48, "Q", 0),
+        ("effects", 56, Effects, 0),
+        ("side", 72, Side, 2),
+        ("parent", 200, Tuple, 0),
     )
     tag: int
     incarnation: int
@@ -980,6 +991,8 @@ class Flow(CStruct):
     further: int
     until_s: int
     admission: int
+    spared_by: int
+    reserved: int
     created_j: int
     effects: Effects
     side: list[Side]
@@ -1136,7 +1149,7 @@ class Request(CStruct):
         "key",
         "flow",
     )
-    SIZE = 280
+    SIZE = 288
     FIELDS = (
         ("op", 0, "I", 0),
         ("answer", 4, "I", 0),

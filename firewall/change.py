@@ -14,6 +14,7 @@ from firewall.lang import PolicyError
 from firewall.links import Link, list_links
 from firewall.options import OPTIONS, effective
 from firewall.paths import policy_path
+from firewall.pins import Pins
 from firewall.policy import Default, Policy, Setting, parse_policy
 from firewall.protect import (
     adopt_connections,
@@ -33,7 +34,8 @@ from firewall.setcheck import check_sets
 from firewall.setload import Read, SetPlan, plan_sets
 from firewall.settable import SetTable
 from firewall.shadow import dead_by
-from firewall.sshguard import guard
+from firewall.sparing import NONE, Flows, in_force, sparing_of
+from firewall.sshguard import cuts_by, guard
 from firewall.state import ENFORCE, FlowLimits, Interface, Running
 from firewall.surroundings import unknown_owners
 from firewall.verify import verify
@@ -46,7 +48,7 @@ class Wishes(NamedTuple):
 
     `save` writes the file; `yes` does what is dangerous for the caller; `dry_run` only checks; `attach` is a mode of
     `firewall.attach`; `edited` warns of new rules alone; `name` is what messages call the text; `sets` tells which
-    files of sets are read.
+    files of sets are read; `flows` is what becomes of running flows.
     """
 
     save: bool = True
@@ -56,6 +58,7 @@ class Wishes(NamedTuple):
     edited: bool = False
     name: str | None = None
     sets: Read = Read.NEW
+    flows: Flows = Flows.LEAVE
 
 
 class _Plan(NamedTuple):
@@ -84,7 +87,7 @@ def put(running: Running, written: Written, wishes: Wishes) -> ApplyReport:
     changed = plan.writes or plan.runs
     seeded = 0
     if changed:
-        _demand_safe(running, plan, links, wishes)
+        warnings += _demand_safe(running, plan, links, wishes)
     if changed and not wishes.dry_run:
         seeded = _carry_out(running, plan, links, wishes)
     elif not wishes.dry_run:
@@ -195,6 +198,8 @@ def _plan(running: Running, policy: Policy, written: Written, links: Sequence[Li
     differs = written.flat() != running.document.written.flat()
     sets = plan_sets(policy, running.policy, SetTable(running.pins).known(), wishes.sets)
     limits = limits_of(policy)
+    applied = wishes.flows is Flows.JUDGE and not wishes.edited and not wishes.dry_run
+    judges_again = applied and in_force(running.pins) != NONE
     return _Plan(
         policy=policy,
         document=document,
@@ -204,17 +209,24 @@ def _plan(running: Running, policy: Policy, written: Written, links: Sequence[Li
         limits=limits,
         sets=sets,
         writes=wishes.save and not already_saved,
-        runs=bool(differs or joining or leaving or limits != running.flow_limits() or sets.changes),
+        runs=bool(
+            differs or joining or leaving or limits != running.flow_limits() or sets.changes or judges_again
+        ),
     )
 
 
-def _demand_safe(running: Running, plan: _Plan, links: Sequence[Link], wishes: Wishes) -> None:
+def _demand_safe(running: Running, plan: _Plan, links: Sequence[Link], wishes: Wishes) -> list[str]:
+    """Raises NeedsYes if the change is dangerous for the caller; else what he should know of it."""
     if wishes.yes:
-        return
+        return []
     demand_protection((interface.name for interface in plan.leaving), plan.staying)
-    if running.mode == ENFORCE:
-        names = {link.name for link in links if link.ifindex in plan.staying}
-        guard(plan.policy, names, links, plan.sets.membership(SetTable(running.pins)))
+    if running.mode != ENFORCE:
+        return []
+    member = plan.sets.membership(SetTable(running.pins))
+    names = {link.name for link in links if link.ifindex in plan.staying}
+    spared = names - {link.name for link in plan.joining} if wishes.flows is Flows.KEEP else set()
+    guard(plan.policy, names - spared, links, member)
+    return [cut.spared() for cut in cuts_by(plan.policy, spared, links, member)] if spared else []
 
 
 def demand_protection(leaving: Iterable[str], staying: Collection[object]) -> None:
@@ -231,16 +243,20 @@ def _carry_out(running: Running, plan: _Plan, links: Sequence[Link], wishes: Wis
     """Returns how many connections were taken over."""
     pins = running.pins
     seeded = 0
+    keeps = wishes.flows is Flows.KEEP and plan.sets.changes
     before = {interface.ifindex for interface in running.interfaces()}
     with ExitStack() as undo:
         staged = undo.enter_context(Staged(plan.document.text)) if plan.writes else None
         undo.callback(describe, pins, running.policy, links, before)
         known = describe(pins, running.policy, links, before | plan.staying)
         classes = {one.name: one.class_id for one in known.values()}
-        numbers = plan.sets.begin(pins, undo)
         undo.callback(return_to, pins, running.generation)
+        if keeps:  # nor are flows judged by sets of which half has changed
+            renew(running, Flows.KEEP, sets_change=True)
+        numbers = plan.sets.begin(pins, undo)
         new = next_generation(pins)
-        publish(pins, plan.policy, plan.document, classes, new, numbers, running.document)
+        spared = sparing_of(pins, wishes.flows, new, sets_change=keeps)
+        publish(pins, plan.policy, plan.document, classes, new, numbers, running.document, spared)
         if plan.joining:
             undo.callback(detach_all, pins, [link.ifindex for link in plan.joining])
             begin_grace(pins, plan.policy)
@@ -257,6 +273,9 @@ def _carry_out(running: Running, plan: _Plan, links: Sequence[Link], wishes: Wis
         undo.pop_all()
     settle(pins, plan.document)
     plan.sets.finish(pins)
+    if keeps:
+        with Running(Pins(pins.directory)) as now:
+            renew(now, Flows.KEEP)
     if plan.leaving:
         detach_all(pins, [interface.ifindex for interface in plan.leaving])
         describe(pins, plan.policy, links, plan.staying)

@@ -158,6 +158,7 @@ def compile_policy(
     moment: Moment,
     sets: Mapping[str, int] = MappingProxyType({}),
     owners: Owners = NOBODY,
+    sparing: tuple[int, int, int] = (0, 0, 0),
 ) -> Compiled:
     """The bytes of a verified policy.
 
@@ -165,7 +166,8 @@ def compile_policy(
     classes that the map `interfaces` gives them, of which 0 (unknown) matches no list of names, not even a
     negated one. `moment` is now, from which on times are counted. `sets` has the numbers of the sets.
     `owners` are the users and units that rules name: one that is not there is known to nobody, so that an `allow` of
-    it matches nothing, and a `drop` or `reject` whatever the rest of the rule does.
+    it matches nothing, and a `drop` or `reject` whatever the rest of the rule does. `sparing` is a
+    `firewall.sparing.Sparing`.
     """
     patterns, bits, times = Patterns(policy.rules), SetBits(sets), Edges(policy.rules, moment)
     furthers = Furthers(ticks_per_s, times, owners)
@@ -182,6 +184,7 @@ def compile_policy(
     edges = times.records()
     settings.asks = furthers.asks()
     settings.edges = len(edges)
+    settings.spares_from, settings.spares_to, settings.spares_admission = sparing
     ends = [
         (bool(rule.src.addrs and rule.src.addrs.sets), bool(rule.dst.addrs and rule.dst.addrs.sets))
         for rule in policy.rules

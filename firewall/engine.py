@@ -28,6 +28,7 @@ from firewall.rule import Rule
 from firewall.saved import Staged, is_saved, read_saved
 from firewall.setload import Read
 from firewall.settable import membership_of
+from firewall.sparing import Flows
 from firewall.sshguard import guard
 from firewall.state import ENFORCE, OBSERVE, Running, read
 from firewall.written import Written
@@ -146,8 +147,11 @@ def apply(
     runtime: bool = False,
     yes: bool = False,
     dry_run: bool = False,
+    keep_flows: bool = False,
 ) -> ApplyReport:
     """Puts a policy in force and saves it; without `written` the saved one. `runtime` does not save.
+
+    With `keep_flows` it judges no flow that runs, see `firewall.sparing`.
 
     A dry run says what would change, and raises what the change would raise for. `name` is what messages call the
     file that the text is from.
@@ -157,19 +161,26 @@ def apply(
             written = read_saved()
             if written is None:
                 raise FwError(f"there is no {policy_path()}", "'fw load IF' writes one to begin with")
-        wishes = Wishes(save=not runtime, yes=yes, dry_run=dry_run, name=name, sets=Read.ALL)
+        flows = Flows.KEEP if keep_flows else Flows.JUDGE
+        wishes = Wishes(save=not runtime, yes=yes, dry_run=dry_run, name=name, sets=Read.ALL, flows=flows)
         return _put(written, wishes)
 
 
 def edit(
-    change: Callable[[Source], str], *, runtime: bool = False, yes: bool = False, dry_run: bool = False
+    change: Callable[[Source], str],
+    *,
+    runtime: bool = False,
+    yes: bool = False,
+    dry_run: bool = False,
+    keep_flows: bool = False,
 ) -> ApplyReport:
     """Changes the policy's text: `change` gets the old one and returns the new. Otherwise like `apply`.
 
     Raises FwError when what runs and what is saved differ, since saving would mix them. Where nothing is loaded
     the saved policy is changed; where there is none, a starter file.
     """
-    wishes = Wishes(save=not runtime, yes=yes, dry_run=dry_run, edited=True)
+    flows = Flows.KEEP if keep_flows else Flows.JUDGE
+    wishes = Wishes(save=not runtime, yes=yes, dry_run=dry_run, edited=True, flows=flows)
     with locked():
         pins = open_pins()
         if pins is None:

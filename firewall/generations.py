@@ -9,6 +9,7 @@ from firewall.errors import FwError
 from firewall.pins import Pins, offset_of
 
 _GENERATION = offset_of(abi.Control, "generation")
+_FROM = offset_of(abi.Settings, "spares_from")
 
 
 def generation(pins: Pins) -> int:
@@ -20,16 +21,22 @@ def next_generation(pins: Pins) -> int:
     """The first number that no ruleset ever had and whose slot is not that of the ruleset in force.
 
     One that was built but never came into force had its own number too; after several of these the count would
-    come round to the slot that is in use.
+    come round to the slot that is in use. Nor is it that of the ruleset that spared flows are asked of.
     """
-    built = [int.from_bytes(value[:4], sys.byteorder) for _, value in pins.map("settings").items()]
-    return free_number(max(built), generation(pins))
+    settings = [value for _, value in pins.map("settings").items()]
+    built = [int.from_bytes(value[:4], sys.byteorder) for value in settings]
+    running = generation(pins)
+    kept = [int.from_bytes(value[_FROM : _FROM + 4], sys.byteorder) for value in settings]
+    return free_number(max(built), running, kept[built.index(running)] if running in built else 0)
 
 
-def free_number(last: int, running: int) -> int:
-    """The number after `last`, or the one after that, for a ruleset to be built while `running` is in force."""
+def free_number(last: int, running: int, kept: int = 0) -> int:
+    """The first number after `last` for a ruleset that is built while `running` is in force and `kept` is asked too."""
+    taken = {slot_key(number) for number in (running, kept) if number}
     number = last + 1
-    return number + 1 if slot_key(number) == slot_key(running) else number
+    while slot_key(number) in taken:
+        number += 1
+    return number
 
 
 def read_document(pins: Pins, number: int) -> Document:

@@ -22,6 +22,7 @@ from firewall.generations import generation, slot_key
 from firewall.pins import Pins, offset_of
 from firewall.policy import Policy
 from firewall.resolve import find_owners
+from firewall.sparing import NONE, Sparing
 
 _GENERATION = offset_of(abi.Control, "generation")
 _PREVIOUS = offset_of(abi.Control, "previous")
@@ -39,16 +40,17 @@ def publish(
     new: int,
     sets: Mapping[str, int],
     previous: Document | None,
+    sparing: Sparing = NONE,
 ) -> None:
     """Puts a verified policy in force as generation `new`, which must never have been used.
 
     `classes` are those of the map `interfaces`, see `firewall.interfaces`; `sets` has the numbers of the policy's sets;
-    `previous` is the document of what is in force.
+    `previous` is the document of what is in force; `sparing` says which flows are not judged by the new one.
     """
     old = generation(pins)
-    stale = _stale(pins, (old, new))
+    stale = _stale(pins, [number for number in (old, new, sparing.origin) if number])
     with Beside(lambda: _give_up(pins, old, stale)):
-        _build(pins, policy, document, classes, new, sets)
+        _build(pins, policy, document, classes, new, sets, sparing)
         before = {rule.counter for rule in previous.rules} if previous else set()
         fresh = {rule.counter for rule in document.rules} - before
         Counters(pins.map("rule_counters")).prepare(before, fresh)
@@ -103,8 +105,10 @@ def _build(
     classes: Mapping[str, int],
     new: int,
     sets: Mapping[str, int],
+    sparing: Sparing,
 ) -> None:
-    compiled = compile_policy(policy, document, classes, new, hz(), now(), sets, find_owners(policy.rules))
+    owners = find_owners(policy.rules)
+    compiled = compile_policy(policy, document, classes, new, hz(), now(), sets, owners, sparing)
     key = slot_key(new)
     names = "classifiers", "trees", "furthers", "edges", "policies"
     classifiers, trees, further, times, policies = map(pins.map, names)

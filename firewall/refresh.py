@@ -12,6 +12,7 @@ from firewall.publish import publish
 from firewall.recover import locked
 from firewall.resolve import names_owners
 from firewall.settable import SetTable
+from firewall.sparing import Flows, sparing_of
 from firewall.state import Running, read
 
 
@@ -26,12 +27,13 @@ def refresh() -> int | None:
         return renew(running) if distinct_windows(rules) or names_owners(rules) else None
 
 
-def renew(running: Running) -> int:
-    """The same for who holds the lock, whatever the rules ask; the new generation."""
+def renew(running: Running, flows: Flows = Flows.LEAVE, *, sets_change: bool = False) -> int:
+    """The same for who holds the lock, whatever the rules ask; the new generation. The rest is as in `sparing_of`."""
     known = interfaces.read(running.pins.map("interfaces"))
     classes = {one.name: one.class_id for one in known.values()}
     number = next_generation(running.pins)
     numbers = {name: one.number for name, one in SetTable(running.pins).known().items()}
     document = running.document
-    publish(running.pins, running.policy, document, classes, number, numbers, document)
+    spared = sparing_of(running.pins, flows, number, sets_change=sets_change)
+    publish(running.pins, running.policy, document, classes, number, numbers, document, spared)
     return number

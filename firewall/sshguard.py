@@ -42,6 +42,10 @@ class Cut(NamedTuple):
     def __str__(self) -> str:
         return f"your connection from {self.connection.remote} (on {self.interface}, by '{self.by}')"
 
+    def spared(self) -> str:
+        """The warning where the connection goes on nevertheless."""
+        return f"this spares {self}, but you could not connect again"
+
 
 def guard(
     policy: Policy, protected: Collection[str], links: Iterable[Link], member: Membership | None = None

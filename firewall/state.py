@@ -95,6 +95,13 @@ class Running:
             self._policy = parse_policy(self.document.written)
         return self._policy
 
+    @property
+    def spares(self) -> int | None:
+        """The ruleset whose flows are spared by what is in force, and those of later ones; None if none are."""
+        from firewall.sparing import in_force
+
+        return in_force(self.pins).origin or None
+
     def interfaces(self) -> list[Interface]:
         """The protected interfaces by name, also those that have vanished."""
         known = interfaces.read(self.pins.map("interfaces"))

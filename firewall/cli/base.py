@@ -14,6 +14,9 @@ _WARNINGS_SHOWN = 20
 
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do it even if it cuts this very connection.")]
 Runtime = Annotated[bool, typer.Option("--runtime", help="Change what is running only, not the saved file.")]
+KeepFlows = Annotated[
+    bool, typer.Option("--keep-flows", help="Spare the connections that are open; later changes judge them.")
+]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Only show what would change; exit 10 if anything would.")
 ]

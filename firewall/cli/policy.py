@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from firewall import render
-from firewall.cli.base import Command, DryRun, Report, Runtime, Yes, new_app, session_of
+from firewall.cli.base import Command, DryRun, KeepFlows, Report, Runtime, Yes, new_app, session_of
 from firewall.errors import FwError, NotPermitted
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ fw apply rules.fw --dry-run             what would change
 fw apply rules.fw --diff                the same, as a diff
 fw show | fw apply - --dry-run          nothing
 fw apply rules.fw --runtime             try it, without saving it
+fw apply rules.fw --keep-flows          for new connections alone
 """
 _CHECK = """
 fw check                                the saved file
@@ -49,6 +50,7 @@ def apply(
     diff: Diff = False,
     yes: Yes = False,
     runtime: Runtime = False,
+    keep_flows: KeepFlows = False,
 ) -> None:
     """Put a policy file in force and save it.
 
@@ -60,10 +62,12 @@ def apply(
     dry_run = dry_run or diff
 
     if file is None:
-        done = engine.apply(runtime=runtime, yes=yes, dry_run=dry_run)
+        done = engine.apply(runtime=runtime, yes=yes, dry_run=dry_run, keep_flows=keep_flows)
     else:
         written, name = read_policy(file)
-        done = engine.apply(written, name=name, runtime=runtime, yes=yes, dry_run=dry_run)
+        done = engine.apply(
+            written, name=name, runtime=runtime, yes=yes, dry_run=dry_run, keep_flows=keep_flows
+        )
     if diff:
         report_diff(session_of(ctx), done)
     else:

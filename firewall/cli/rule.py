@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import typer
 
 from firewall import render
-from firewall.cli.base import Command, DryRun, Report, Runtime, Session, Yes, new_app, run_default, session_of
+from firewall.cli.base import (
+    Command,
+    DryRun,
+    KeepFlows,
+    Report,
+    Runtime,
+    Session,
+    Yes,
+    new_app,
+    run_default,
+    session_of,
+)
 from firewall.errors import NotLoaded, UsageError
 
 if TYPE_CHECKING:
@@ -49,6 +60,7 @@ fw rule insert 3 drop in from 198.51.100.7      to be tried before rule 3
 """
 _DELETE = """
 fw rule delete 3
+fw rule delete 3 --keep-flows          what it let in stays
 fw rule delete allow in tcp to port 8080
 """
 
@@ -135,12 +147,13 @@ def add(
     yes: Yes = False,
     runtime: Runtime = False,
     dry_run: DryRun = False,
+    keep_flows: KeepFlows = False,
 ) -> None:
     """Add a rule after the last one."""
     from firewall import policyfile
 
     new = _read(words, length)
-    _edit(ctx, lambda source: policyfile.add_rule(source.text, new), yes, runtime, dry_run)
+    _edit(ctx, lambda source: policyfile.add_rule(source.text, new), yes, runtime, dry_run, keep_flows)
 
 
 @app.command(cls=Command, epilog=_INSERT)
@@ -152,6 +165,7 @@ def insert(
     yes: Yes = False,
     runtime: Runtime = False,
     dry_run: DryRun = False,
+    keep_flows: KeepFlows = False,
 ) -> None:
     """Add a rule before another one."""
     from firewall import policyfile
@@ -163,6 +177,7 @@ def insert(
         yes,
         runtime,
         dry_run,
+        keep_flows,
     )
 
 
@@ -173,6 +188,7 @@ def delete(
     yes: Yes = False,
     runtime: Runtime = False,
     dry_run: DryRun = False,
+    keep_flows: KeepFlows = False,
 ) -> None:
     """Delete a rule; what it let in is cut at its next packet."""
     from firewall import policyfile
@@ -180,7 +196,14 @@ def delete(
 
     rule_id = number(words[0]) if len(words) == 1 else None
     find = _by_text(words) if rule_id is None else _by_id(rule_id)
-    _edit(ctx, lambda source: policyfile.delete_rule(source.text, find(source)), yes, runtime, dry_run)
+    _edit(
+        ctx,
+        lambda source: policyfile.delete_rule(source.text, find(source)),
+        yes,
+        runtime,
+        dry_run,
+        keep_flows,
+    )
 
 
 def _longest_s(unused: bool, since: str | None) -> float | None:
@@ -246,12 +269,17 @@ def _by_text(words: list[str]) -> "Callable[[Source], int]":
 
 
 def _edit(
-    ctx: typer.Context, change: "Callable[[Source], str]", yes: bool, runtime: bool, dry_run: bool
+    ctx: typer.Context,
+    change: "Callable[[Source], str]",
+    yes: bool,
+    runtime: bool,
+    dry_run: bool,
+    keep_flows: bool,
 ) -> None:
     from firewall import engine
     from firewall.cli.changes import report
 
-    done = engine.edit(change, yes=yes, runtime=runtime, dry_run=dry_run)
+    done = engine.edit(change, yes=yes, runtime=runtime, dry_run=dry_run, keep_flows=keep_flows)
     report(session_of(ctx), done, dry_run)
 
 

@@ -6,7 +6,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from firewall import render
-from firewall.cli.base import DryRun, Report, Runtime, Session, Yes, new_app, session_of, unknown_value
+from firewall.cli.base import (
+    DryRun,
+    KeepFlows,
+    Report,
+    Runtime,
+    Session,
+    Yes,
+    new_app,
+    session_of,
+    unknown_value,
+)
 from firewall.cli.reading import policy_in_force
 from firewall.errors import UsageError
 
@@ -74,6 +84,7 @@ def default(
     yes: Yes = False,
     runtime: Runtime = False,
     dry_run: DryRun = False,
+    keep_flows: KeepFlows = False,
 ) -> None:
     """Show or set what happens where no rule matches."""
     from firewall.words import SCOPES
@@ -87,7 +98,12 @@ def default(
 
         parse_words(["default", scope, action])
         _edit(
-            session, lambda source: policyfile.set_default(source.text, scope, action), yes, runtime, dry_run
+            session,
+            lambda source: policyfile.set_default(source.text, scope, action),
+            yes,
+            runtime,
+            dry_run,
+            keep_flows,
         )
         return
     found = policy_in_force(session).defaults
@@ -112,6 +128,7 @@ def option(
     yes: Yes = False,
     runtime: Runtime = False,
     dry_run: DryRun = False,
+    keep_flows: KeepFlows = False,
 ) -> None:
     """List all options, show one, or set it."""
     from firewall import options, policyfile
@@ -138,7 +155,7 @@ def option(
             return policyfile.unset_option(source.text, name)
         return policyfile.set_option(source.text, name, value)
 
-    _edit(session, change, yes, runtime, dry_run)
+    _edit(session, change, yes, runtime, dry_run, keep_flows)
 
 
 @app.command("options", cls=Report, epilog="fw options\nfw options --json\n")
@@ -163,9 +180,15 @@ def _list_options(session: Session) -> None:
 
 
 def _edit(
-    session: Session, change: "Callable[[Source], str]", yes: bool, runtime: bool, dry_run: bool
+    session: Session,
+    change: "Callable[[Source], str]",
+    yes: bool,
+    runtime: bool,
+    dry_run: bool,
+    keep_flows: bool,
 ) -> None:
     from firewall import engine
     from firewall.cli.changes import report
 
-    report(session, engine.edit(change, yes=yes, runtime=runtime, dry_run=dry_run), dry_run)
+    done = engine.edit(change, yes=yes, runtime=runtime, dry_run=dry_run, keep_flows=keep_flows)
+    report(session, done, dry_run)

@@ -36,6 +36,7 @@ def status(ctx: typer.Context) -> None:
         facts: dict[str, Any] = {
             "mode": running.mode,
             "generation": running.generation,
+            "spares": running.spares,
             "rules": len(running.document.rules),
             "differs": running.differs(),
             "interfaces": [{"name": i.name, "ifindex": i.ifindex, "attach": i.attach} for i in interfaces],
@@ -66,6 +67,8 @@ def _show(session: Session, facts: dict[str, Any]) -> None:
     saved = "differs from the saved" if facts["differs"] else "as saved in"
     rules = render.counted(facts["rules"], "rule")
     rows.append(("policy", f"generation {facts['generation']}, {rules}, {saved} {policy_path()}"))
+    if facts["spares"] is not None:
+        rows.append(("", "spares flows that were open before it (--keep-flows); 'fw apply' judges them"))
     for i, interface in enumerate(facts["interfaces"]):
         rows.append(("" if i else "protected", _interface(interface, facts["interfaces"])))
     if not facts["interfaces"]:

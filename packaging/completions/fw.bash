@@ -22,7 +22,7 @@ _fw() {
         comment mark dscp mac user unit limit max-flows burst per source set-mark idle until between and on-days
         unsynced with rst admin host"
     local filters="--proto --address --port --state --rule --iface"
-    local change="--yes --runtime --dry-run"
+    local change="--yes --runtime --dry-run --keep-flows"
 
     case $previous in
         --netns) words=$(_fw_namespaces) ;;

@@ -47,6 +47,7 @@ complete -c fw -n __fish_use_subcommand -a version -d 'Show versions'
 
 complete -c fw -n "$with $json" -l json -d 'Print JSON'
 complete -c fw -n "$with $change" -l runtime -d 'Do not save'
+complete -c fw -n "$with $change" -l keep-flows -d 'Spare open connections'
 complete -c fw -n "$with apply" -l diff -d 'Show what would change, line by line'
 complete -c fw -n "$with rule rules" -l unused -d 'Only rules without packets'
 complete -c fw -n "$with rule rules" -l since -x -d 'None in so long'

@@ -128,6 +128,7 @@ class Running:
     def __init__(self, machine: Machine) -> None:
         self.pins = machine
         self.generation = 3
+        self.spares = machine.spares
         self.mode = machine.mode
         self.document = machine.document
         self.policy: Policy = parse_policy(machine.document.text)
@@ -202,6 +203,7 @@ class Machine:
             busiest=(("192.0.2.9", 3), ("2001:db8::/64", 1)),
         )
         self.done: list[str] = []
+        self.spares: int | None = None
 
     def __enter__(self) -> Machine:
         return self
@@ -227,6 +229,7 @@ class Machine:
         runtime: bool = False,
         yes: bool = False,
         dry_run: bool = False,
+        keep_flows: bool = False,
         **_: Any,
     ) -> ApplyReport:
         new = decode_policy(self.file.read_bytes()) if text is None else text
@@ -234,7 +237,7 @@ class Machine:
         document = place(parse_policy(new), new, not runtime, before, abi.Limits.RULE_COUNTERS)
         if not dry_run:
             self.document = document
-        self.done.append(f"apply{' runtime' * runtime}{' yes' * yes}{' dry' * dry_run}")
+        self.done.append(f"apply{' runtime' * runtime}{' yes' * yes}{' dry' * dry_run}{' keep' * keep_flows}")
         return ApplyReport(
             changed=document.rules != before.rules or parse_policy(new) != parse_policy(before.text),
             loaded=self.loaded,

@@ -50,6 +50,7 @@ def test_status_json(fw: Fw, machine: Machine) -> None:
         "schema": 1,
         "mode": "enforce",
         "generation": 3,
+        "spares": None,
         "rules": 5,
         "differs": False,
         "interfaces": [

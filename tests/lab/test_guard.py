@@ -112,6 +112,16 @@ def test_a_change_that_would_cut_us_is_refused(shell: Remote) -> None:
     assert shell.fw("rule", "add", "drop", "in", "udp")[0] == 0, "this one leaves us alone"
 
 
+def test_a_change_that_spares_us_is_not_refused(pair: PairLab, tmp_path: Path, family: str) -> None:
+    shell = remote(pair, tmp_path, family, "sshd")
+    protect(shell.server, SSH, "eth0")
+    status, said = shell.fw("rule", "delete", "1", "--keep-flows")
+    assert status == 0 and "you could not connect again" in said
+    assert shell.fw("rule", "add", "drop", "in", "udp", "--keep-flows")[0] == 0, "and still here"
+    status, said = shell.fw("rule", "add", "drop", "in", "icmp")
+    assert status == REFUSED and "your connection" in said, "this one would judge us"
+
+
 def test_yes_does_it_all_the_same(pair: PairLab, tmp_path: Path) -> None:
     shell = remote(pair, tmp_path, "ipv4", "sshd")
     protect(shell.server, SSH, "eth0")

@@ -106,6 +106,53 @@ def test_a_changed_default_reaches_running_flows(pair: PairLab, family: str) -> 
     assert not answered(lambda: stream.recv(1, traffic.SILENCE_S))
 
 
+@pytest.mark.parametrize("first", ["client", "server"])
+def test_connections_are_kept_from_a_change(pair: PairLab, family: str, attach: str, first: str) -> None:
+    """What is open goes on, also if it was silent through several changes; who comes new meets the new rules."""
+    server = address(pair.server, family)
+    listener = pair.server.listen(80, any_address(family), mode="hold")
+    protect(pair.server, WEB, "eth0", attach=attach)
+    ours = pair.client.connect(server, 80)
+    theirs = listener.accepted(ours.local)
+    (rule,) = {flow["rule"] for flow in flows(pair.server, dport=80)}
+    pair.server.fw("rule delete allow in tcp to port 80 --keep-flows")
+    pair.server.fw("rule add allow in tcp to port 8080 --keep-flows")
+    pair.server.fw("refresh", check=False)
+    for sender, receiver in ((ours, theirs), (theirs, ours)) if first == "client" else ((theirs, ours),):
+        sender.send(b"still there")
+        assert receiver.recv(11) == b"still there"
+    assert {flow["rule"] for flow in flows(pair.server, dport=80)} == {rule}
+    assert not answered(lambda: pair.client.connect(server, 80, timeout_s=traffic.SILENCE_S))
+    assert pair.server.fw_json("status")["spares"]
+    assert "nothing would change" in pair.server.fw("apply --dry-run").stderr
+    pair.server.fw("apply")
+    assert silenced(ours, theirs) if first == "client" else silenced(theirs, ours)
+    assert pair.server.fw_json("status")["spares"] is None
+
+
+def test_connections_are_kept_while_sets_change_with_the_rules(pair: PairLab, attach: str) -> None:
+    """Busy ones meet every moment of the change; who is blocked by a set after it is blocked."""
+    pair.server.listen(80)
+    client = pair.client.v4
+    rules = f"set blocked\nset office = {client}\n{WEB}".replace("to port 80", "from @office to port 80")
+    protect(pair.server, rules, "eth0", attach=attach)
+    streams = [pair.client.connect(pair.server.v4, 80) for _ in range(20)]
+    for stream in streams[:10]:
+        stream.become("busy")
+    changed = rules.replace(f"office = {client}", "office = 203.0.113.0/24")
+    changed = changed.replace("allow in tcp", "drop in from @blocked\nallow in tcp", 1)
+    pair.server.fw("apply - --keep-flows", input=f"protect eth0\n{changed}")
+    all_busy(streams[:10])
+    for stream in streams[10:]:
+        stream.echo(b"after the change")
+    assert reasons(pair.server)["revoked"] == 0
+    assert not answered(lambda: pair.client.connect(pair.server.v4, 80, timeout_s=traffic.SILENCE_S))
+    pair.server.fw(f"set add blocked {client}")
+    streams[-1].send(b"still there?")
+    assert not answered(lambda: streams[-1].recv(1, traffic.SILENCE_S))
+    assert reasons(pair.server)["revoked"] > 0
+
+
 def test_another_rule_that_allows_it_keeps_a_connection(pair: PairLab) -> None:
     """The rule that admitted it is deleted, a later one would admit it too: it lives on under that one."""
     pair.server.listen(80)

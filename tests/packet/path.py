@@ -27,12 +27,14 @@ from firewall.bpfobject import Object
 from firewall.compile import CHUNK_BYTES, LINE_BYTES, NOBODY, compile_policy
 from firewall.counters import Count, Counters
 from firewall.document import Document, place
+from firewall.generations import free_number
 from firewall.pins import Pins
 from firewall.policy import Policy, parse_policy
 from firewall.publish import mapped_map
 from firewall.resolve import Owners
 from firewall.setfile import keys_of_spans
 from firewall.settable import SetTable, Value
+from firewall.sparing import NONE, Sparing, in_force
 
 OBJECT = Path(__file__).resolve().parents[2] / "build" / "fw.bpf.o"
 ANSWER_MARK = 0x5EED1234
@@ -251,13 +253,14 @@ class PacketPath:
         *,
         synced: bool = True,
         zone: tzinfo | None = None,
+        sparing: Sparing = NONE,
     ) -> Document:
         """Put a policy in force as the next generation; what its rules' ids and counters are.
 
         `wall_s` is the Unix time that it is to be, unless it is that of the clock, which is right if `synced`;
-        `zone` is that of local times, unless it is the machine's.
+        `zone` is that of local times, unless it is the machine's. `sparing` says which flows it does not judge.
         """
-        self.generation += 1
+        self.generation = self.next_number(sparing.origin)
         policy = parse_policy(text)
         before = {rule.counter for rule in self._document.rules} if self._document else set()
         self._document = place(policy, text, True, self._document, abi.Limits.RULE_COUNTERS)
@@ -267,7 +270,15 @@ class PacketPath:
         if wall_s is not None:
             moment = moment._replace(wall_ns=round(wall_s * 1_000_000_000))
         compiled = compile_policy(
-            policy, self._document, self.classes, self.generation, clock.hz(), moment, numbers, owners
+            policy,
+            self._document,
+            self.classes,
+            self.generation,
+            clock.hz(),
+            moment,
+            numbers,
+            owners,
+            sparing,
         )
         slot = struct.pack("=I", self.generation % abi.Limits.GENERATION_SLOTS)
         with mapped_map("chunks", CHUNK_BYTES, compiled.entries) as chunks:
@@ -288,6 +299,14 @@ class PacketPath:
         self.rule_counters().prepare((), {rule.counter for rule in self._document.rules} - before)
         self.control(generation=self.generation)
         return self._document
+
+    def next_number(self, kept: int = 0) -> int:
+        """The generation that the next policy will be, whose slot is not that of the one in force or of `kept`."""
+        return free_number(self.generation, self.generation, kept)
+
+    def spares(self) -> Sparing:
+        """What the ruleset that was put in force last spares."""
+        return in_force(self.pins())
 
     def _fill_sets(self, policy: Policy) -> None:
         """Let the sets have what the policy lists for them, and nothing else."""
