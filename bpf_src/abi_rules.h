@@ -54,7 +54,9 @@ enum fw_further_asks {
 	FURTHER_TIME = 1 << 3, /* of the moment: also when a flow is judged anew */
 	FURTHER_USER = 1 << 4,
 	FURTHER_UNIT = 1 << 5,
-	FURTHER_NEVER = 1 << 6, /* names a user or unit that is not known */
+	FURTHER_NEVER = 1 << 6,    /* names a user or unit that is not known */
+	FURTHER_SRC_HOST = 1 << 7, /* of the addresses, which a flow keeps */
+	FURTHER_DST_HOST = 1 << 8,
 
 	/* asked of the opener's packet, of which its flow keeps nothing */
 	FURTHER_OF_PACKET = FURTHER_MARK | FURTHER_DSCP | FURTHER_MAC | FURTHER_USER | FURTHER_UNIT,
@@ -66,6 +68,12 @@ struct effects {
 	__u32 mark_mask; /* in the place of those; 0: none */
 	__u32 idle_j;    /* `idle`; 0: as the options say */
 	__u32 reserved;
+};
+
+/* The bits of an IPv6 address that a changing prefix does not have, as in struct range. */
+struct host_part {
+	__u64 value[2];
+	__u64 mask[2];
 };
 
 /* furthers[generation % GENERATION_SLOTS][entry.further]: clauses that no box of numbers holds. */
@@ -85,7 +93,8 @@ struct further {
 	__u64 macs[16]; /* 48 bits each; all ones behind the last */
 	__u64 cgroup;   /* id in cgroup2 */
 	struct effects effects;
-	__u64 windows; /* of time, each a bit: all must be open */
+	__u64 windows;             /* of time, each a bit: all must be open */
+	struct host_part hosts[2]; /* of the source and of the destination */
 };
 
 /* edges[generation % GENERATION_SLOTS][i]: from this boot time on these windows are open; the first is at 0. */

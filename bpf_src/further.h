@@ -64,6 +64,12 @@ static __always_inline bool of_cgroup(const struct further *further, const struc
 	return found;
 }
 
+static __always_inline bool has_host_part(const struct host_part *part, const __u64 *address)
+{
+	return !(((address[0] & part->mask[0]) ^ part->value[0]) |
+		 ((address[1] & part->mask[1]) ^ part->value[1]));
+}
+
 /* Do the further clauses of an entry of this rule hold? */
 GLOBAL int further_holds(__u32 index, __u32 rule)
 {
@@ -84,6 +90,10 @@ GLOBAL int further_holds(__u32 index, __u32 rule)
 		if (further->windows & ~cpu->hours.open)
 			return false;
 	}
+	if (asks & FURTHER_SRC_HOST && !has_host_part(&further->hosts[0], p->question.src))
+		return false;
+	if (asks & FURTHER_DST_HOST && !has_host_part(&further->hosts[1], p->question.dst))
+		return false;
 	if (asks & FURTHER_NEVER)
 		return false;
 	if (p->anew && asks & FURTHER_OF_PACKET)

@@ -267,6 +267,8 @@ class FurtherAsks(IntEnum):
     FURTHER_USER = 16
     FURTHER_UNIT = 32
     FURTHER_NEVER = 64
+    FURTHER_SRC_HOST = 128
+    FURTHER_DST_HOST = 256
     FURTHER_OF_PACKET = 55
 
 
@@ -690,6 +692,20 @@ class Effects(CStruct):
     reserved: int
 
 
+class HostPart(CStruct):
+    __slots__ = (
+        "value",
+        "mask",
+    )
+    SIZE = 32
+    FIELDS = (
+        ("value", 0, "Q", 2),
+        ("mask", 16, "Q", 2),
+    )
+    value: list[int]
+    mask: list[int]
+
+
 class Further(CStruct):
     __slots__ = (
         "asks",
@@ -708,8 +724,9 @@ class Further(CStruct):
         "cgroup",
         "effects",
         "windows",
+        "hosts",
     )
-    SIZE = 208
+    SIZE = 272
     FIELDS = (
         ("asks", 0, "I", 0),
         ("mark", 4, "I", 0),
@@ -727,6 +744,7 @@ class Further(CStruct):
         ("cgroup", 176, "Q", 0),
         ("effects", 184, Effects, 0),
         ("windows", 200, "Q", 0),
+        ("hosts", 208, HostPart, 2),
     )
     asks: int
     mark: int
@@ -744,6 +762,7 @@ class Further(CStruct):
     cgroup: int
     effects: Effects
     windows: int
+    hosts: list[HostPart]
 
 
 class Edge(CStruct):

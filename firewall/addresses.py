@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""Addresses of rules as values: hosts, prefixes and ranges of both families, in lists that may be negated."""
+"""Addresses of rules as values: hosts, prefixes, ranges and host parts, in lists that may be negated."""
 
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple, NoReturn
 
+from firewall.hostpart import MARK, HostPart, read_host_part
 from firewall.lang import CLAUSE_WORDS, COMMA, WORD, Cursor, Source, Token, closest, number
 from firewall.ranges import ADDRESS_MAX, Range, complement, merge
 
@@ -31,23 +32,26 @@ class Span(NamedTuple):
 
 
 class Addrs(NamedTuple):
-    """A list of addresses and of names of sets, or everything but them, of both families."""
+    """A list of addresses, names of sets and host parts, or everything but them, of both families."""
 
     negated: bool
     spans: tuple[Span, ...]
     sets: tuple[str, ...] = ()
+    hosts: tuple[HostPart, ...] = ()
 
     def __str__(self) -> str:
-        return list_text(self.negated, (*(f"@{name}" for name in self.sets), *self.spans))
+        return list_text(self.negated, (*(f"@{name}" for name in self.sets), *self.spans, *self.hosts))
 
     def may_match(self, family: int) -> bool:
         """Whether an address of `family` can match, whatever is in the sets."""
-        return bool(self.ranges(family)) or bool(self.sets and not self.negated)
+        if self.ranges(family):
+            return True
+        return not self.negated and bool(self.sets or (self.hosts and family == 6))
 
     def ranges(self, family: int) -> list[Range]:
         """The addresses of `family` that match, as merged ranges; `not` turns both families round.
 
-        The sets are left out of it: their elements match too or, with `not`, do not match.
+        Sets and host parts are left out of it: they match too or, with `not`, do not match.
         """
         if len(self.spans) == 1 and not self.negated:
             ((span_family, low, high),) = self.spans
@@ -67,12 +71,18 @@ def read_addrs(cursor: Cursor) -> Addrs | None:
         return None
     spans: dict[Span, Token] = {}
     sets: dict[str, Token] = {}
+    hosts: dict[HostPart, Token] = {}
     for token in cursor.items("an address"):
         if token.text.startswith("@"):
             cursor.add_once(token, sets, _set_name(cursor, token))
+        elif MARK in token.text:
+            if negated:
+                hint = "write a rule for it before this one"
+                cursor.fail("'not' does not go with host parts", token, hint)
+            cursor.add_once(token, hosts, read_host_part(cursor, token))
         else:
             cursor.add_once(token, spans, _span(cursor, token))
-    addrs = Addrs(negated, tuple(spans), tuple(sets))
+    addrs = Addrs(negated, tuple(spans), tuple(sets), tuple(hosts))
     if not addrs.may_match(4) and not addrs.may_match(6):
         cursor.fail("'not' leaves no address", cursor.previous)
     return addrs
@@ -113,10 +123,8 @@ def _span(cursor: Cursor, token: Token) -> Span:
         cursor.fail(_ANY_ALONE, token)
     if "-" in text and "." not in text.split("-")[0] and ":" not in text.split("-")[0]:
         _refuse_address(cursor, token, text)
-    if text.startswith("::") and "/-" in text:
-        cursor.fail(
-            f"'{text}' is not supported by this version: no host parts behind a changing prefix", token
-        )
+    if MARK in text:
+        cursor.fail(f"'{text}' is a host part, which only 'from' and 'to' of a rule have", token)
     low_text, dash, high_text = text.partition("-")
     if dash:
         if not low_text or not high_text or number(high_text) is not None:

@@ -14,6 +14,7 @@ from firewall.edges import Edges
 from firewall.errors import UsageError
 from firewall.expand import SCOPE_BITS, InSets, expand
 from firewall.further import Furthers
+from firewall.hostpart import HostPart
 from firewall.options import effective
 from firewall.policy import Policy
 from firewall.progress import counted
@@ -130,9 +131,9 @@ class SetBits:
     def flags(src: InSets | None, dst: InSets | None) -> int:
         """What the entry is to do with them."""
         flags = 0
-        if src:
+        if src and src.names:
             flags |= abi.EntryFlags.ENTRY_SRC_SETS | src.negated * abi.EntryFlags.ENTRY_SRC_NOT
-        if dst:
+        if dst and dst.names:
             flags |= abi.EntryFlags.ENTRY_DST_SETS | dst.negated * abi.EntryFlags.ENTRY_DST_NOT
         return flags
 
@@ -209,13 +210,16 @@ def _entries(
         of_rule = _LOG if rule.log is not None else 0
         if further or rule.on is not None or rule.via is not None:
             of_rule |= _UNSURE
+        hosted = any(end.addrs and end.addrs.hosts for end in (rule.src, rule.dst))
         for entry in expand(rule):
             family, proto, src_lo, src_hi, dst_lo, dst_hi, *ports, scopes, _, _, src_sets, dst_sets = entry
             whole = ADDRESS_MAX[family or 6]
-            flags, sets = of_rule, no_sets
+            flags, sets, number = of_rule, no_sets, further
             if src_sets or dst_sets:
                 flags |= _UNSURE | bits.flags(src_sets, dst_sets)
                 sets = bits.mask(src_sets), bits.mask(dst_sets)
+                if hosted:
+                    number = furthers.number(rule, _host(src_sets), _host(dst_sets))
             if src_lo or src_hi != whole:
                 flags |= _SRC
             if dst_lo or dst_hi != whole:
@@ -225,11 +229,15 @@ def _entries(
                 *(dst_lo >> 64, dst_lo & _LOW_HALF, dst_hi >> 64, dst_hi & _LOW_HALF),
                 *sets,
                 *ports,
-                *(family, proto, scopes, action, on, via, flags, placed.id, placed.counter, further, 0),
+                *(family, proto, scopes, action, on, via, flags, placed.id, placed.counter, number, 0),
             )
             positions.append(position)
     packed += bytes(-len(packed) % CHUNK_BYTES if packed else CHUNK_BYTES)
     return bytes(packed), positions
+
+
+def _host(asked: InSets | None) -> HostPart | None:
+    return next(iter(asked.hosts), None) if asked else None
 
 
 def _trees(

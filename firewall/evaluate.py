@@ -135,7 +135,11 @@ def _end_matches(
 
 
 def _address_matches(addrs: Addrs, address: IPv4Address | IPv6Address, member: Membership) -> bool:
-    listed = _listed(addrs.spans, address) or any(member(name, address) for name in addrs.sets)
+    listed = (
+        _listed(addrs.spans, address)
+        or any(member(name, address) for name in addrs.sets)
+        or any(host.matches(address.version, int(address)) for host in addrs.hosts)
+    )
     return listed != addrs.negated
 
 

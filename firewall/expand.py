@@ -11,6 +11,7 @@ from itertools import product
 from typing import NamedTuple
 
 from firewall.addresses import Addrs
+from firewall.hostpart import HostPart
 from firewall.ranges import ADDRESS_MAX, FULL_PORTS, Range, merge
 from firewall.rule import Rule
 from firewall.services import ICMP, ICMP6
@@ -27,10 +28,16 @@ _KNOWN_RULES = 4096  # whose ranges are kept: small policies ask for them severa
 
 
 class InSets(NamedTuple):
-    """Addresses that are an element of one of these sets or, if `negated`, of none of them."""
+    """Addresses that are an element of one of these sets or have one of these host parts; none of it if `negated`."""
 
     negated: bool
     names: frozenset[str]
+    hosts: frozenset[HostPart] = frozenset()
+
+    @property
+    def asked(self) -> frozenset[str | HostPart]:
+        """All that an address may belong to."""
+        return self.names | self.hosts
 
 
 class Entry(NamedTuple):
@@ -39,7 +46,7 @@ class Entry(NamedTuple):
     `family` is 4, 6, or 0 for both, where the addresses are 0..2**128-1; IPv4 addresses are 32-bit numbers.
     `proto` 0 is every protocol. For ICMP and ICMPv6 the destination port range is one of `type << 8 | code`.
     `scopes` is a mask of `SCOPE_BITS`; `on` and `via` are the rule's, None where it does not ask. The addresses must
-    be in `src_sets` and `dst_sets` as well.
+    be in `src_sets` and `dst_sets` as well; one that is positive has sets or a single host part.
     """
 
     family: int
@@ -108,7 +115,11 @@ def sides(rule: Rule) -> Mapping[tuple[int, int], Sides]:
     ends = {family: (_addresses(rule.src, family), _addresses(rule.dst, family)) for family in (4, 6)}
     return {
         (proto, family): Sides(
-            *ends[family], sport, _dport(rule, proto), _sets(rule.src.addrs), _sets(rule.dst.addrs)
+            *ends[family],
+            sport,
+            _dport(rule, proto),
+            _sets(rule.src.addrs, family),
+            _sets(rule.dst.addrs, family),
         )
         for proto, family in rule.kinds()
     }
@@ -130,7 +141,7 @@ def is_single(rule: Rule) -> bool:
     families = []
     for addrs, ports in (rule.src, rule.dst):
         if addrs is not None:
-            if addrs.negated or addrs.sets or len(addrs.spans) != 1:
+            if addrs.negated or addrs.sets or addrs.hosts or len(addrs.spans) != 1:
                 return False
             families.append(addrs.spans[0].family)
         if ports is not None and (ports.negated or len(ports.spans) != 1):
@@ -153,6 +164,11 @@ def single(rule: Rule, scopes: int = 0) -> Entry | None:
 def sets_of(rules: Iterable[Rule]) -> set[str]:
     """The names of all sets that the rules ask about."""
     return {name for rule in rules for end in (rule.src, rule.dst) if end.addrs for name in end.addrs.sets}
+
+
+def asks_more_of_addresses(rule: Rule) -> bool:
+    """Whether it asks of an address what no range holds."""
+    return any(end.addrs and (end.addrs.sets or end.addrs.hosts) for end in (rule.src, rule.dst))
 
 
 def interface_patterns(rules: Iterable[Rule]) -> list[str]:
@@ -198,16 +214,21 @@ def _alternatives(
 ) -> list[tuple[Range, InSets | None]]:
     if sets is None or sets.negated:
         return [(one, sets) for one in ranges]
-    return [*((one, None) for one in ranges), (every, sets)]
+    hosts = [(every, InSets(False, frozenset(), frozenset({host}))) for host in sorted(sets.hosts)]
+    named = [(every, InSets(False, sets.names))] if sets.names else []
+    return [*((one, None) for one in ranges), *named, *hosts]
 
 
 def _whole(ranges: list[Range], sets: InSets | None, family: int) -> bool:
     """Whether the addresses of a family are bounded by sets at the most."""
+    if sets and sets.hosts:
+        return False
     return not ranges if sets and not sets.negated else ranges == [(0, ADDRESS_MAX[family])]
 
 
-def _sets(addrs: Addrs | None) -> InSets | None:
-    return InSets(addrs.negated, frozenset(addrs.sets)) if addrs and addrs.sets else None
+def _sets(addrs: Addrs | None, family: int) -> InSets | None:
+    hosts = frozenset(addrs.hosts if addrs and family == 6 else ())
+    return InSets(addrs.negated, frozenset(addrs.sets), hosts) if addrs and (addrs.sets or hosts) else None
 
 
 def _addresses(end: End, family: int) -> list[Range]:

@@ -45,6 +45,9 @@ def read_expectation(cursor: Cursor) -> Expectation:
         )
     if rule.log is not None:
         cursor.fail("an expectation has nothing to log", words["log"])
+    if any(end.addrs and end.addrs.hosts for end in (rule.src, rule.dst)):
+        hint = "write an address that has it: rules with host parts may match that or not"
+        cursor.fail("an expectation speaks of addresses, not of host parts", action, hint)
     if sets_of([rule]):
         hint = "list them: what is in a set changes while the policy stays"
         cursor.fail("an expectation speaks of addresses, not of sets", action, hint)

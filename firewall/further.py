@@ -6,10 +6,11 @@ from firewall.ceilings import UNIT_S, Per
 from firewall.clauses import FURTHER
 from firewall.edges import Edges
 from firewall.headers import MACS_MAX
+from firewall.hostpart import HostPart
 from firewall.resolve import Owners
 from firewall.rule import Rule
 
-_NO_MAC = (1 << 64) - 1
+_NO_MAC = _LOW_HALF = (1 << 64) - 1
 assert MACS_MAX == abi.Limits.MACS_MAX
 
 
@@ -28,11 +29,11 @@ class Furthers:
         self._edges = edges
         self._numbers: dict[bytes, int] = {}
 
-    def number(self, rule: Rule) -> int:
-        """What `entry.further` of the rule holds."""
-        if not rule.has_further:
+    def number(self, rule: Rule, src: HostPart | None = None, dst: HostPart | None = None) -> int:
+        """What `entry.further` holds of an entry of the rule that asks for these host parts."""
+        if not rule.has_further and src is None and dst is None:
             return 0
-        record = _record(rule, self._ticks_per_s, self._edges.mask(rule), self._owners)
+        record = _record(rule, self._ticks_per_s, self._edges.mask(rule), self._owners, (src, dst))
         return self._numbers.setdefault(record, len(self._numbers) + 1)
 
     def asks(self) -> int:
@@ -47,8 +48,16 @@ class Furthers:
         return (bytes(abi.Further.SIZE), *self._numbers)
 
 
-def _record(rule: Rule, ticks_per_s: int, windows: int, owners: Owners) -> bytes:
+def _record(
+    rule: Rule, ticks_per_s: int, windows: int, owners: Owners, hosts: tuple[HostPart | None, HostPart | None]
+) -> bytes:
     record = abi.Further(windows=windows)
+    asked = abi.FurtherAsks.FURTHER_SRC_HOST, abi.FurtherAsks.FURTHER_DST_HOST
+    for place, (host, ask) in enumerate(zip(hosts, asked, strict=True)):
+        if host is not None:
+            record.asks |= ask
+            halves = [host.value >> 64, host.value & _LOW_HALF, host.mask >> 64, host.mask & _LOW_HALF]
+            record.hosts[place] = abi.HostPart(value=halves[:2], mask=halves[2:])
     if windows:
         record.asks |= abi.FurtherAsks.FURTHER_TIME
     if rule.mark is not None:

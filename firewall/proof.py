@@ -19,7 +19,7 @@ from string import ascii_letters, digits
 from typing import NamedTuple
 
 from firewall.evaluate import Question
-from firewall.expand import around, sets_of, sides
+from firewall.expand import around, asks_more_of_addresses, sides
 from firewall.policy import LOOPBACK, Policy
 from firewall.ranges import Range
 from firewall.rule import Rule
@@ -96,8 +96,8 @@ def counterexample(policy: Policy, expected: Rule) -> Counterexample | None:
 
 
 def _in_doubt(rule: Rule) -> bool:
-    """Whether it may match a packet of its boxes or not: by a clause that no box speaks of, or by what is in a set."""
-    return rule.asks_more or bool(sets_of([rule]))
+    """Whether it may match a packet of its boxes or not: a clause, a set or a host part tells, which no box has."""
+    return rule.asks_more or asks_more_of_addresses(rule)
 
 
 class _Steps:

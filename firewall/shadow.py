@@ -175,7 +175,7 @@ def _around(outer: _Hulls, inner: _Hulls) -> bool:
 def _reaches(end: End, four: Range | None, six: Range | None) -> bool:
     """Whether the end may cover these ranges; False is certain."""
     addrs = end.addrs
-    if addrs is None or addrs.negated or addrs.sets or len(addrs.spans) != 1:
+    if addrs is None or addrs.negated or addrs.sets or addrs.hosts or len(addrs.spans) != 1:
         return True
     ((family, low, high),) = addrs.spans
     hull, other = (four, six) if family == 4 else (six, four)
@@ -213,13 +213,13 @@ def _addresses_cover(
     """Whether the addresses of one end are all among those of another, whatever elements the sets have."""
     if not covers(outer, inner):
         return False
-    taken = outer_sets.names if outer_sets and outer_sets.negated else frozenset()
+    taken = outer_sets.asked if outer_sets and outer_sets.negated else frozenset()
     if inner_sets is None or inner_sets.negated:
-        return not taken or (inner_sets is not None and taken <= inner_sets.names)
+        return not taken or (inner_sets is not None and taken <= inner_sets.asked)
     if taken:
         return False
-    given = outer_sets.names if outer_sets else frozenset()
-    return inner_sets.names <= given or outer == [(0, ADDRESS_MAX[family])]
+    given = outer_sets.asked if outer_sets else frozenset()
+    return inner_sets.asked <= given or outer == [(0, ADDRESS_MAX[family])]
 
 
 def _names_cover(outer: Names | None, inner: Names | None) -> bool:

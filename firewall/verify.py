@@ -260,11 +260,23 @@ def _oddities(rule: Rule) -> Iterator[str]:
             yield f"the IPv{idle[0]} addresses of '{word}' have no effect: the rest of the rule is {only}"
         elif addrs.negated and len(listed) == 1 and not addrs.sets and families == {4, 6}:
             yield _negation(word, addrs, 10 - min(listed))
+    yield from _anywhere(rule)
     if rule.until is not None and rule.until.end_s <= time():
         yield f"it ended at {rule.until}, and matches nothing now"
     for word, names in (("on", rule.on), ("via", rule.via)):
         if names and not names.plain.negated and LOOPBACK in names.plain.patterns:
             yield f"'{word} {LOOPBACK}' never matches: the loopback interface is never filtered"
+
+
+def _anywhere(rule: Rule) -> Iterator[str]:
+    """Host parts without the interface behind which their hosts are: whoever is elsewhere may have the same."""
+    for word, addrs, said, names, scopes in (
+        ("from", rule.src.addrs, "on", rule.on, {"in", "forward"}),
+        ("to", rule.dst.addrs, "via", rule.via, {"out", "forward"}),
+    ):
+        if addrs and addrs.hosts and names is None and scopes.intersection(rule.scopes):
+            host = addrs.hosts[0]
+            yield f"'{word} {host}' matches it in every network, the internet's too: say '{said} IF' as well"
 
 
 def _negation(word: str, addrs: Addrs, other: int) -> str:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from firewall.addresses import Addrs, Span
 from firewall.ceilings import UNIT_S, Limit, MaxFlows, Per
 from firewall.evaluate import Question
+from firewall.hostpart import HostPart
 from firewall.hours import Between
 from firewall.masks import Masked
 from firewall.policy import DEFAULT_ACTIONS, Policy
@@ -64,8 +65,21 @@ def spans(draw: st.DrawFn) -> Span:
 def addrs() -> st.SearchStrategy[Addrs]:
     lists = st.lists(spans(), min_size=1, max_size=4, unique=True).map(tuple)
     named = st.just(()) | st.lists(st.sampled_from(SETS), max_size=2, unique=True).map(tuple)
-    some = st.builds(Addrs, st.booleans(), lists, named)
+    some = st.builds(Addrs, st.booleans(), lists, named, st.just(())) | st.builds(
+        Addrs, st.just(False), lists | st.just(()), named, host_parts()
+    )
     return some.filter(lambda found: found.may_match(4) or found.may_match(6))
+
+
+@st.composite
+def host_parts(draw: st.DrawFn) -> tuple[HostPart, ...]:
+    """Often of the addresses that other lists have."""
+    found: dict[HostPart, None] = {}
+    for _ in range(draw(st.integers(1, 2))):
+        part = HostPart(0, draw(st.sampled_from((64, 56, 120)) | st.integers(1, 127)))
+        part = part._replace(value=draw(_addresses(6)) & part.mask)
+        found[part] = None
+    return tuple(found)
 
 
 def set_defs() -> st.SearchStrategy[tuple[SetDef, ...]]:
@@ -263,6 +277,8 @@ def questions(draw: st.DrawFn, *about: Rule) -> Question:
 def _near(found: list[End], family: int) -> st.SearchStrategy[int]:
     listed = [span for end in found if end.addrs for span in end.addrs.spans if span.family == family]
     edges = [edge + step for span in listed for edge in (span.low, span.high) for step in (-1, 0, 1)]
+    parts = [part for end in found if end.addrs for part in end.addrs.hosts if family == 6]
+    edges += [int(IPv6Address("2001:db8:5::")) & ~part.mask | part.value for part in parts]
     valid = [edge for edge in edges if 0 <= edge <= ADDRESS_MAX[family]]
     return st.sampled_from(valid) | _addresses(family) if valid else _addresses(family)
 

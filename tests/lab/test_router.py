@@ -155,3 +155,20 @@ def test_what_is_not_routed_anywhere_is_told(lab: RouterLab) -> None:
     wire = lab.client.wire("eth0")
     wire.send_to(lab.router.macs["lan0"], p.ip(lab.client.v4, "198.51.100.9", p.tcp(1000, 80, "S")))
     until(lambda: reasons(lab.router)["no_route"] == 1, what="the drop")
+
+
+def test_a_server_behind_a_prefix_that_changes(lab: RouterLab, attach: str) -> None:
+    """The provider delegates another prefix: the rule follows the host, and nobody has to tell fw."""
+    lab.client.listen(443, "::")
+    rule = "allow forward on wan0 via lan0 tcp to ::2/-64 port 443"
+    protect(lab.router, f"default forward drop\n{rule}\n", "wan0", "lan0", attach=attach)
+    lab.server.connect(lab.client.v6, 443).echo(b"by the old prefix")
+    lab.router.ip("addr add 2001:db8:77::1/64 dev lan0 nodad", "addr del 2001:db8:1::1/64 dev lan0")
+    lab.client.ip(
+        "addr del 2001:db8:1::2/64 dev eth0",
+        "addr add 2001:db8:77::2/64 dev eth0 nodad",
+        "addr add 2001:db8:77::3/64 dev eth0 nodad",
+        "route replace default via 2001:db8:77::1",
+    )
+    lab.server.connect("2001:db8:77::2", 443).echo(b"by the new prefix")
+    assert no_tcp(lab.server, "2001:db8:77::3", 443)

@@ -28,7 +28,10 @@ def in_set(name: str, address: IPv4Address | IPv6Address) -> bool:
 
 
 def admits(sets: InSets | None, address: IPv4Address | IPv6Address) -> bool:
-    return sets is None or any(in_set(name, address) for name in sets.names) != sets.negated
+    if sets is None:
+        return True
+    hosts = any(part.matches(address.version, int(address)) for part in sets.hosts)
+    return (hosts or any(in_set(name, address) for name in sets.names)) != sets.negated
 
 
 def holds(entry: Entry, question: Question) -> bool:
