@@ -32,6 +32,22 @@ struct element {
 	__u32 end_s[3]; /* boot time; 0: not used */
 };
 
+/* overloads: a prefix that the packet path has put into sets. The key is of set_elements. */
+struct overload {
+	__u32 place;   /* of the insertion, whose key is in overload_ring[place % OVERLOADS_MAX] */
+	__u8 bits;     /* as in its key */
+	__u8 timed[3]; /* as those of an element */
+	__u32 end_s[3];
+};
+
+/* overload_head[0] */
+struct overload_head {
+	struct bpf_spin_lock lock;
+	__u32 next;      /* place of the next insertion */
+	__u32 displaced; /* by others before their time was up */
+	__u32 failed;    /* for want of memory */
+};
+
 /* trees[generation % GENERATION_SLOTS] is an array of lines, which tree_src/format.h describes: cells and leaves. */
 struct cell {
 	__u32 thresholds[7];

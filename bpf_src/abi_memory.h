@@ -61,6 +61,7 @@ enum fw_event_flags {
 	EVENT_DROP = 1 << 0,
 	EVENT_OBSERVED = 1 << 1, /* would have been dropped: observe mode */
 	EVENT_LOG = 1 << 2,      /* its rule asks for a log */
+	EVENT_OVERLOAD = 1 << 3, /* its sender was put into a set for it */
 };
 
 /* journal[number % JOURNAL_SIZE]; a record is whole when both numbers agree. */

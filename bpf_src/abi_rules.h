@@ -95,6 +95,8 @@ struct further {
 	struct effects effects;
 	__u64 windows;             /* of time, each a bit: all must be open */
 	struct host_part hosts[2]; /* of the source and of the destination */
+	__u32 overload_set;        /* `overload`: number of the set, and 1; 0: none */
+	__u32 overload_s;          /* for how long a source is in it */
 };
 
 /* edges[generation % GENERATION_SLOTS][i]: from this boot time on these windows are open; the first is at 0. */

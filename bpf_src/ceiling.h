@@ -56,20 +56,35 @@ static __always_inline __u32 ceiling_of(struct source_key *key, const struct flo
 	return further->most;
 }
 
-/* A token for one more opening by the packet's rule. */
-static __always_inline bool within_rate(const struct packet *p, const struct further *further,
-					bool hi)
+/* A token for one more opening by the packet's rule, whose ceilings are p->further. */
+GLOBAL int within_rate(__u32 hi)
 {
-	__u32 rate = further->rate, unit_j = further->rate_j, burst = further->burst;
-	struct bucket full = {.last_j = p->now_j, .tokens_j = (__u64)burst * unit_j};
-	struct rate first = {.bucket = full};
-	__u32 rule = p->rule;
-	struct rate *r = bpf_map_lookup_elem(&rates, &rule);
-	struct bucket *b = NULL;
+	struct bucket *b = NULL, full = {};
+	__u32 rate, unit_j, burst, rule;
+	struct cpu *cpu = this_cpu();
+	struct rate first = {};
+	struct further *further;
 	struct source_key key;
-	__u64 now_j = p->now_j;
+	struct packet *p;
+	struct rate *r;
+	__u64 now_j;
 	bool taken;
 
+	if (!cpu)
+		return false;
+	p = &cpu->packet;
+	further = further_of(p->generation, p->further);
+	if (!further)
+		return false;
+	rate = further->rate;
+	unit_j = further->rate_j;
+	burst = further->burst;
+	rule = p->rule;
+	now_j = p->now_j;
+	full.last_j = now_j;
+	full.tokens_j = (__u64)burst * unit_j;
+	first.bucket = full;
+	r = bpf_map_lookup_elem(&rates, &rule);
 	if (!r) {
 		bpf_map_update_elem(&rates, &rule, &first, BPF_NOEXIST);
 		r = bpf_map_lookup_elem(&rates, &rule);
@@ -96,7 +111,10 @@ static __always_inline bool within_rate(const struct packet *p, const struct fur
 	return taken;
 }
 
-/* The packet is about to open a flow: do its rule's ceilings let it? The last that is asked, since it takes a token. */
+/*
+ * The packet is about to open a flow: do its rule's ceilings let it? The last that is asked, since it takes a token. With
+ * `overload`, what is counted by source is asked when the flow is confirmed: see overload.h.
+ */
 GLOBAL int under_ceilings(void)
 {
 	struct cpu *cpu = this_cpu();
@@ -104,7 +122,7 @@ GLOBAL int under_ceilings(void)
 	struct source_key key;
 	struct source *source;
 	struct packet *p;
-	bool hi;
+	bool hi, late;
 
 	if (!cpu)
 		return REASON_NO_POLICY;
@@ -115,13 +133,14 @@ GLOBAL int under_ceilings(void)
 	if (!further)
 		return REASON_NO_POLICY;
 	hi = (p->role == ROLE_OPENER) == !!p->from_hi;
-	if (further->most) {
+	late = further->overload_set;
+	if (further->most && !(late && further->most_bits[0])) {
 		ceiling_key(&key, &p->key, hi, p->rule, further->most_bits);
 		source = bpf_map_lookup_elem(&sources, &key);
 		if (source && source->flows >= further->most)
 			return REASON_OVER_LIMIT;
 	}
-	if (further->rate && !within_rate(p, further, hi))
+	if (further->rate && !(late && further->rate_bits[0]) && !within_rate(hi))
 		return REASON_OVER_LIMIT;
 	return REASON_NONE;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Every map but those of sets.h, and the settings that the loader writes before loading. */
+/* Every map but those of sets.h and overload.h, and the settings that the loader writes before loading. */
 #ifndef FW_MAPS_H
 #define FW_MAPS_H
 

@@ -9,6 +9,7 @@
 #define FW_PARSE_H
 
 #include "cursor.h"
+#include "announce.h"
 #include "handoff.h"
 #include "parse_link.h"
 #include "parse_ip.h"
@@ -151,6 +152,7 @@ static __always_inline bool begin(struct __sk_buff *skb, struct packet *p, enum 
 	if (c->deadline_ns && bpf_ktime_get_boot_ns() > c->deadline_ns)
 		p->generation = c->previous;
 	p->admission = p->generation * ADMISSION_STRIDE + c->sets_changed;
+	p->admission += overloads_heard(c->overload, p->now_j);
 	p->admission += !p->admission; /* 0 is nobody's */
 	p->mode = c->mode;
 	return true;

@@ -10,7 +10,8 @@
 #include "cursor.h"
 #include "hours.h"
 
-#define PREFIXES_MAX 129 /* around one address: of length 0 to 128 */
+#define PREFIXES_MAX 129  /* around one address: of length 0 to 128 */
+#define OVERLOADS_MORE 64 /* CPUs that are putting in others when one is to go */
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -26,6 +27,15 @@ struct {
 	__type(key, struct set_key);
 	__type(value, struct element);
 } set_elements SEC(".maps");
+
+/* What `overload` of rules has put into sets, in a trie that the packet path alone adds to: see overload.h. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(max_entries, OVERLOADS_MAX + OVERLOADS_MORE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct set_key);
+	__type(value, struct overload);
+} overloads SEC(".maps");
 
 /* Where user space goes on to look for elements whose time is up. */
 struct {
@@ -45,26 +55,36 @@ enum fw_set_search {
  * holds. Arithmetic in the place of branches, as the verifier would take each of them
  * for each end.
  */
-static __always_inline __u64 timed_sets(const struct element *e, struct cpu *cpu)
+static __always_inline __u64 timed_sets(const __u8 *timed, const __u32 *end_s, struct cpu *cpu)
 {
 	struct packet *p = &cpu->packet;
 	__s64 now_s, last_s = (__u32)(p->until_s - 1);
 	__u64 found = 0;
 	int i;
 
-	if (!(e->end_s[0] | e->end_s[1] | e->end_s[2]))
+	if (!(end_s[0] | end_s[1] | end_s[2]))
 		return 0;
 	now_s = boot_s(cpu);
 	for (i = 0; i < ELEMENT_ENDS; i++) {
-		__s64 left_s = (__s64)e->end_s[i] - now_s;
+		__s64 left_s = (__s64)end_s[i] - now_s;
 		__u64 lives = (__u64)-left_s >> 63;
-		__s64 shorter = (__s64)e->end_s[i] - 1 - last_s;
+		__s64 shorter = (__s64)end_s[i] - 1 - last_s;
 
-		found |= lives << (e->timed[i] & (SETS_MAX - 1));
+		found |= lives << (timed[i] & (SETS_MAX - 1));
 		last_s += shorter & shorter >> 63 & -(__s64)lives;
 	}
 	p->until_s = last_s + 1;
 	return found;
+}
+
+static __always_inline enum fw_set_search next_around(struct packet *p, __u32 bits)
+{
+	__u32 least = p->set_key.family == 4 ? SET_BITS_V4 : SET_BITS_V6;
+
+	if (bits <= least)
+		return SEARCH_END;
+	p->set_key.bits = bits - 1;
+	return SEARCH_ON;
 }
 
 /* The longest prefix that p->set_key allows, and the key of the next shorter one. */
@@ -73,7 +93,6 @@ GLOBAL int search_sets(__u32 end)
 	struct cpu *cpu = this_cpu();
 	struct element *element;
 	struct packet *p;
-	__u32 bits, least;
 
 	if (!cpu)
 		return SEARCH_END;
@@ -81,13 +100,40 @@ GLOBAL int search_sets(__u32 end)
 	element = bpf_map_lookup_elem(&set_elements, &p->set_key);
 	if (!element)
 		return SEARCH_END;
-	p->question.sets[end & 1] |= element->listed | element->added | timed_sets(element, cpu);
-	bits = element->bits;
-	least = p->set_key.family == 4 ? SET_BITS_V4 : SET_BITS_V6;
-	if (bits <= least)
+	p->question.sets[end & 1] |= element->listed | element->added |
+				     timed_sets(element->timed, element->end_s, cpu);
+	return next_around(p, element->bits);
+}
+
+/* The same among what rules have put into sets. */
+GLOBAL int search_overloads(__u32 end)
+{
+	struct cpu *cpu = this_cpu();
+	struct overload *found;
+	struct packet *p;
+
+	if (!cpu)
 		return SEARCH_END;
-	p->set_key.bits = bits - 1;
-	return SEARCH_ON;
+	p = &cpu->packet;
+	found = bpf_map_lookup_elem(&overloads, &p->set_key);
+	if (!found)
+		return SEARCH_END;
+	p->question.sets[end & 1] |= timed_sets(found->timed, found->end_s, cpu);
+	return next_around(p, found->bits);
+}
+
+GLOBAL int find_overloads(__u32 end)
+{
+	struct cpu *cpu = this_cpu();
+	int i;
+
+	if (!cpu)
+		return 0;
+	cpu->packet.set_key.bits = SET_BITS_V6 + 128;
+	for (i = 0; i < PREFIXES_MAX; i++)
+		if (search_overloads(end) == SEARCH_END)
+			break;
+	return 0;
 }
 
 /* All that the source (0) or the destination (1) is in: once for each question, where the ruleset asks. */
@@ -114,6 +160,7 @@ GLOBAL int find_sets(__u32 end)
 	for (i = 0; i < PREFIXES_MAX; i++)
 		if (search_sets(end) == SEARCH_END)
 			break;
+	find_overloads(end);
 	return 0;
 }
 

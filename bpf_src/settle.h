@@ -103,7 +103,8 @@ static __always_inline int settle(struct __sk_buff *skb, struct cpu *cpu, __u32 
 	count(cpu, p, reason);
 	drop = reason >= REASON_FIRST_DROP && p->mode != MODE_OBSERVE;
 	if (reason >= REASON_FIRST_DROP)
-		record(reason, EVENT_DROP | (drop ? 0 : EVENT_OBSERVED) | (p->log ? EVENT_LOG : 0));
+		record(reason, EVENT_DROP | (drop ? 0 : EVENT_OBSERVED) | (p->log ? EVENT_LOG : 0) |
+				       (p->overloaded ? EVENT_OVERLOAD : 0));
 	else if (p->log)
 		record(reason, EVENT_LOG);
 	if (drop) {

@@ -4,6 +4,7 @@
 #define FW_TABLE_H
 
 #include "slots.h"
+#include "overload.h"
 
 /*
  * A flow enters the table of confirmed ones. `f` is a copy that nobody else
@@ -117,6 +118,21 @@ GLOBAL int end_flow(void)
 }
 
 /*
+ * cpu->fresh has been confirmed or refused for this reason: what a rule with `overload` says to it. One that comes too
+ * often goes again; so no token is taken by what there is no place for.
+ */
+GLOBAL int weigh(__u32 reason)
+{
+	if (reason == REASON_OVER_LIMIT)
+		overload(false);
+	if (reason || !too_often())
+		return reason;
+	end_flow();
+	overload(true);
+	return REASON_OVER_LIMIT;
+}
+
+/*
  * Who opened it may be somebody else than its source says: nothing in it repeats what an
  * answer told, so who knows that it is answered forges its next packet too.
  */
@@ -164,6 +180,8 @@ GLOBAL int promote(void)
 	if (doubtful && s->per_source == 1)
 		return REASON_NONE;
 	reason = enter(&p->key, &cpu->fresh, p->generation, s->per_source >> doubtful);
+	if (cpu->fresh.further)
+		reason = weigh(reason);
 	if (reason == REASON_FLOW || (doubtful && reason && reason != REASON_OVER_LIMIT))
 		return REASON_NONE;
 	leave_embryonic(&p->key);

@@ -48,6 +48,7 @@ class Limits(IntEnum):
     SETS_MAX = 64
     SET_ELEMENTS_MAX = 4194304
     SET_NAME_BYTES = 32
+    OVERLOADS_MAX = 65536
     ELEMENT_ENDS = 3
     SET_BITS_V6 = 64
     SET_BITS_V4 = 160
@@ -322,6 +323,7 @@ class EventFlags(IntEnum):
     EVENT_DROP = 1
     EVENT_OBSERVED = 2
     EVENT_LOG = 4
+    EVENT_OVERLOAD = 8
 
 
 class BpfSpinLock(CStruct):
@@ -471,8 +473,9 @@ class Control(CStruct):
         "grace_forward",
         "sets_changed",
         "reserved",
+        "overload",
     )
-    SIZE = 40
+    SIZE = 48
     FIELDS = (
         ("generation", 0, "I", 0),
         ("previous", 4, "I", 0),
@@ -482,6 +485,7 @@ class Control(CStruct):
         ("grace_forward", 28, "I", 0),
         ("sets_changed", 32, "I", 0),
         ("reserved", 36, "I", 0),
+        ("overload", 40, "Q", 0),
     )
     generation: int
     previous: int
@@ -491,6 +495,7 @@ class Control(CStruct):
     grace_forward: int
     sets_changed: int
     reserved: int
+    overload: int
 
 
 class TreeRoot(CStruct):
@@ -725,8 +730,10 @@ class Further(CStruct):
         "effects",
         "windows",
         "hosts",
+        "overload_set",
+        "overload_s",
     )
-    SIZE = 272
+    SIZE = 280
     FIELDS = (
         ("asks", 0, "I", 0),
         ("mark", 4, "I", 0),
@@ -745,6 +752,8 @@ class Further(CStruct):
         ("effects", 184, Effects, 0),
         ("windows", 200, "Q", 0),
         ("hosts", 208, HostPart, 2),
+        ("overload_set", 272, "I", 0),
+        ("overload_s", 276, "I", 0),
     )
     asks: int
     mark: int
@@ -763,6 +772,8 @@ class Further(CStruct):
     effects: Effects
     windows: int
     hosts: list[HostPart]
+    overload_set: int
+    overload_s: int
 
 
 class Edge(CStruct):
@@ -840,6 +851,46 @@ class Element(CStruct):
     bits: int
     timed: Raw
     end_s: list[int]
+
+
+class Overload(CStruct):
+    __slots__ = (
+        "place",
+        "bits",
+        "timed",
+        "end_s",
+    )
+    SIZE = 20
+    FIELDS = (
+        ("place", 0, "I", 0),
+        ("bits", 4, "B", 0),
+        ("timed", 5, "bytes", 3),
+        ("end_s", 8, "I", 3),
+    )
+    place: int
+    bits: int
+    timed: Raw
+    end_s: list[int]
+
+
+class OverloadHead(CStruct):
+    __slots__ = (
+        "lock",
+        "next",
+        "displaced",
+        "failed",
+    )
+    SIZE = 16
+    FIELDS = (
+        ("lock", 0, BpfSpinLock, 0),
+        ("next", 4, "I", 0),
+        ("displaced", 8, "I", 0),
+        ("failed", 12, "I", 0),
+    )
+    lock: BpfSpinLock
+    next: int
+    displaced: int
+    failed: int
 
 
 class Tuple(CStruct):

@@ -1,15 +1,24 @@
 # SPDX-License-Identifier: MIT
-"""Ceilings on what an `allow` lets in: `limit 10/second burst 20 per source`, `max-flows 100 per source/24/56`."""
+"""Ceilings on what an `allow` lets in: `limit 10/second burst 20 per source`, `max-flows 100 per source/24/56`.
+
+`overload @bad for 1h` puts who passes one into a set.
+"""
 
 from typing import NamedTuple
 
 from firewall.lang import Cursor, closest, number
+from firewall.services import SCTP, TCP
+from firewall.setdef import name_complaint, read_time
+from firewall.times import EXAMPLES, time_text
 
 UNIT_S = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
 
 _RATE_MAX = 1_000_000
 _FLOWS_MAX = 1 << 24  # as `option flows.max`
 _SHORT = {unit[0]: unit for unit in UNIT_S} | {"sec": "second", "min": "minute"}
+
+# Whose opener has shown that he is who he says when the flow is confirmed.
+_PROVEN = frozenset((TCP, SCTP))
 
 
 class Per(NamedTuple):
@@ -47,6 +56,16 @@ class MaxFlows(NamedTuple):
         return " ".join([str(self.flows), *map(str, filter(None, [self.per]))])
 
 
+class Overload(NamedTuple):
+    """A source, or the network as which its ceiling counts it, is in the set of this name for so long."""
+
+    name: str
+    for_s: int
+
+    def __str__(self) -> str:
+        return f"@{self.name} for {time_text(self.for_s)}"
+
+
 def read_limit(cursor: Cursor) -> Limit:
     """`NUM "/" UNIT [ "burst" NUM ] [ per ]`; without `burst` it is NUM."""
     token = cursor.word("a rate, like '10/second'")
@@ -70,6 +89,43 @@ def read_limit(cursor: Cursor) -> Limit:
 def read_max_flows(cursor: Cursor) -> MaxFlows:
     """`NUM [ per ]`."""
     return MaxFlows(_read_count(cursor, "a number of flows", _FLOWS_MAX), _read_per(cursor))
+
+
+def read_overload(cursor: Cursor) -> Overload:
+    """`"@" NAME "for" TIME`."""
+    token = cursor.word("a set, like '@bad'")
+    if not token.text.startswith("@"):
+        hint = f"did you mean '@{token.text}'?" if name_complaint(token.text) is None else None
+        cursor.fail(f"expected a set, like '@bad', found {token}", token, hint)
+    name = token.text.removeprefix("@")
+    complaint = name_complaint(name)
+    if complaint:
+        cursor.fail(complaint, token)
+    if not cursor.take_if("for"):
+        cursor.fail(f"expected 'for' and a time, found {cursor.next}", cursor.next, EXAMPLES)
+    return Overload(name, read_time(cursor, cursor.word("a time", EXAMPLES), None))
+
+
+def overload_complaint(
+    protos: tuple[int, ...], scopes: tuple[str, ...], per_source: bool
+) -> tuple[str, str] | None:
+    """Why a rule cannot have it, and what to do; `per_source`: a ceiling of it counts each source by itself."""
+    if not per_source:
+        return (
+            "'overload' needs a ceiling that counts each source by itself",
+            "add 'limit NUM/UNIT per source' or 'max-flows NUM per source'",
+        )
+    if not protos or not _PROVEN.issuperset(protos):
+        return (
+            "'overload' needs 'tcp' or 'sctp' alone: what else is sent may have a forged sender",
+            "else a stranger could have others put into the set",
+        )
+    if "out" in scopes:
+        return (
+            "'overload' puts who sends into a set: in scope 'out' that is this host",
+            "use 'in' or 'forward'",
+        )
+    return None
 
 
 def _read_count(cursor: Cursor, what: str, most: int) -> int:

@@ -4,7 +4,7 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from firewall.ceilings import read_limit, read_max_flows
+from firewall.ceilings import read_limit, read_max_flows, read_overload
 from firewall.headers import read_dscp, read_macs, write_dscp, write_macs
 from firewall.hours import read_between, read_unsynced, write_unsynced
 from firewall.lang import STRING, WORD, Cursor, Token, number
@@ -99,6 +99,7 @@ FURTHER = (
     Clause("unit", "unit", read_unit, "unit {}".format),
     Clause("limit", "limit", read_limit, "limit {}".format, of_allow=True),
     Clause("max-flows", "max_flows", read_max_flows, "max-flows {}".format, of_allow=True),
+    Clause("overload", "overload", read_overload, "overload {}".format, of_allow=True),
     Clause("set-mark", "set_mark", read_masked, "set-mark {}".format, of_allow=True),
     Clause("idle", "idle", read_idle, "idle {}".format, of_allow=True),
     Clause("until", "until", read_until, "until {}".format),

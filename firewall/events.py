@@ -29,6 +29,7 @@ _EVENT = picker(abi.Event, *(name for name, *_ in abi.Event.FIELDS if name != "r
 _NAMES = ("none", *REASONS)
 _SCOPES = ("in", "out", "forward")
 _OBSERVED, _LOG = int(abi.EventFlags.EVENT_OBSERVED), int(abi.EventFlags.EVENT_LOG)
+_OVERLOAD = int(abi.EventFlags.EVENT_OVERLOAD)
 _IDLE_MS = 500
 _FEW = 64  # fewer than this are looked up one by one, which is then quicker than reading all
 
@@ -37,8 +38,8 @@ class Event(NamedTuple):
     """One packet (or the segments of one super-packet) that was dropped or logged.
 
     `time_s` is seconds since the epoch; `observed` means that it would have been dropped, were the mode not
-    observe. `src` and `dst` are empty where no address was reached; ports are None where the protocol has
-    none; interface indexes are 0 for this host.
+    observe, `overload` that who opened its flow was put into a set for it. `src` and `dst` are empty where no address
+    was reached; ports are None where the protocol has none; interface indexes are 0 for this host.
     """
 
     number: int
@@ -46,6 +47,7 @@ class Event(NamedTuple):
     reason: str
     observed: bool
     logged: bool
+    overload: bool
     scope: str
     in_ifindex: int
     out_ifindex: int
@@ -159,6 +161,7 @@ class Journal:
             _NAMES[reason] if reason < len(_NAMES) else f"reason {reason}",
             bool(flags & _OBSERVED),
             bool(flags & _LOG),
+            bool(flags & _OVERLOAD),
             _SCOPES[scope] if scope < len(_SCOPES) else "",
             in_if,
             out_if,

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The further clauses of rules as records for the packet path: what no box of numbers holds."""
 
+from collections.abc import Mapping
+
 from firewall import abi
 from firewall.ceilings import UNIT_S, Per
 from firewall.clauses import FURTHER
@@ -23,7 +25,8 @@ def further_of(rule: Rule) -> tuple[tuple[str, object], ...]:
 class Furthers:
     """The different records of a policy, numbered from 1 as entries name them; 0 is a rule that has none."""
 
-    def __init__(self, ticks_per_s: int, edges: Edges, owners: Owners) -> None:
+    def __init__(self, ticks_per_s: int, edges: Edges, owners: Owners, sets: Mapping[str, int]) -> None:
+        self._sets = sets
         self._owners = owners
         self._ticks_per_s = ticks_per_s
         self._edges = edges
@@ -33,7 +36,8 @@ class Furthers:
         """What `entry.further` holds of an entry of the rule that asks for these host parts."""
         if not rule.has_further and src is None and dst is None:
             return 0
-        record = _record(rule, self._ticks_per_s, self._edges.mask(rule), self._owners, (src, dst))
+        hosts = src, dst
+        record = _record(rule, self._ticks_per_s, self._edges.mask(rule), self._owners, self._sets, hosts)
         return self._numbers.setdefault(record, len(self._numbers) + 1)
 
     def asks(self) -> int:
@@ -49,7 +53,12 @@ class Furthers:
 
 
 def _record(
-    rule: Rule, ticks_per_s: int, windows: int, owners: Owners, hosts: tuple[HostPart | None, HostPart | None]
+    rule: Rule,
+    ticks_per_s: int,
+    windows: int,
+    owners: Owners,
+    sets: Mapping[str, int],
+    hosts: tuple[HostPart | None, HostPart | None],
 ) -> bytes:
     record = abi.Further(windows=windows)
     asked = abi.FurtherAsks.FURTHER_SRC_HOST, abi.FurtherAsks.FURTHER_DST_HOST
@@ -88,6 +97,9 @@ def _record(
     if rule.max_flows is not None:
         record.most = rule.max_flows.flows
         record.most_bits = _bits(rule.max_flows.per)
+    if rule.overload is not None:
+        record.overload_set = sets[rule.overload.name] + 1
+        record.overload_s = rule.overload.for_s
     if rule.set_mark is not None:
         record.effects.mark, record.effects.mark_mask = rule.set_mark
     if rule.idle is not None:

@@ -22,7 +22,7 @@ _SHOWN_WORD_CHARS = 60
 
 # Words that can only begin a clause. On a command line they end a `log` that has no text.
 CLAUSE_WORDS = frozenset(
-    "on via proto from to port icmp-type log comment mark dscp mac user unit limit max-flows set-mark".split()
+    "on via proto from to port icmp-type log comment mark dscp mac user unit limit max-flows overload set-mark".split()
 ) | frozenset(("idle", "until", "between", "unsynced", *PROTOCOLS))
 
 _new = tuple.__new__

@@ -10,7 +10,7 @@ from functools import lru_cache
 from operator import attrgetter
 from typing import Any, NamedTuple, Self
 
-from firewall.ceilings import Limit, MaxFlows
+from firewall.ceilings import Limit, MaxFlows, Overload, overload_complaint
 from firewall.clauses import CLAUSES, FURTHER
 from firewall.hours import Between
 from firewall.lang import STRING, WORD, Cursor, Source, Token, lex_line, lex_words
@@ -60,6 +60,7 @@ class Rule(NamedTuple):
     until: Until | None = None
     between: Between | None = None
     unsynced: bool | None = None
+    overload: Overload | None = None
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -173,6 +174,11 @@ class _Draft:
                 self._check_ports(self.at[clause], protos)
         if "icmp_types" in self.values:
             self._check_icmp_types(protos)
+        if "overload" in self.at:
+            ceilings = [self.values[name] for name in ("limit", "max_flows") if name in self.values]
+            wrong = overload_complaint(protos, self.scopes, any(ceiling.per for ceiling in ceilings))
+            if wrong:
+                self.cursor.fail(wrong[0], self.at["overload"], wrong[1])
 
     def check_answer(self, answer: Token | None) -> None:
         """Only TCP has resets (RFC 9293 section 3.5.2)."""

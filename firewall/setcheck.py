@@ -30,11 +30,18 @@ def set_problems(policy: Policy) -> Iterator[Problem]:
         first.setdefault(name, policy.place(statement.line, statement.file, statement.file))
     for statement in policy.statements:
         rule = statement.value
-        if isinstance(rule, Rule) and any(end.addrs and end.addrs.sets for end in (rule.src, rule.dst)):
-            for name in sorted(sets_of([rule]) - policy.sets.keys()):
+        if isinstance(rule, Rule) and (
+            rule.overload or any(end.addrs and end.addrs.sets for end in (rule.src, rule.dst))
+        ):
+            for name in sorted(_named(rule) - policy.sets.keys()):
                 near = closest(name, policy.sets)
                 hint = f"did you mean '@{near}'?" if near else f"define it with 'set {name} = ...'"
                 yield problem_at(policy, statement, f"there is no set '{name}'", hint, f"@{name}")
+
+
+def _named(rule: Rule) -> set[str]:
+    asked = sets_of([rule])
+    return asked | {rule.overload.name} if rule.overload else asked
 
 
 def problem_at(

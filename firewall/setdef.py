@@ -61,14 +61,17 @@ def read_set(cursor: Cursor) -> SetDef:
     return SetDef(name.text, timeout_s)
 
 
-def read_time(cursor: Cursor, token: Token) -> int:
-    """How long an element stays, in seconds."""
+_FOR_EVER = "leave it out: then they stay until they are deleted"
+
+
+def read_time(cursor: Cursor, token: Token, hint: str | None = _FOR_EVER) -> int:
+    """How long an element stays, in seconds; `hint` says what to do if that is too short or too long."""
     length_s = seconds(token.text)
     if length_s is None:
         cursor.fail(f"expected a time with its unit, found {token}", token, EXAMPLES)
     if not 1 <= length_s <= TIMEOUT_MAX_S:
         message = f"elements stay for 1s to {time_text(TIMEOUT_MAX_S)}, not for {token.text}"
-        cursor.fail(message, token, "leave it out: then they stay until they are deleted")
+        cursor.fail(message, token, hint)
     return length_s
 
 

@@ -260,6 +260,7 @@ def _drop(pins: Pins, number: int) -> None:
             table.name(number, name, NO_DIGEST, one.timeout_s)
     found = [(key, Value.unpack(raw)) for key, raw in table.items() if table.holds(raw, number)]
     table.write((key, value.without(number)) for key, value in found)
+    table.overloads.release([key for key, ends in table.overloads.items() if number in ends], number)
     table.forget(number)
     table.changed()
 

@@ -2,6 +2,7 @@
 """What commands do to sets at run time. No ruleset is built for it: the trie changes, and flows are judged anew."""
 
 import sys
+from collections import Counter
 from collections.abc import Collection, Container, Sequence
 from typing import NamedTuple
 
@@ -23,21 +24,27 @@ class Done(NamedTuple):
 
 
 class Summary(NamedTuple):
-    """A set: how many prefixes the policy lists, how many were added at run time, and for how long those stay."""
+    """A set: how many prefixes the policy lists, how many were added at run time, and for how long those stay; how many
+    a rule's `overload` has put into it.
+    """
 
     name: str
     listed: int
     added: int
     timeout_s: int
+    overload: int
 
 
 class Element(NamedTuple):
-    """A prefix of a set: whether the policy lists it, whether it was added, and when that ends, None if never."""
+    """A prefix of a set: whether the policy lists it, whether it was added, and when that ends, None if never; whether
+    a rule's `overload` has put it there.
+    """
 
     span: Span
     listed: bool
     added: bool
     expires_s: int | None
+    overload: bool = False
 
 
 def summaries() -> list[Summary]:
@@ -51,12 +58,16 @@ def summaries() -> list[Summary]:
             value = Value.unpack(raw)
             mask = value.listed, value.sets(now) & ~value.listed
             masks[mask] = masks.get(mask, 0) + 1
+        overloaded = Counter(
+            number for _, ends in table.overloads.items() for number, end_s in ends.items() if end_s > now
+        )
     return [
         Summary(
             name,
             sum(count for (listed, _), count in masks.items() if listed >> one.number & 1),
             sum(count for (_, added), count in masks.items() if added >> one.number & 1),
             one.timeout_s,
+            overloaded[one.number],
         )
         for name, one in sorted(known.items())
     ]
@@ -78,6 +89,12 @@ def elements(name: str) -> list[Element]:
             span = span_of(key)
             left_s = end_s - now if lives and end_s is not None else None
             found[span] = Element(span, listed, for_ever or lives, left_s)
+        for key, end_s in table.overloads.of(number, now).items():
+            span = span_of(key)
+            known = found.get(span, Element(span, False, False, 0))
+            stays = known.expires_s is None or (known.listed and not known.added)
+            left_s = None if stays else max(known.expires_s or 0, end_s - now)
+            found[span] = known._replace(expires_s=left_s, overload=True)
     return [found[span] for span in sorted(found)]
 
 
@@ -99,8 +116,9 @@ def delete(name: str, words: Sequence[str], *, yes: bool = False) -> Done:
         number, now = _find(table, name).number, boot_s()
         keys = _keys(words)
         values = [(key, table.get(key).live(now)) for key in keys]
+        overloaded = keys & table.overloads.of(number, now).keys()
         for key, value in values:
-            if (value.added >> number & 1) or number in value.ends_s:
+            if key in overloaded or (value.added >> number & 1) or number in value.ends_s:
                 continue
             if value.listed >> number & 1:
                 message = f"{span_of(key)} is in '{name}' by the policy"
@@ -108,6 +126,7 @@ def delete(name: str, words: Sequence[str], *, yes: bool = False) -> Done:
             raise UsageError(f"{span_of(key)} is no element of '{name}'", f"'fw set show {name}' lists them")
         _demand_safe(pins, name, (), keys, yes)
         table.write([(key, value.without(number, listed=False)) for key, value in values])
+        table.overloads.release(overloaded, number)
         _settle(table)
         return Done(len(values), 0)
 
@@ -116,9 +135,10 @@ def flush(name: str, *, yes: bool = False) -> Done:
     """Takes away all elements that were added at run time."""
     with locked(), demand_pins() as pins:
         table = SetTable(pins)
-        gone = _added(table, _find(table, name).number, ())
-        _demand_safe(pins, name, (), gone, yes)
-        return Done(_take_away(table, gone), 0)
+        number = _find(table, name).number
+        gone, overloaded = _added(table, number, ()), table.overloads.of(number, boot_s()).keys()
+        _demand_safe(pins, name, (), gone.keys() | overloaded, yes)
+        return Done(_take_away(table, number, gone, overloaded), 0)
 
 
 def replace(name: str, words: Sequence[str], for_text: str | None = None, *, yes: bool = False) -> Done:
@@ -128,10 +148,13 @@ def replace(name: str, words: Sequence[str], for_text: str | None = None, *, yes
         known = _find(table, name)
         keys = _keys(words)
         for_s = known.timeout_s if for_text is None else _seconds(for_text)
-        gone = _added(table, known.number, keys)
-        _demand_safe(pins, name, keys, gone, yes)
+        gone, overloaded = (
+            _added(table, known.number, keys),
+            table.overloads.of(known.number, boot_s()).keys(),
+        )
+        _demand_safe(pins, name, keys, gone.keys() | overloaded, yes)
         done = _add(table, known.number, keys, for_s)
-        return Done(done.changed + _take_away(table, gone), done.same)
+        return Done(done.changed + _take_away(table, known.number, gone, overloaded), done.same)
 
 
 def _find(table: SetTable, name: str) -> Known:
@@ -193,12 +216,13 @@ def _added(table: SetTable, number: int, keep: Collection[bytes]) -> dict[bytes,
     return gone
 
 
-def _take_away(table: SetTable, gone: dict[bytes, Value]) -> int:
+def _take_away(table: SetTable, number: int, gone: dict[bytes, Value], overloaded: Collection[bytes]) -> int:
     try:
         table.write(gone.items())
+        table.overloads.release(overloaded, number)
     finally:
         _settle(table)
-    return len(gone)
+    return len({*gone, *overloaded})
 
 
 def _settle(table: SetTable) -> None:

@@ -9,14 +9,19 @@ import struct
 import sys
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from functools import cached_property
 from ipaddress import IPv4Address, IPv6Address
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from firewall import abi, libbpf_map
+from firewall.bpfmap import Map
 from firewall.errors import FwError, KernelLacks
 from firewall.evaluate import Membership
 from firewall.pins import Pins, offset_of
 from firewall.setfile import KEY_BITS, host_keys
+
+if TYPE_CHECKING:
+    from firewall.overloads import Overloads
 
 # struct element: listed, added, bits, timed[3], end_s[3]
 _VALUE = struct.Struct("=QQ4B3I")
@@ -61,7 +66,7 @@ class Value(NamedTuple):
             raise FwError(message, "add it to one of them without --for")
         numbers = [*self.ends_s, 0, 0, 0][:room]
         ends = [*self.ends_s.values(), 0, 0, 0][:room]
-        return _VALUE.pack(self.listed, self.added, key[_BITS_AT], *numbers, *ends)
+        return _VALUE.pack(self.listed, self.added, key[KEY_BITS_AT], *numbers, *ends)
 
     def live(self, now_s: int) -> "Value":
         """Without what ended before `now_s`."""
@@ -81,7 +86,7 @@ class Value(NamedTuple):
         return bits
 
 
-_BITS_AT = 0 if sys.byteorder == "little" else 3  # the low byte of a key's first word
+KEY_BITS_AT = 0 if sys.byteorder == "little" else 3  # the low byte of a key's first word
 _VALUE_BITS_AT = 16
 _FEW = 20_000
 
@@ -93,6 +98,13 @@ class SetTable:
         self._pins = pins
         self._names = pins.map("sets")
         self.elements = pins.map("set_elements")
+
+    @cached_property
+    def overloads(self) -> "Overloads":
+        """What rules have put into the sets."""
+        from firewall.overloads import Overloads
+
+        return Overloads(self._pins)
 
     def known(self) -> dict[str, Known]:
         """The sets that there are, by name."""
@@ -117,18 +129,12 @@ class SetTable:
         """Each element, raw. What comes meanwhile may be missed; if another writer takes some away, others may be
         told twice.
         """
-        size_k, size_v = self.elements.key_size, self.elements.value_size
-        try:
-            for count, keys, values in libbpf_map.read_batches(self.elements.fd, size_k, size_v, _BATCH):
-                for i in range(count):
-                    yield keys[i * size_k : (i + 1) * size_k], values[i * size_v : (i + 1) * size_v]
-        except KernelLacks:  # before 5.13; known at the first call
-            yield from self.elements.items()
+        return raw_items(self.elements, _BATCH)
 
     def get(self, key: bytes) -> Value:
         """The sets that exactly this prefix is in."""
         raw = self.elements.lookup(key)  # the longest match
-        return Value() if raw is None or raw[_VALUE_BITS_AT] != key[_BITS_AT] else Value.unpack(raw)
+        return Value() if raw is None or raw[_VALUE_BITS_AT] != key[KEY_BITS_AT] else Value.unpack(raw)
 
     @staticmethod
     def holds(raw: bytes, number: int) -> bool:
@@ -151,8 +157,20 @@ class SetTable:
             bits = raw[_VALUE_BITS_AT]
             if bits <= KEY_BITS[family]:
                 break
-            while key[_BITS_AT] != bits:
+            while key[KEY_BITS_AT] != bits:
                 key = next(keys)
+        return found | self._overloaded(family, int(address), now)
+
+    def _overloaded(self, family: int, address: int, now_s: int) -> int:
+        found, last = 0, 0
+        for key in host_keys(family, address):
+            if last and key[KEY_BITS_AT] >= last:
+                continue
+            match = self.overloads.match(key)
+            if match is None:
+                break
+            last, ends_s = match
+            found |= Value(ends_s=ends_s).sets(now_s)
         return found
 
     def write(self, values: Iterable[tuple[bytes, Value]]) -> None:
@@ -174,7 +192,7 @@ class SetTable:
         raw = value.pack(bytes(self.elements.key_size))
         # all but the byte that says how long a prefix is
         packed = [raw[:_VALUE_BITS_AT] + bytes([bits]) + raw[_VALUE_BITS_AT + 1 :] for bits in range(256)]
-        self.elements.update_batch((key, packed[key[_BITS_AT]]) for key in keys)
+        self.elements.update_batch((key, packed[key[KEY_BITS_AT]]) for key in keys)
 
     def find(self, keys: Collection[bytes]) -> dict[bytes, Value]:
         """Those of the prefixes that are in any set; one by one if they are few, else by reading all."""
@@ -206,6 +224,19 @@ class SetTable:
                 stays = key
         hand.update(_key(0), (key and stays) or bytes(self.elements.key_size))
         self.write(over)
+
+
+def raw_items(table: Map, batch: int) -> Iterator[tuple[bytes, bytes]]:
+    """Each key and value of a trie. What comes meanwhile may be missed; if another writer takes some away, others may
+    be told twice.
+    """
+    size_k, size_v = table.key_size, table.value_size
+    try:
+        for count, keys, values in libbpf_map.read_batches(table.fd, size_k, size_v, batch):
+            for i in range(count):
+                yield keys[i * size_k : (i + 1) * size_k], values[i * size_v : (i + 1) * size_v]
+    except KernelLacks:  # before 5.13; known at the first call
+        yield from table.items()
 
 
 def membership_of(pins: Pins) -> Membership:

@@ -109,7 +109,11 @@ def _unused_sets(policy: Policy) -> Iterator[PolicyWarning]:
     used = sets_of(policy.rules)
     for statement in policy.statements:
         if isinstance(statement.value, SetDef) and statement.value.name not in used:
-            message = f"no rule uses the set '{statement.value.name}'"
+            name = statement.value.name
+            filled = any(rule.overload and rule.overload.name == name for rule in policy.rules)
+            message = f"no rule uses the set '{name}'"
+            if filled:
+                message = f"no rule asks who is in '{name}', into which 'overload' puts who passes a ceiling"
             yield PolicyWarning(message, statement.line, statement.file)
 
 

@@ -13,7 +13,7 @@ ANSWERS = ("rst", "admin", "port", "host")  # of `reject with`
 
 _SHOWN_CHARS = 60
 
-NOT_YET = {"overload", "untracked"}
+NOT_YET = {"untracked"}
 TRANSLATION = {"redirect", "masquerade", "nat", "snat", "dnat"}
 _STATE = {"state", "ctstate", "conntrack", "ct", "established", "related", "keep", "stateful"}
 _INSTEAD = {

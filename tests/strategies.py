@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from firewall.addresses import Addrs, Span
-from firewall.ceilings import UNIT_S, Limit, MaxFlows, Per
+from firewall.ceilings import UNIT_S, Limit, MaxFlows, Overload, Per, overload_complaint
 from firewall.evaluate import Question
 from firewall.hostpart import HostPart
 from firewall.hours import Between
@@ -210,6 +210,10 @@ def rules(draw: st.DrawFn) -> Rule:
             limit=draw(st.none() | st.none() | limits()),
             max_flows=draw(st.none() | st.none() | st.builds(MaxFlows, st.integers(1, 1000), pers())),
         )
+        ceilings = [one for one in (rule.limit, rule.max_flows) if one]
+        if not overload_complaint(rule.protos, rule.scopes, any(one.per for one in ceilings)):
+            name, for_s = st.sampled_from(SETS), st.integers(1, 1000)
+            rule = rule._replace(overload=draw(st.none() | st.builds(Overload, name, for_s)))
     return rule if rule.kinds() else rule._replace(src=ANY_END, dst=ANY_END, icmp_types=())
 
 

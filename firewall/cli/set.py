@@ -10,7 +10,7 @@ from firewall.cli.base import Command, Report, Session, Yes, new_app, run_defaul
 from firewall.errors import NotLoaded
 
 if TYPE_CHECKING:
-    from firewall.setops import Done, Summary
+    from firewall.setops import Done, Element, Summary
 
 app = new_app()
 
@@ -79,12 +79,17 @@ def list_(ctx: typer.Context) -> None:
             one.name,
             render.count(one.listed),
             render.count(one.added),
+            render.count(one.overload),
             render.duration(one.timeout_s) if one.timeout_s else "-",
         )
         for one in found
     ]
     session.print(
-        *render.table(("set", "listed", "added", "timeout"), cells, right=("listed", "added", "timeout"))
+        *render.table(
+            ("set", "listed", "added", "overload", "timeout"),
+            cells,
+            right=("listed", "added", "overload", "timeout"),
+        )
     )
 
 
@@ -104,7 +109,7 @@ def show(ctx: typer.Context, name: Name) -> None:
     cells = [
         (
             str(one.span),
-            "policy" if one.listed and not one.added else "both" if one.listed else "run time",
+            _by(one),
             "-" if one.expires_s is None else render.duration(one.expires_s),
         )
         for one in found
@@ -144,6 +149,11 @@ def replace(ctx: typer.Context, name: Name, elements: Elements, for_: For = None
     _say(session_of(ctx), setops.replace(name, elements, for_, yes=yes), "changed", "were in it already")
 
 
+def _by(one: "Element") -> str:
+    who = {"policy": one.listed, "run time": one.added, "overload": one.overload}
+    return ", ".join(name for name, did in who.items() if did)
+
+
 def _say(session: Session, done: "Done", verb: str, same: str) -> None:
     more = f", {done.same} {same}" if done.same else ""
     session.say(f"{render.counted(done.changed, 'prefix', 'prefixes')} {verb}{more}")
@@ -161,7 +171,7 @@ def _list_saved(session: Session) -> None:
     sets = parse_policy(read_saved() or "").sets
     if session.json:
         listed = [
-            {"name": one.name, "listed": None, "added": None, "timeout_s": one.timeout_s}
+            {"name": one.name, "listed": None, "added": None, "timeout_s": one.timeout_s, "overload": None}
             for one in sets.values()
         ]
         session.print_json(loaded=False, sets=listed)

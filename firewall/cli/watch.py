@@ -141,6 +141,8 @@ class _Printer:
             yield f"rule {event.rule}"
         if text := self._log_texts.get(event.rule):
             yield f'"{text}"'
+        if event.overload:
+            yield "put into its rule's set"
         if event.observed:
             yield "not dropped: observe"
         if event.packets > 1:

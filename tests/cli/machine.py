@@ -49,6 +49,7 @@ SCOPES = ("in", "out", "forward")
 ELEMENTS = [
     Element(Span(4, 0xC0000200, 0xC00002FF), True, False, None),
     Element(Span(4, 0xC6336407, 0xC6336407), True, True, None),
+    Element(Span(4, 0xCB007109, 0xCB007109), False, False, 600, True),
     Element(Span(6, 0x20010DB8 << 96, (0x20010DB9 << 96) - 1), False, True, 3599),
 ]
 
@@ -95,9 +96,9 @@ FLOWS = [
 def event(number: int, **fields: Any) -> Event:
     usual: dict[str, Any] = {
         "number": number, "time_s": 1_700_000_000.5 + number, "reason": "default_drop", "observed": False,
-        "logged": False, "scope": "in", "in_ifindex": 2, "out_ifindex": 0, "eth_proto": 0x0800, "proto": 6,
-        "src": "203.0.113.9", "sport": 50000, "dst": "192.0.2.1", "dport": 23, "icmp_type": None, "tcp_flags": "S",
-        "rule": 0, "packets": 1, "bytes": 60,
+        "logged": False, "overload": False, "scope": "in", "in_ifindex": 2, "out_ifindex": 0, "eth_proto": 0x0800,
+        "proto": 6, "src": "203.0.113.9", "sport": 50000, "dst": "192.0.2.1", "dport": 23, "icmp_type": None,
+        "tcp_flags": "S", "rule": 0, "packets": 1, "bytes": 60,
     }  # fmt: skip
     return Event(**{**usual, **fields})
 
@@ -291,7 +292,7 @@ class Machine:
 
     def summaries(self) -> list[Summary]:
         self.read()
-        return [Summary("blocked", 1_000_000, 2, 3600), Summary("office", 3, 0, 0)]
+        return [Summary("blocked", 1_000_000, 2, 3600, 17), Summary("office", 3, 0, 0, 0)]
 
     def change_set(
         self, verb: str, name: str, words: Sequence[str], for_text: str | None = None, *, yes: bool = False

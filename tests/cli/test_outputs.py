@@ -303,8 +303,8 @@ def test_log_json(fw: Fw, machine: Machine) -> None:
     event = fw("log --json").json["events"][3]
     assert event == {
         "number": 10, "time_s": 1_700_000_010.5, "reason": "rule_reject", "observed": False, "logged": True,
-        "scope": "out", "eth_proto": 0x0800, "proto": "tcp", "src": "203.0.113.9", "sport": 50000, "dst": "192.0.2.1",
-        "dport": 25, "icmp_type": None, "tcp_flags": "S", "rule": 5, "packets": 1, "bytes": 60,
+        "overload": False, "scope": "out", "eth_proto": 0x0800, "proto": "tcp", "src": "203.0.113.9", "sport": 50000,
+        "dst": "192.0.2.1", "dport": 25, "icmp_type": None, "tcp_flags": "S", "rule": 5, "packets": 1, "bytes": 60,
         "in": None, "out": "eth0",
     }  # fmt: skip
 
@@ -393,9 +393,21 @@ def test_sets(fw: Fw, machine: Machine) -> None:
     assert done.out == golden("sets", machine)
     assert fw("set show blocked").out == golden("set-show", machine)
     listed = fw("sets --json").json["sets"]
-    assert listed[0] == {"name": "blocked", "listed": 1_000_000, "added": 2, "timeout_s": 3600}
-    (_, both, added) = fw("set show blocked --json").json["elements"]
-    assert both == {"span": "198.51.100.7", "listed": True, "added": True, "expires_s": None}
+    assert listed[0] == {
+        "name": "blocked",
+        "listed": 1_000_000,
+        "added": 2,
+        "timeout_s": 3600,
+        "overload": 17,
+    }
+    (_, both, _, added) = fw("set show blocked --json").json["elements"]
+    assert both == {
+        "span": "198.51.100.7",
+        "listed": True,
+        "added": True,
+        "expires_s": None,
+        "overload": False,
+    }
     assert added["expires_s"] == 3599
     machine.loaded = False
     assert fw("sets").err == "nothing is loaded: these are the saved sets\n"

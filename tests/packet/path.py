@@ -158,9 +158,12 @@ class PacketPath:
         self._document: Document | None = None
         self.rule_counters().prepare((), ())
         self._fill_sets(parse_policy(""))
+        self.maps["overload_head"].update(struct.pack("=I", 0), abi.OverloadHead().pack())
         for one in self.sets().known().values():
             self.sets().forget(one.number)
-        self.control(generation=0, previous=0, deadline_ns=0, grace_until_j=0, mode=0, grace_forward=0)
+        self.control(
+            generation=0, previous=0, deadline_ns=0, grace_until_j=0, mode=0, grace_forward=0, overload=0
+        )
 
     def reset_flows(self) -> None:
         """Forget every flow, and all that was counted of them."""
@@ -312,6 +315,7 @@ class PacketPath:
         """Let the sets have what the policy lists for them, and nothing else."""
         table = self.sets()
         table.write([(key, Value()) for key, _ in table.items()])
+        self._empty("overloads")
         listed: dict[bytes, int] = {}
         for number, one in enumerate(policy.sets.values()):
             for key in keys_of_spans(one.spans):

@@ -57,6 +57,16 @@ class Table:
     def insert(self, keys: Iterable[bytes], value: Value) -> None:
         self.values.update(dict.fromkeys(keys, value))
 
+    @property
+    def overloads(self) -> Table:
+        return self
+
+    def of(self, number: int, now_s: int) -> dict[bytes, int]:
+        return {}
+
+    def release(self, keys: Iterable[bytes], number: int) -> None:
+        assert not list(keys)
+
     def collect(self) -> None:
         pass
 
