@@ -12,6 +12,7 @@ from tests.lab.traffic import answered
 from tests.lab.wait import until
 
 POLICY = """
+    protect eth0
     option load.grace 0s
     default in drop
     default out allow
@@ -76,7 +77,7 @@ def test_its_time_ends_and_what_was_dropped_is_forgotten(pair: PairLab) -> None:
     until(lambda: connects(pair, "ipv4", 80), timeout_s=20)
     assert inside(pair) == {}
 
-    server.fw("apply - --yes", input=POLICY.format("limit 1/day per source", "1h"))
+    server.fw("apply -", input=POLICY.format("limit 1/day per source", "1h"))
     for _ in range(2):
         answered(lambda: pair.client.connect(server.v4, 22, timeout_s=0.5).echo(timeout_s=0.5))
     assert list(inside(pair)) == [f"{pair.client.v4}"]
@@ -85,9 +86,9 @@ def test_its_time_ends_and_what_was_dropped_is_forgotten(pair: PairLab) -> None:
     for _ in range(2):
         answered(lambda: pair.client.connect(server.v4, 22, timeout_s=0.5).echo(timeout_s=0.5))
     assert inside(pair)
-    server.fw("apply - --yes", input="default in drop\ndefault out allow\nallow in tcp to port 80\n")
+    server.fw("apply -", input="protect eth0\ndefault in drop\ndefault out allow\nallow in tcp to port 80\n")
     server.fw(
         "apply -",
-        input="default in drop\ndefault out allow\nset bad\nallow in tcp to port 80\ndrop in from @bad\n",
+        input="protect eth0\ndefault in drop\ndefault out allow\nset bad\nallow in tcp to port 80\ndrop in from @bad\n",
     )
     assert inside(pair) == {}, "a set of the same number begins empty"
