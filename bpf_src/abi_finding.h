@@ -12,7 +12,7 @@ struct set {
 	char name[32];
 	__u8 digest[16]; /* of what the policy lists for it; 0: it may hold something else */
 	__u32 timeout_s; /* of what is added at run time; 0: for ever */
-	__u32 reserved;
+	__u32 counters;  /* its elements count packets */
 };
 
 /* set_elements: in the order of an LPM trie's key, the longer the narrower. */

@@ -40,10 +40,11 @@ enum fw_limits {
 	SETS_MAX = 64,              /* a power of two */
 	SET_ELEMENTS_MAX = 4194304, /* prefixes of all sets */
 	SET_NAME_BYTES = 32,
-	OVERLOADS_MAX = 65536, /* that `overload` has put into sets; a power of two */
-	ELEMENT_ENDS = 3,      /* sets that one prefix may be in for a time, at one time */
-	SET_BITS_V6 = 64,      /* what a key has before the first bit of a prefix */
-	SET_BITS_V4 = 160,     /* that, and the words that are 0 */
+	OVERLOADS_MAX = 65536,         /* that `overload` has put into sets; a power of two */
+	ELEMENT_COUNTERS_MAX = 262144, /* prefixes of which packets are counted */
+	ELEMENT_ENDS = 3,              /* sets that one prefix may be in for a time, at one time */
+	SET_BITS_V6 = 64,              /* what a key has before the first bit of a prefix */
+	SET_BITS_V4 = 160,             /* that, and the words that are 0 */
 };
 
 #endif

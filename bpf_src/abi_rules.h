@@ -67,7 +67,7 @@ struct effects {
 	__u32 mark;      /* `set-mark`: these bits */
 	__u32 mark_mask; /* in the place of those; 0: none */
 	__u32 idle_j;    /* `idle`; 0: as the options say */
-	__u32 reserved;
+	__u32 counts;    /* their elements count them: see struct further */
 };
 
 /* The bits of an IPv6 address that a changing prefix does not have, as in struct range. */
@@ -97,6 +97,8 @@ struct further {
 	struct host_part hosts[2]; /* of the source and of the destination */
 	__u32 overload_set;        /* `overload`: number of the set, and 1; 0: none */
 	__u32 overload_s;          /* for how long a source is in it */
+	__u64 counted
+		[2]; /* of the sets that it asks the source and the destination for: those that count */
 };
 
 /* edges[generation % GENERATION_SLOTS][i]: from this boot time on these windows are open; the first is at 0. */

@@ -11,14 +11,8 @@
 #include "flow.h"
 #include "further.h"
 #include "limit.h"
+#include "sets.h"
 #include "sources.h"
-
-static __always_inline __be32 prefix_word(__be32 word, __s32 bits)
-{
-	if (bits >= 32)
-		return word;
-	return bits <= 0 ? 0 : word & bpf_htonl(~0U << (32 - bits));
-}
 
 /* Under what a rule counts who opens a flow; `bits` are those of IPv4 and of IPv6 addresses, 0 for all as one. */
 static __always_inline void ceiling_key(struct source_key *key, const struct flow_key *flow,

@@ -62,6 +62,7 @@ static __always_inline void displace(struct overload_head *head, struct set_key 
 		}
 	}
 	bpf_map_delete_elem(&overloads, key);
+	bpf_map_delete_elem(&element_counters, key);
 }
 
 /* p->set_key is in no set by us yet. */

@@ -87,6 +87,7 @@ struct packet {
 	__u8 strange;    /* outside its connection's window, and passes nevertheless */
 	__u8 anew;       /* a flow is judged anew, or what belongs to one; see further.h */
 	__u8 overloaded; /* its opener was put into a set */
+	__u64 counting;  /* sets of which elements are to be counted, while they are looked for */
 	__u32 admitted;  /* the rule that had admitted that */
 	__u32 further;   /* of the rule that matched: index into furthers */
 	struct effects effects; /* of its flow */

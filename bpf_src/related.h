@@ -7,6 +7,57 @@
 #include "sctp.h"
 #include "anew.h"
 
+/* By the rule that decided; what is translated was counted at ingress. */
+static __always_inline bool counts_for_elements(const struct packet *p, __u32 reason)
+{
+	if (reason >= REASON_FIRST_DROP)
+		return reason == REASON_RULE_DROP || reason == REASON_RULE_REJECT ||
+		       reason == REASON_REVOKED;
+	return p->effects.counts && p->handed != HANDED_TRANSLATED;
+}
+
+/*
+ * The elements of sets that count have one packet more, which a rule that asks for them has let pass or refused. Of a
+ * flow's packets it is asked who opened it and to whom; the question of what was judged just now is still there.
+ */
+GLOBAL int count_elements(__u32 reason)
+{
+	struct cpu *cpu = this_cpu();
+	__u32 index, until_s, end;
+	struct further *further;
+	struct packet *p;
+	struct flow *f;
+
+	if (!cpu)
+		return 0;
+	p = &cpu->packet;
+	if (!counts_for_elements(p, reason))
+		return 0;
+	index = p->further;
+	until_s = p->until_s;
+	if (reason == REASON_FLOW || reason == REASON_RELATED) {
+		f = find_flow(p);
+		if (!f || f->generation != p->generation)
+			return 0;
+		index = f->further;
+		if (f->flags & FLOW_PARENT)
+			ask(p, &f->parent, f->icmp, false);
+		else
+			ask(p, &p->tuple, f->icmp, p->role != ROLE_OPENER);
+	}
+	further = further_of(p->generation, index);
+	if (!further)
+		return 0;
+	for (end = 0; end < 2; end++) {
+		p->counting = further->counted[end];
+		if (p->counting)
+			find_sets(end);
+	}
+	p->counting = 0;
+	p->until_s = until_s;
+	return 0;
+}
+
 /* All else allows a packet outside its window: `option tcp.window` decides. */
 static __always_inline enum fw_reason outside(struct packet *p, const struct settings *s,
 					      enum fw_reason reason, enum fw_reason otherwise)

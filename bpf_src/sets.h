@@ -37,6 +37,15 @@ struct {
 	__type(value, struct overload);
 } overloads SEC(".maps");
 
+/* Of elements of sets that count: what was judged by them, from the first packet on. The key is of set_elements. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, ELEMENT_COUNTERS_MAX);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct set_key);
+	__type(value, struct counter);
+} element_counters SEC(".maps");
+
 /* Where user space goes on to look for elements whose time is up. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -77,6 +86,48 @@ static __always_inline __u64 timed_sets(const __u8 *timed, const __u32 *end_s, s
 	return found;
 }
 
+static __always_inline __be32 prefix_word(__be32 word, __s32 bits)
+{
+	if (bits >= 32)
+		return word;
+	return bits <= 0 ? 0 : word & bpf_htonl(~0U << (32 - bits));
+}
+
+/* The packet is one more of the prefix of so many bits around p->set_key. */
+GLOBAL int count_element(__u32 bits)
+{
+	struct cpu *cpu = this_cpu();
+	struct set_key key = {.bits = bits};
+	struct counter none = {}, *c;
+	struct packet *p;
+	int i;
+
+	if (!cpu)
+		return 0;
+	p = &cpu->packet;
+	key.family = p->set_key.family;
+	for (i = 0; i < 4; i++)
+		key.address[i] = prefix_word(p->set_key.address[i], bits - SET_BITS_V6 - 32 * i);
+	c = bpf_map_lookup_elem(&element_counters, &key);
+	if (!c) {
+		bpf_map_update_elem(&element_counters, &key, &none, BPF_NOEXIST);
+		c = bpf_map_lookup_elem(&element_counters, &key);
+		if (!c)
+			return 0;
+	}
+	__sync_fetch_and_add(&c->packets, p->segments);
+	__sync_fetch_and_add(&c->bytes, p->bytes);
+	return 0;
+}
+
+/* The end is in these sets by a prefix of so many bits. */
+static __always_inline void note_sets(struct packet *p, __u32 end, __u64 found, __u32 bits)
+{
+	p->question.sets[end & 1] |= found;
+	if (p->counting & found)
+		count_element(bits);
+}
+
 static __always_inline enum fw_set_search next_around(struct packet *p, __u32 bits)
 {
 	__u32 least = p->set_key.family == 4 ? SET_BITS_V4 : SET_BITS_V6;
@@ -100,8 +151,10 @@ GLOBAL int search_sets(__u32 end)
 	element = bpf_map_lookup_elem(&set_elements, &p->set_key);
 	if (!element)
 		return SEARCH_END;
-	p->question.sets[end & 1] |= element->listed | element->added |
-				     timed_sets(element->timed, element->end_s, cpu);
+	note_sets(p, end,
+		  element->listed | element->added |
+			  timed_sets(element->timed, element->end_s, cpu),
+		  element->bits);
 	return next_around(p, element->bits);
 }
 
@@ -118,21 +171,24 @@ GLOBAL int search_overloads(__u32 end)
 	found = bpf_map_lookup_elem(&overloads, &p->set_key);
 	if (!found)
 		return SEARCH_END;
-	p->question.sets[end & 1] |= timed_sets(found->timed, found->end_s, cpu);
+	note_sets(p, end, timed_sets(found->timed, found->end_s, cpu), found->bits);
 	return next_around(p, found->bits);
 }
 
-GLOBAL int find_overloads(__u32 end)
+/* All prefixes around p->set_key, of one of the tries. */
+GLOBAL int search_around(__u32 end, __u32 in_overloads)
 {
 	struct cpu *cpu = this_cpu();
-	int i;
+	int i, more;
 
 	if (!cpu)
 		return 0;
 	cpu->packet.set_key.bits = SET_BITS_V6 + 128;
-	for (i = 0; i < PREFIXES_MAX; i++)
-		if (search_overloads(end) == SEARCH_END)
+	for (i = 0; i < PREFIXES_MAX; i++) {
+		more = in_overloads ? search_overloads(end) : search_sets(end);
+		if (more == SEARCH_END)
 			break;
+	}
 	return 0;
 }
 
@@ -143,7 +199,6 @@ GLOBAL int find_sets(__u32 end)
 	const __u64 *address;
 	struct question *q;
 	struct packet *p;
-	int i;
 
 	if (!cpu)
 		return 0;
@@ -151,16 +206,13 @@ GLOBAL int find_sets(__u32 end)
 	q = &p->question;
 	address = end ? q->dst : q->src;
 	q->sets[end & 1] = 0;
-	p->set_key.bits = SET_BITS_V6 + 128;
 	p->set_key.family = q->family;
 	p->set_key.address[0] = bpf_htonl(address[0] >> 32);
 	p->set_key.address[1] = bpf_htonl(address[0]);
 	p->set_key.address[2] = bpf_htonl(address[1] >> 32);
 	p->set_key.address[3] = bpf_htonl(address[1]);
-	for (i = 0; i < PREFIXES_MAX; i++)
-		if (search_sets(end) == SEARCH_END)
-			break;
-	find_overloads(end);
+	search_around(end, false);
+	search_around(end, true);
 	return 0;
 }
 

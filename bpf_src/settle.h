@@ -10,6 +10,7 @@
 #include <linux/pkt_cls.h>
 #include "expect.h"
 #include "journal.h"
+#include "related.h"
 #include "handoff.h"
 #include "reject.h"
 
@@ -107,6 +108,8 @@ static __always_inline int settle(struct __sk_buff *skb, struct cpu *cpu, __u32 
 				       (p->overloaded ? EVENT_OVERLOAD : 0));
 	else if (p->log)
 		record(reason, EVENT_LOG);
+	if (p->further | p->effects.counts)
+		count_elements(reason);
 	if (drop) {
 		int verdict = rejected(p, reason) ? answer(skb) : -1;
 

@@ -49,6 +49,7 @@ class Limits(IntEnum):
     SET_ELEMENTS_MAX = 4194304
     SET_NAME_BYTES = 32
     OVERLOADS_MAX = 65536
+    ELEMENT_COUNTERS_MAX = 262144
     ELEMENT_ENDS = 3
     SET_BITS_V6 = 64
     SET_BITS_V4 = 160
@@ -682,19 +683,19 @@ class Effects(CStruct):
         "mark",
         "mark_mask",
         "idle_j",
-        "reserved",
+        "counts",
     )
     SIZE = 16
     FIELDS = (
         ("mark", 0, "I", 0),
         ("mark_mask", 4, "I", 0),
         ("idle_j", 8, "I", 0),
-        ("reserved", 12, "I", 0),
+        ("counts", 12, "I", 0),
     )
     mark: int
     mark_mask: int
     idle_j: int
-    reserved: int
+    counts: int
 
 
 class HostPart(CStruct):
@@ -732,8 +733,9 @@ class Further(CStruct):
         "hosts",
         "overload_set",
         "overload_s",
+        "counted",
     )
-    SIZE = 280
+    SIZE = 296
     FIELDS = (
         ("asks", 0, "I", 0),
         ("mark", 4, "I", 0),
@@ -754,6 +756,7 @@ class Further(CStruct):
         ("hosts", 208, HostPart, 2),
         ("overload_set", 272, "I", 0),
         ("overload_s", 276, "I", 0),
+        ("counted", 280, "Q", 2),
     )
     asks: int
     mark: int
@@ -774,6 +777,7 @@ class Further(CStruct):
     hosts: list[HostPart]
     overload_set: int
     overload_s: int
+    counted: list[int]
 
 
 class Edge(CStruct):
@@ -795,19 +799,19 @@ class Set(CStruct):
         "name",
         "digest",
         "timeout_s",
-        "reserved",
+        "counters",
     )
     SIZE = 56
     FIELDS = (
         ("name", 0, "bytes", 32),
         ("digest", 32, "bytes", 16),
         ("timeout_s", 48, "I", 0),
-        ("reserved", 52, "I", 0),
+        ("counters", 52, "I", 0),
     )
     name: Raw
     digest: Raw
     timeout_s: int
-    reserved: int
+    counters: int
 
 
 class SetKey(CStruct):

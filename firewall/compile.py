@@ -171,7 +171,8 @@ def compile_policy(
     `firewall.sparing.Sparing`.
     """
     patterns, bits, times = Patterns(policy.rules), SetBits(sets), Edges(policy.rules, moment)
-    furthers = Furthers(ticks_per_s, times, owners, sets)
+    counting = {name for name, one in policy.sets.items() if one.counters}
+    furthers = Furthers(ticks_per_s, times, owners, sets, counting)
     entries, positions = _entries(policy, document, patterns, bits, furthers)
     linear = len(positions) <= abi.Limits.ENTRIES_PER_CHUNK
     lines, roots = (bytes(LINE_BYTES), _NO_TREES) if linear else _trees(policy, entries, positions)

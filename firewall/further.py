@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The further clauses of rules as records for the packet path: what no box of numbers holds."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from firewall import abi
 from firewall.ceilings import UNIT_S, Per
@@ -11,6 +11,7 @@ from firewall.headers import MACS_MAX
 from firewall.hostpart import HostPart
 from firewall.resolve import Owners
 from firewall.rule import Rule
+from firewall.terms import End
 
 _NO_MAC = _LOW_HALF = (1 << 64) - 1
 assert MACS_MAX == abi.Limits.MACS_MAX
@@ -25,8 +26,17 @@ def further_of(rule: Rule) -> tuple[tuple[str, object], ...]:
 class Furthers:
     """The different records of a policy, numbered from 1 as entries name them; 0 is a rule that has none."""
 
-    def __init__(self, ticks_per_s: int, edges: Edges, owners: Owners, sets: Mapping[str, int]) -> None:
+    def __init__(
+        self,
+        ticks_per_s: int,
+        edges: Edges,
+        owners: Owners,
+        sets: Mapping[str, int],
+        counting: Collection[str] = (),
+    ) -> None:
+        """`sets` has the numbers of the sets; those in `counting` count for their elements."""
         self._sets = sets
+        self._counting = counting
         self._owners = owners
         self._ticks_per_s = ticks_per_s
         self._edges = edges
@@ -34,11 +44,19 @@ class Furthers:
 
     def number(self, rule: Rule, src: HostPart | None = None, dst: HostPart | None = None) -> int:
         """What `entry.further` holds of an entry of the rule that asks for these host parts."""
-        if not rule.has_further and src is None and dst is None:
+        counted = [self._counted(end) for end in (rule.src, rule.dst)] if self._counting else [0, 0]
+        if not rule.has_further and src is None and dst is None and not any(counted):
             return 0
         hosts = src, dst
         record = _record(rule, self._ticks_per_s, self._edges.mask(rule), self._owners, self._sets, hosts)
-        return self._numbers.setdefault(record, len(self._numbers) + 1)
+        record.counted = counted
+        record.effects.counts = int(any(counted))
+        packed = record.pack()
+        return self._numbers.setdefault(packed, len(self._numbers) + 1)
+
+    def _counted(self, end: End) -> int:
+        names = end.addrs.sets if end.addrs else ()
+        return sum(1 << self._sets[name] for name in names if name in self._counting)
 
     def asks(self) -> int:
         """What any of them asks, as FurtherAsks."""
@@ -59,7 +77,7 @@ def _record(
     owners: Owners,
     sets: Mapping[str, int],
     hosts: tuple[HostPart | None, HostPart | None],
-) -> bytes:
+) -> abi.Further:
     record = abi.Further(windows=windows)
     asked = abi.FurtherAsks.FURTHER_SRC_HOST, abi.FurtherAsks.FURTHER_DST_HOST
     for place, (host, ask) in enumerate(zip(hosts, asked, strict=True)):
@@ -104,7 +122,7 @@ def _record(
         record.effects.mark, record.effects.mark_mask = rule.set_mark
     if rule.idle is not None:
         record.effects.idle_j = rule.idle.seconds * ticks_per_s
-    return record.pack()
+    return record
 
 
 def _bits(per: Per | None) -> bytes:

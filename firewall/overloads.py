@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 
 from firewall import abi
 from firewall.pins import Pins
-from firewall.settable import KEY_BITS_AT, raw_items
+from firewall.settable import KEY_BITS_AT, SetTable, raw_items
 
 # struct overload: place, bits, timed[3], end_s[3]
 _VALUE = struct.Struct("=I4B3I")
@@ -21,6 +21,7 @@ class Overloads:
     """
 
     def __init__(self, pins: Pins) -> None:
+        self._pins = pins
         self._map = pins.map("overloads")
 
     def items(self) -> Iterator[tuple[bytes, Mapping[int, int]]]:
@@ -50,6 +51,7 @@ class Overloads:
                 self._map.update(key, _VALUE.pack(place, bits, *numbers, *ends))
             else:
                 self._map.delete(key)
+                SetTable(self._pins).forget_counts([key])
 
 
 def _ends(raw: bytes) -> Mapping[int, int]:

@@ -13,7 +13,7 @@ NAME_CHARS = 31  # SET_NAME_BYTES of bpf_src/abi_limits.h, less one
 TIMEOUT_MAX_S = 10 * 365 * 86400
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
-_NOT_NAMES = frozenset(("any", "file", "not", "timeout"))
+_NOT_NAMES = frozenset(("any", "counters", "file", "not", "timeout"))
 _BARE_PATH = re.compile(r"[^\s,\"#]+")
 
 
@@ -21,18 +21,21 @@ class SetDef(NamedTuple):
     """A set of addresses. What it has comes from `spans`, from a file, or, without either, at run time alone.
 
     `timeout_s` is how long what is added at run time stays in it, if that is not said; None is for ever. `path` is
-    as it was written: relative to the directory of the policy file.
+    as it was written: relative to the directory of the policy file. `counters`: its elements count packets.
     """
 
     name: str
     timeout_s: int | None = None
     spans: tuple[Span, ...] = ()
     path: str | None = None
+    counters: bool = False
 
     def __str__(self) -> str:
         words = ["set", self.name]
         if self.timeout_s is not None:
             words.append(f"timeout {time_text(self.timeout_s)}")
+        if self.counters:
+            words.append("counters")
         if self.spans:
             words.append(f"= {list_text(False, self.spans)}")
         if self.path is not None:
@@ -42,7 +45,7 @@ class SetDef(NamedTuple):
 
 
 def read_set(cursor: Cursor) -> SetDef:
-    """`"set" NAME ["timeout" TIME] ["=" addrs | "file" PATH]`."""
+    """`"set" NAME ["timeout" TIME] ["counters"] ["=" addrs | "file" PATH]`."""
     cursor.take()
     name = cursor.word("the name of a set")
     if "=" in name.text.strip("="):
@@ -51,14 +54,17 @@ def read_set(cursor: Cursor) -> SetDef:
     if complaint:
         cursor.fail(complaint, name)
     timeout_s = read_time(cursor, cursor.word("a time", EXAMPLES)) if cursor.take_if("timeout") else None
+    counters = bool(cursor.take_if("counters"))
     if cursor.take_if("="):
-        return SetDef(name.text, timeout_s, read_spans(cursor))
+        return SetDef(name.text, timeout_s, read_spans(cursor), counters=counters)
     if cursor.take_if("file"):
-        return SetDef(name.text, timeout_s, path=_read_path(cursor))
+        return SetDef(name.text, timeout_s, path=_read_path(cursor), counters=counters)
+    if cursor.next.text == "timeout":
+        cursor.fail("'timeout' comes before 'counters'", cursor.next)
     if cursor.next.kind == WORD:
         hint = f"did you mean 'set {name.text} = {cursor.next.text.removeprefix('=')}'?"
-        cursor.fail(f"expected '=', 'file' or 'timeout', found {cursor.next}", cursor.next, hint)
-    return SetDef(name.text, timeout_s)
+        cursor.fail(f"expected '=', 'file', 'timeout' or 'counters', found {cursor.next}", cursor.next, hint)
+    return SetDef(name.text, timeout_s, counters=counters)
 
 
 _FOR_EVER = "leave it out: then they stay until they are deleted"

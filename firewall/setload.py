@@ -46,6 +46,10 @@ class Listed(NamedTuple):
     keys: set[bytes] | None
     data: bytes | None = None
 
+    def known(self, number: int, digest: bytes) -> Known:
+        """What the kernel is to know of the set."""
+        return Known(number, digest, self.definition.timeout_s or 0, self.definition.counters)
+
 
 class _Done(NamedTuple):
     """What listing prefixes for a set did: those that were in no set, those in others, and those listed no more."""
@@ -91,7 +95,7 @@ class SetPlan:
         free = iter(sorted(set(range(MAX_SETS)) - {one.number for one in known.values()}))
         numbers = {}
         for one in self.listed:
-            name, timeout_s = one.definition.name, one.definition.timeout_s or 0
+            name = one.definition.name
             before = known.get(name)
             number = before.number if before else next(free, None)
             if number is None:
@@ -102,14 +106,14 @@ class SetPlan:
             numbers[name] = number
             if before is None:
                 undo.callback(_drop, pins, number)
-                table.name(number, name, NO_DIGEST, timeout_s)
-            elif before.timeout_s != timeout_s:
-                undo.callback(table.name, number, name, before.digest, before.timeout_s)
+                table.name(name, one.known(number, NO_DIGEST))
+            elif one.known(number, before.digest) != before:
+                undo.callback(table.name, name, before)
             if one.keys is None:
                 continue
             if before is not None and before.digest != NO_DIGEST:
-                undo.callback(table.name, number, name, before.digest, before.timeout_s)
-            table.name(number, name, NO_DIGEST, timeout_s)
+                undo.callback(table.name, name, before)
+            table.name(name, one.known(number, NO_DIGEST))
             done = _list(table, number, set(one.keys))
             undo.callback(_unlist, table, number, done.fresh, done.merged)
             self._stale[number] = done.stale
@@ -125,13 +129,13 @@ class SetPlan:
         table = SetTable(pins)
         known = table.known()
         for one in self.listed:
-            name, timeout_s = one.definition.name, one.definition.timeout_s or 0
+            name = one.definition.name
             number = known[name].number
             if stale := self._stale.pop(number, ()):
                 _unlist(table, number, stale)
             digest = known[name].digest if one.keys is None else one.digest
-            if known[name] != Known(number, digest, timeout_s):
-                table.name(number, name, digest, timeout_s)
+            if known[name] != one.known(number, digest):
+                table.name(name, one.known(number, digest))
             if one.data is not None:
                 try:
                     _keep_copy(name, one.data)
@@ -156,7 +160,7 @@ class SetPlan:
 
     def _differs(self, one: Listed) -> bool:
         known = self.known.get(one.definition.name)
-        return known is None or one.keys is not None or known.timeout_s != (one.definition.timeout_s or 0)
+        return known is None or one.keys is not None or known != one.known(known.number, known.digest)
 
 
 def plan_sets(policy: Policy, old: Policy, known: Mapping[str, Known], which: Read) -> SetPlan:
@@ -257,7 +261,7 @@ def _drop(pins: Pins, number: int) -> None:
     table = SetTable(pins)
     for name, one in table.known().items():
         if one.number == number:  # whoever brings it back must not take what a kill leaves for the whole
-            table.name(number, name, NO_DIGEST, one.timeout_s)
+            table.name(name, one._replace(digest=NO_DIGEST))
     found = [(key, Value.unpack(raw)) for key, raw in table.items() if table.holds(raw, number)]
     table.write((key, value.without(number)) for key, value in found)
     table.overloads.release([key for key, ends in table.overloads.items() if number in ends], number)

@@ -37,7 +37,7 @@ class Summary(NamedTuple):
 
 class Element(NamedTuple):
     """A prefix of a set: whether the policy lists it, whether it was added, and when that ends, None if never; whether
-    a rule's `overload` has put it there.
+    a rule's `overload` has put it there. What it has counted is None where its set does not count.
     """
 
     span: Span
@@ -45,6 +45,8 @@ class Element(NamedTuple):
     added: bool
     expires_s: int | None
     overload: bool = False
+    packets: int | None = None
+    bytes: int | None = None
 
 
 def summaries() -> list[Summary]:
@@ -77,7 +79,8 @@ def elements(name: str) -> list[Element]:
     """The elements of a set, in order. Raises NotLoaded, and UsageError if there is no such set."""
     with demand_pins() as pins:
         table = SetTable(pins)
-        number, now = _find(table, name).number, boot_s()
+        known, now = _find(table, name), boot_s()
+        number = known.number
         found: dict[Span, Element] = {}
         for key, raw in table.items():
             value = Value.unpack(raw)
@@ -91,10 +94,15 @@ def elements(name: str) -> list[Element]:
             found[span] = Element(span, listed, for_ever or lives, left_s)
         for key, end_s in table.overloads.of(number, now).items():
             span = span_of(key)
-            known = found.get(span, Element(span, False, False, 0))
-            stays = known.expires_s is None or (known.listed and not known.added)
-            left_s = None if stays else max(known.expires_s or 0, end_s - now)
-            found[span] = known._replace(expires_s=left_s, overload=True)
+            one = found.get(span, Element(span, False, False, 0))
+            stays = one.expires_s is None
+            left_s = None if stays else max(one.expires_s or 0, end_s - now)
+            found[span] = one._replace(expires_s=left_s, overload=True)
+        if known.counters:
+            counts = {span_of(key): counted for key, counted in table.counts().items()}
+            for span, one in found.items():
+                packets, octets = counts.get(span, (0, 0))
+                found[span] = one._replace(packets=packets, bytes=octets)
     return [found[span] for span in sorted(found)]
 
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 # struct element: listed, added, bits, timed[3], end_s[3]
 _VALUE = struct.Struct("=QQ4B3I")
 assert _VALUE.size == abi.Element.SIZE
+_COUNTER = struct.Struct("=2Q")  # struct counter
+assert _COUNTER.size == abi.Counter.SIZE
 NO_DIGEST = bytes(16)
 _CHANGED = offset_of(abi.Control, "sets_changed")
 # The packet path moves the number on by one at a time, and may do so between our reading and our writing it.
@@ -40,6 +42,7 @@ class Known(NamedTuple):
     number: int
     digest: bytes
     timeout_s: int
+    counters: bool = False
 
 
 class Value(NamedTuple):
@@ -113,12 +116,14 @@ class SetTable:
             one = abi.Set.unpack(raw)
             name = one.name.split(b"\0")[0].decode()
             if name:
-                found[name] = Known(int.from_bytes(key, sys.byteorder), one.digest, one.timeout_s)
+                number = int.from_bytes(key, sys.byteorder)
+                found[name] = Known(number, one.digest, one.timeout_s, bool(one.counters))
         return found
 
-    def name(self, number: int, name: str, digest: bytes, timeout_s: int) -> None:
+    def name(self, name: str, known: Known) -> None:
         """Says what a set is called and what it has."""
-        one = abi.Set(name=name.encode(), digest=digest, timeout_s=timeout_s)
+        number, digest, timeout_s, counters = known
+        one = abi.Set(name=name.encode(), digest=digest, timeout_s=timeout_s, counters=int(counters))
         self._names.update(_key(number), one.pack())
 
     def forget(self, number: int) -> None:
@@ -186,6 +191,17 @@ class SetTable:
 
         self.elements.update_batch(kept())
         self.elements.delete_batch(gone)
+        self.forget_counts(gone)
+
+    def forget_counts(self, keys: Collection[bytes]) -> None:
+        """Of prefixes that are no elements any more."""
+        counters = self._pins.map("element_counters")
+        if keys and libbpf_map.next_key(counters.fd, None, counters.key_size) is not None:
+            counters.delete_batch(keys)
+
+    def counts(self) -> dict[bytes, tuple[int, int]]:
+        """Packets and bytes of those elements that have any."""
+        return {key: _COUNTER.unpack(raw) for key, raw in self._pins.map("element_counters").items()}
 
     def insert(self, keys: Iterable[bytes], value: Value) -> None:
         """Sets the same for many prefixes, of which none is in any set yet."""

@@ -86,7 +86,9 @@ def set_defs() -> st.SearchStrategy[tuple[SetDef, ...]]:
     """All sets that rules can name, each with some addresses."""
     lists = st.lists(spans(), min_size=1, max_size=6, unique=True).map(tuple)
     timeouts = st.none() | st.integers(1, 90000)
-    return st.tuples(*(st.builds(SetDef, st.just(name), timeouts, lists, st.none()) for name in SETS))
+    return st.tuples(
+        *(st.builds(SetDef, st.just(name), timeouts, lists, st.none(), st.booleans()) for name in SETS)
+    )
 
 
 def ports() -> st.SearchStrategy[Ports]:

@@ -106,7 +106,7 @@ def show(ctx: typer.Context, name: Name) -> None:
             elements=[{**one._asdict(), "span": str(one.span)} for one in found],
         )
         return
-    cells = [
+    cells: list[tuple[str, ...]] = [
         (
             str(one.span),
             _by(one),
@@ -114,7 +114,14 @@ def show(ctx: typer.Context, name: Name) -> None:
         )
         for one in found
     ]
-    session.print(*render.table(("address", "by", "for yet"), cells, right=("for yet",)))
+    headings: tuple[str, ...] = ("address", "by", "for yet")
+    if any(one.packets is not None for one in found):
+        headings += ("packets", "bytes")
+        cells = [
+            (*cell, render.count(one.packets or 0), render.size(one.bytes or 0))
+            for cell, one in zip(cells, found, strict=True)
+        ]
+    session.print(*render.table(headings, cells, right=headings[2:]))
 
 
 @app.command(cls=Command, epilog=_ADD)

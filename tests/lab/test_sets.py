@@ -159,3 +159,34 @@ def test_refusals(pair: PairLab, line: str, code: int, said: str) -> None:
     done = pair.server.fw(line, check=False)
     assert (done.returncode, done.stdout) == (code, "")
     assert said in done.stderr
+
+
+def test_elements_count_what_rules_decide_by_them(pair: PairLab) -> None:
+    server, client = pair.server, pair.client
+    server.listen(80)
+    protect(
+        server,
+        f"""
+        default in drop
+        default out allow
+        set bad counters = {client.v6}
+        set near timeout 1h counters = 192.0.2.0/24
+        set quiet = 192.0.2.0/24
+        drop in from @bad
+        allow in tcp from @near, @quiet to port 80
+        """,
+        "eth0",
+    )
+    client.connect(server.v4, 80).echo(b"x" * 1000)
+    assert not answered(lambda: client.connect(server.v6, 80, timeout_s=0.3))
+
+    def counted(name: str) -> tuple[int | None, int | None]:
+        (one,) = server.fw_json(f"set show {name}")["elements"]
+        return one["packets"], one["bytes"]
+
+    (flow,) = flows(server, dport=80)
+    assert counted("near") == (flow["packets"] + flow["reply_packets"], flow["bytes"] + flow["reply_bytes"])
+    assert counted("quiet") == (None, None)
+    packets, octets = counted("bad")
+    assert packets and octets
+    assert str(packets) in server.fw("set show bad").stdout.splitlines()[1].split()

@@ -315,7 +315,8 @@ class PacketPath:
         """Let the sets have what the policy lists for them, and nothing else."""
         table = self.sets()
         table.write([(key, Value()) for key, _ in table.items()])
-        self._empty("overloads")
+        for name in ("overloads", "element_counters"):
+            self._empty(name)
         listed: dict[bytes, int] = {}
         for number, one in enumerate(policy.sets.values()):
             for key in keys_of_spans(one.spans):
