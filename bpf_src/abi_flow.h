@@ -70,9 +70,10 @@ enum fw_flow_flags {
 	FLOW_TRANSLATED = 1 << 1, /* the host translates it: both hooks track */
 	FLOW_PARENT = 1 << 2,     /* `parent` holds the tuple that was judged */
 	FLOW_LIBERAL = 1 << 3,    /* met midway: numbers count once both sides are SETTLED */
-	FLOW_REVOKED = 1 << 4, /* the rules deny it now; nothing may take its place for a while */
-	FLOW_COUNTED = 1 << 5, /* opened by who came in by a protected interface: its source's */
-	FLOW_SPARED = 1 << 6,  /* a change of rules has spared it, see anew.h */
+	FLOW_REVOKED = 1 << 4,   /* the rules deny it now; nothing may take its place for a while */
+	FLOW_COUNTED = 1 << 5,   /* opened by who came in by a protected interface: its source's */
+	FLOW_SPARED = 1 << 6,    /* a change of rules has spared it, see anew.h */
+	FLOW_UNTRACKED = 1 << 7, /* from ingress to egress: there is none, and is to be none */
 };
 
 /* tc_index, ingress to egress: 0, a slot, or one of these. */

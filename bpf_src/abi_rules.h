@@ -57,6 +57,7 @@ enum fw_further_asks {
 	FURTHER_NEVER = 1 << 6,    /* names a user or unit that is not known */
 	FURTHER_SRC_HOST = 1 << 7, /* of the addresses, which a flow keeps */
 	FURTHER_DST_HOST = 1 << 8,
+	FURTHER_UNTRACKED = 1 << 9, /* asks nothing: what it lets pass has no flow */
 
 	/* asked of the opener's packet, of which its flow keeps nothing */
 	FURTHER_OF_PACKET = FURTHER_MARK | FURTHER_DSCP | FURTHER_MAC | FURTHER_USER | FURTHER_UNIT,

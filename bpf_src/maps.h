@@ -223,23 +223,6 @@ struct {
 	__type(value, struct handoff);
 } handoffs SEC(".maps");
 
-/* Not per-CPU: such an array takes a second line of the cache to be found, cannot be mapped, and is slow to make. */
-struct counters_page {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_INNER_MAP | BPF_F_MMAPABLE);
-	__uint(max_entries, 1);
-	/* sizes, not types: clang forgets the types of inner maps */
-	__uint(key_size, sizeof(__u32));
-	__uint(value_size, sizeof(struct rule_counter));
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
-	__uint(max_entries, RULE_COUNTERS / COUNTERS_PAGE);
-	__type(key, __u32);
-	__array(values, struct counters_page);
-} rule_counters SEC(".maps");
-
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);

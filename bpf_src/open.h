@@ -5,6 +5,7 @@
 
 #include "track.h"
 #include "expect.h"
+#include "untracked.h"
 #include "owner.h"
 
 #define TCP_LISTEN 10 /* include/net/tcp_states.h, as struct bpf_sock has it */
@@ -89,7 +90,7 @@ static __always_inline enum fw_reason pickup(struct __sk_buff *skb, struct packe
 		reason = judge();
 		if (reason)
 			return reason;
-		if (p->action == ACTION_ALLOW) {
+		if (p->action == ACTION_ALLOW && !is_untracked()) {
 			p->pickup = 1;
 			p->role = reversed ? ROLE_RESPONDER : ROLE_OPENER;
 			p->scope = p->question.scope;
@@ -114,6 +115,8 @@ static __always_inline enum fw_reason adopt(struct packet *p, const struct setti
 
 	if (!h || h->role != ROLE_OPENER)
 		return REASON_NO_FLOW;
+	if (h->flags & FLOW_UNTRACKED)
+		return pass_translated(p, h);
 	p->icmp = h->icmp;
 	p->scope = h->scope;
 	if (p->scope == SCOPE_FORWARD && h->out_slot != p->slot) {
@@ -155,6 +158,8 @@ GLOBAL int match(struct __sk_buff *skb)
 	p->role = ROLE_OPENER;
 	if (p->handed == HANDED_TRANSLATED)
 		return adopt(p, s);
+	if (p->icmp_kind == ICMP_ERROR)
+		return stateless_error(skb);
 	reason = p->hook == HOOK_INGRESS ? check_addresses(p) : REASON_NONE;
 	if (reason)
 		return reason;
@@ -169,8 +174,10 @@ GLOBAL int match(struct __sk_buff *skb)
 		return reason;
 	if (p->scope == SCOPE_OUT && s->asks & (FURTHER_USER | FURTHER_UNIT))
 		note_owner(skb);
-	if (!can_open(p))
-		return pickup(skb, p, s);
+	if (!can_open(p)) {
+		reason = stateless();
+		return reason ? reason : pickup(skb, p, s);
+	}
 	if (expected(cpu, p, s))
 		return REASON_NONE;
 	ask(p, &p->tuple, p->icmp, false);
@@ -178,7 +185,7 @@ GLOBAL int match(struct __sk_buff *skb)
 	reason = judge();
 	if (reason)
 		return reason;
-	return p->action == ACTION_ALLOW ? REASON_NONE : refusal(p);
+	return p->action == ACTION_ALLOW ? pass_untracked() : refusal(p);
 }
 
 static __always_inline enum fw_reason opening(const struct packet *p)

@@ -72,7 +72,7 @@ static __always_inline enum fw_reason outside(struct packet *p, const struct set
 /*
  * An ICMP error: p->tuple is the packet that it quotes, which must have been
  * sent by the host that the error goes to, in a live flow that the rules still
- * allow. It refreshes nothing.
+ * allow. It refreshes nothing. REASON_NONE: it may be about what nobody follows.
  */
 GLOBAL int related(void)
 {
@@ -88,8 +88,10 @@ GLOBAL int related(void)
 	p = &cpu->packet;
 	s = settings_of(p->generation);
 	f = find_flow(p);
-	if (!s || !f || expired(f, p, s))
-		return REASON_UNRELATED;
+	if (!s)
+		return REASON_NO_POLICY;
+	if (!f || expired(f, p, s))
+		return s->asks & FURTHER_UNTRACKED ? REASON_NONE : REASON_UNRELATED;
 	for (i = 0; i < 4; i++)
 		if (p->outer_dst[i] != p->tuple.src[i])
 			return REASON_UNRELATED;

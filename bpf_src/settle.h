@@ -8,29 +8,12 @@
 #define FW_SETTLE_H
 
 #include <linux/pkt_cls.h>
+#include "counters.h"
 #include "expect.h"
 #include "journal.h"
 #include "related.h"
 #include "handoff.h"
 #include "reject.h"
-
-/* There is no page for what is left of a rule that has gone, and nobody reads it. */
-static __always_inline void count_for_rule(const struct packet *p)
-{
-	__u32 page = p->counter / COUNTERS_PAGE, at = p->counter % COUNTERS_PAGE;
-	void *counters = bpf_map_lookup_elem(&rule_counters, &page);
-	struct rule_counter *c;
-
-	if (!counters)
-		return;
-	at += bpf_get_smp_processor_id() * COUNTERS_PAGE;
-	c = bpf_map_lookup_elem(counters, &at);
-	if (!c)
-		return;
-	c->packets += p->segments;
-	c->bytes += p->bytes;
-	c->last_j = p->now_j;
-}
 
 static __always_inline void count(struct cpu *cpu, const struct packet *p, __u32 reason)
 {

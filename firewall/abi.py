@@ -271,6 +271,7 @@ class FurtherAsks(IntEnum):
     FURTHER_NEVER = 64
     FURTHER_SRC_HOST = 128
     FURTHER_DST_HOST = 256
+    FURTHER_UNTRACKED = 512
     FURTHER_OF_PACKET = 55
 
 
@@ -295,6 +296,7 @@ class FlowFlags(IntEnum):
     FLOW_REVOKED = 16
     FLOW_COUNTED = 32
     FLOW_SPARED = 64
+    FLOW_UNTRACKED = 128
 
 
 class TcIndex(IntEnum):

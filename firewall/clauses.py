@@ -102,6 +102,7 @@ FURTHER = (
     Clause("overload", "overload", read_overload, "overload {}".format, of_allow=True),
     Clause("set-mark", "set_mark", read_masked, "set-mark {}".format, of_allow=True),
     Clause("idle", "idle", read_idle, "idle {}".format, of_allow=True),
+    Clause("untracked", "untracked", lambda _: True, lambda _: "untracked", of_allow=True),
     Clause("until", "until", read_until, "until {}".format),
     Clause("between", "between", read_between, "between {}".format),
     Clause("unsynced", "unsynced", read_unsynced, write_unsynced),

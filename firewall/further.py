@@ -118,6 +118,8 @@ def _record(
     if rule.overload is not None:
         record.overload_set = sets[rule.overload.name] + 1
         record.overload_s = rule.overload.for_s
+    if rule.untracked:
+        record.asks |= abi.FurtherAsks.FURTHER_UNTRACKED
     if rule.set_mark is not None:
         record.effects.mark, record.effects.mark_mask = rule.set_mark
     if rule.idle is not None:

@@ -22,8 +22,8 @@ _SHOWN_WORD_CHARS = 60
 
 # Words that can only begin a clause. On a command line they end a `log` that has no text.
 CLAUSE_WORDS = frozenset(
-    "on via proto from to port icmp-type log comment mark dscp mac user unit limit max-flows overload set-mark".split()
-) | frozenset(("idle", "until", "between", "unsynced", *PROTOCOLS))
+    "on via proto from to port icmp-type log comment mark dscp mac user unit limit max-flows set-mark".split()
+) | frozenset(("idle", "until", "between", "unsynced", "overload", "untracked", *PROTOCOLS))
 
 _new = tuple.__new__
 _Item = TypeVar("_Item")

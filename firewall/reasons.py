@@ -8,7 +8,7 @@ packet ends with. A test keeps the two together.
 REASONS: dict[str, str] = {
     "flow": "belongs to a connection that is allowed",
     "related": "ICMP error about a connection that is allowed",
-    "rule_allow": "a rule allowed it to open a connection",
+    "rule_allow": "a rule allowed it to open a connection, or to pass untracked",
     "default_allow": "no rule matched and the default allows",
     "expected": "answers a multicast or broadcast question of this host",
     "pickup": "part of a running connection that was met midway",

@@ -23,6 +23,7 @@ from firewall.words import ACTIONS, ANSWERS, SCOPES, refuse
 
 # Where a packet of each scope can be asked for its interface.
 _ON_SCOPES, _VIA_SCOPES = ("in", "forward"), ("out", "forward")
+_OF_FLOWS = ("limit", "max-flows", "overload", "idle")
 _KNOWN_RULES = 4096
 _FAMILY_OF = {ICMP: 4, ICMP6: 6}
 _further = attrgetter(*(clause.field for clause in FURTHER))
@@ -61,6 +62,7 @@ class Rule(NamedTuple):
     between: Between | None = None
     unsynced: bool | None = None
     overload: Overload | None = None
+    untracked: bool | None = None
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -174,6 +176,10 @@ class _Draft:
                 self._check_ports(self.at[clause], protos)
         if "icmp_types" in self.values:
             self._check_icmp_types(protos)
+        for clause in _OF_FLOWS if "untracked" in self.at else ():
+            if clause in self.at:
+                message = f"'{clause}' speaks of flows, and what is 'untracked' has none"
+                self.cursor.fail(message, self.at[clause])
         if "overload" in self.at:
             ceilings = [self.values[name] for name in ("limit", "max_flows") if name in self.values]
             wrong = overload_complaint(protos, self.scopes, any(ceiling.per for ceiling in ceilings))

@@ -13,7 +13,6 @@ ANSWERS = ("rst", "admin", "port", "host")  # of `reject with`
 
 _SHOWN_CHARS = 60
 
-NOT_YET = {"untracked"}
 TRANSLATION = {"redirect", "masquerade", "nat", "snat", "dnat"}
 _STATE = {"state", "ctstate", "conntrack", "ct", "established", "related", "keep", "stateful"}
 _INSTEAD = {
@@ -62,8 +61,6 @@ def refuse(cursor: Cursor, token: Token, expected: str, known: Iterable[str]) ->
     if word in TRANSLATION:
         message = f"'{word}' is not supported by this version, which does not translate addresses"
         cursor.fail(message, token, "nft can translate addresses beside fw")
-    if word in NOT_YET:
-        cursor.fail(f"'{word}' is not supported by this version", token)
     hint = _hint(cursor, token, list(known))
     cursor.fail(f"expected {expected}, found '{word}'", token, hint)
 

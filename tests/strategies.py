@@ -216,6 +216,8 @@ def rules(draw: st.DrawFn) -> Rule:
         if not overload_complaint(rule.protos, rule.scopes, any(one.per for one in ceilings)):
             name, for_s = st.sampled_from(SETS), st.integers(1, 1000)
             rule = rule._replace(overload=draw(st.none() | st.builds(Overload, name, for_s)))
+        if not ceilings and rule.idle is None:
+            rule = rule._replace(untracked=draw(st.none() | st.none() | st.just(True)))
     return rule if rule.kinds() else rule._replace(src=ANY_END, dst=ANY_END, icmp_types=())
 
 

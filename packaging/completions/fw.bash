@@ -19,7 +19,7 @@ _fw() {
     local commands="status load unload upgrade apply check show refresh fmt import mode default option options rule rules zone
         zones set sets flow flows log doctor version"
     local rule="in out forward on via from to any not port tcp udp icmp icmp6 sctp gre esp ah proto icmp-type log
-        comment mark dscp mac user unit limit max-flows burst per source overload set-mark idle until between and on-days
+        comment mark dscp mac user unit limit max-flows burst per source overload untracked set-mark idle until between and on-days
         unsynced with rst admin host"
     local filters="--proto --address --port --state --rule --iface"
     local change="--yes --runtime --dry-run --keep-flows"

@@ -78,7 +78,7 @@ complete -c fw -n "$with option" -a 'flows.max flows.embryonic flows.per-source 
     builtin.dhcp6'
 complete -c fw -n "$with rule; and not $with list add insert delete" -a 'list add insert delete'
 complete -c fw -n "$with rule; and $with add insert delete" -a 'allow drop reject in out forward on via from to any not \
-    port tcp udp icmp icmp6 sctp gre esp ah proto icmp-type log comment mark dscp mac user unit limit max-flows overload burst \
+    port tcp udp icmp icmp6 sctp gre esp ah proto icmp-type log comment mark dscp mac user unit limit max-flows overload untracked burst \
     per source set-mark idle until between and on-days unsynced with rst admin host'
 complete -c fw -n "$with set; and not $with list show add delete flush replace" -a 'list show add delete flush replace'
 complete -c fw -n "$with set; and $with add replace" -l for -x -a '90s 5m 2h 1d' -d 'How long they stay'

@@ -407,6 +407,8 @@ def test_sets(fw: Fw, machine: Machine) -> None:
         "added": True,
         "expires_s": None,
         "overload": False,
+        "packets": None,
+        "bytes": None,
     }
     assert added["expires_s"] == 3599
     machine.loaded = False
