@@ -100,7 +100,11 @@ static __always_inline __u64 patterns_of(const struct settings *s, __u32 ifindex
 	struct iface *iface = ifindex ? iface_of(ifindex) : NULL;
 	__u32 class = iface ? iface->class_id : 0;
 
-	return class < CLASSES_MAX ? s->patterns[class] : 0;
+	if (class >= CLASSES_MAX)
+		return 0;
+	/* 5.10 forgets what is known of a number that goes to the stack and comes back */
+	barrier_var(class);
+	return s->patterns[class & (CLASSES_MAX - 1)];
 }
 
 static __always_inline void host_order(__u64 *half, const __be32 *words)

@@ -148,6 +148,8 @@ struct packet {
 	__be32 outer_src[4]; /* of an ICMP error's own header */
 	__be32 outer_dst[4];
 	struct set_key set_key; /* to be looked up */
+	struct set_key
+		counted_key; /* of the element that counts: not on the stack, which is short there */
 };
 
 #define NO_COUNTER 0xffffffff

@@ -97,21 +97,24 @@ static __always_inline __be32 prefix_word(__be32 word, __s32 bits)
 GLOBAL int count_element(__u32 bits)
 {
 	struct cpu *cpu = this_cpu();
-	struct set_key key = {.bits = bits};
 	struct counter none = {}, *c;
+	struct set_key *key;
 	struct packet *p;
 	int i;
 
 	if (!cpu)
 		return 0;
 	p = &cpu->packet;
-	key.family = p->set_key.family;
+	key = &p->counted_key;
+	key->bits = bits;
+	key->family = p->set_key.family;
+	key->reserved = 0;
 	for (i = 0; i < 4; i++)
-		key.address[i] = prefix_word(p->set_key.address[i], bits - SET_BITS_V6 - 32 * i);
-	c = bpf_map_lookup_elem(&element_counters, &key);
+		key->address[i] = prefix_word(p->set_key.address[i], bits - SET_BITS_V6 - 32 * i);
+	c = bpf_map_lookup_elem(&element_counters, key);
 	if (!c) {
-		bpf_map_update_elem(&element_counters, &key, &none, BPF_NOEXIST);
-		c = bpf_map_lookup_elem(&element_counters, &key);
+		bpf_map_update_elem(&element_counters, key, &none, BPF_NOEXIST);
+		c = bpf_map_lookup_elem(&element_counters, key);
 		if (!c)
 			return 0;
 	}
