@@ -31,13 +31,13 @@ MODULES = {
     "status": 170,
     "mode": 155,
     "show": 165,
-    "option": 178,
-    "rule list": 178,
+    "option": 180,
+    "rule list": 180,
     "flow list": 146,
     "log": 160,
     "doctor": 162,
-    "rule add allow in": 203,
-    "load": 204,
+    "rule add allow in": 206,
+    "load": 205,
 }
 FORBIDDEN = {"--help": KERNEL + LANGUAGE, "rule --help": KERNEL + LANGUAGE, "check POLICY": KERNEL}
 
@@ -52,8 +52,8 @@ firewall.paths.Lock.__enter__ = refuse
 """
 # What a command imports later, when it does what these do.
 PARTS = {
-    "import firewall.firstload, firewall.programs, firewall.seed": 208,
-    "import firewall.upgrade": 208,
+    "import firewall.firstload, firewall.programs, firewall.seed": 209,
+    "import firewall.upgrade": 209,
     "import firewall.tc, firewall.netlink\nfirewall.netlink.change = print\nfirewall.tc.make_clsact(1)": 172,
 }
 SCRIPT = """
