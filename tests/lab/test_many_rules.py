@@ -94,12 +94,12 @@ def test_memory_of_former_rulesets_is_given_up(pair: PairLab, tmp_path: Path) ->
             FEW + "".join(f"drop in tcp to port {n} from 198.18.0.{turn}\n" for n in range(1, MORE))
         )
         pair.server.fw("apply", str(file))
-        assert large(pair.server, "classifiers") == large(pair.server, "policies") == min(turn + 1, 2)
+        assert large(pair.server, "classifiers") == large(pair.server, "trees") == min(turn + 1, 2)
     few = tmp_path / "few.fw"
     few.write_text(FEW)
     for left in (1, 0):
         pair.server.fw("apply", str(few))
-        assert large(pair.server, "classifiers") == large(pair.server, "policies") == left
+        assert large(pair.server, "classifiers") == large(pair.server, "trees") == left
         few.write_text(FEW + "allow in tcp to port 81\n")
 
 
