@@ -2,11 +2,12 @@
 """Puts another policy in the place of the one that runs: checked first, then all of it or nothing."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import ExitStack
 from typing import NamedTuple
 
 from firewall import abi
+from firewall.compile import Compiled
 from firewall.document import Document, PlacedRule, place
 from firewall.errors import NeedsYes, NotLoaded
 from firewall.generations import generation, next_generation
@@ -61,8 +62,8 @@ class Wishes(NamedTuple):
     flows: Flows = Flows.LEAVE
 
 
-class _Plan(NamedTuple):
-    """What differs between what runs and what is wanted."""
+class Plan(NamedTuple):
+    """What differs between what runs and what is wanted; `ready` gives that compiled, by its generation."""
 
     policy: Policy
     document: Document
@@ -73,12 +74,13 @@ class _Plan(NamedTuple):
     sets: SetPlan
     writes: bool
     runs: bool
+    ready: Callable[[int], Compiled] | None = None
 
 
 def put(running: Running, written: Written, wishes: Wishes) -> ApplyReport:
     """Makes `written` the running policy. Raises FwError, and then the old one is in force and the file as it was."""
     policy = parse_policy(written, wishes.name or str(policy_path()))
-    warnings = _warnings(policy, running.document, wishes.edited)
+    warnings = warnings_of(policy, running.document, wishes.edited)
     links = list_links()
     plan = _plan(running, policy, written, links, wishes)
     if plan.writes:
@@ -89,7 +91,7 @@ def put(running: Running, written: Written, wishes: Wishes) -> ApplyReport:
     if changed:
         warnings += _demand_safe(running, plan, links, wishes)
     if changed and not wishes.dry_run:
-        seeded = _carry_out(running, plan, links, wishes)
+        seeded = carry_out(running, plan, links, wishes)
     elif not wishes.dry_run:
         # Nothing to do but to look which interfaces there are now, and who the users and units of rules are.
         describe(running.pins, running.policy, links, plan.staying)
@@ -126,7 +128,7 @@ def save_only(written: Written, wishes: Wishes) -> ApplyReport:
         saved, old_policy = None, parse_policy("")
     old = place(old_policy, saved or "", True, None, abi.Limits.RULE_COUNTERS)
     policy = parse_policy(written, wishes.name or str(policy_path()))
-    warnings = _warnings(policy, old, wishes.edited)
+    warnings = warnings_of(policy, old, wishes.edited)
     check_sets(policy, policy_path().parent)
     new = place(policy, written, True, old, abi.Limits.RULE_COUNTERS)
     changed = saved is None or written.flat() != saved.flat()
@@ -176,7 +178,7 @@ def limits_of(policy: Policy) -> FlowLimits:
     return FlowLimits(values["flows.max"], values["flows.embryonic"])
 
 
-def _plan(running: Running, policy: Policy, written: Written, links: Sequence[Link], wishes: Wishes) -> _Plan:
+def _plan(running: Running, policy: Policy, written: Written, links: Sequence[Link], wishes: Wishes) -> Plan:
     already_saved = is_saved(written)
     wanted = targets(policy, links)
     present = {link.name for link in wanted}
@@ -200,7 +202,7 @@ def _plan(running: Running, policy: Policy, written: Written, links: Sequence[Li
     limits = limits_of(policy)
     applied = wishes.flows is Flows.JUDGE and not wishes.edited and not wishes.dry_run
     judges_again = applied and in_force(running.pins) != NONE
-    return _Plan(
+    return Plan(
         policy=policy,
         document=document,
         joining=joining,
@@ -215,7 +217,7 @@ def _plan(running: Running, policy: Policy, written: Written, links: Sequence[Li
     )
 
 
-def _demand_safe(running: Running, plan: _Plan, links: Sequence[Link], wishes: Wishes) -> list[str]:
+def _demand_safe(running: Running, plan: Plan, links: Sequence[Link], wishes: Wishes) -> list[str]:
     """Raises NeedsYes if the change is dangerous for the caller; else what he should know of it."""
     if wishes.yes:
         return []
@@ -239,7 +241,7 @@ def demand_protection(leaving: Iterable[str], staying: Collection[object]) -> No
         )
 
 
-def _carry_out(running: Running, plan: _Plan, links: Sequence[Link], wishes: Wishes) -> int:
+def carry_out(running: Running, plan: Plan, links: Sequence[Link], wishes: Wishes) -> int:
     """Returns how many connections were taken over."""
     pins = running.pins
     seeded = 0
@@ -256,7 +258,7 @@ def _carry_out(running: Running, plan: _Plan, links: Sequence[Link], wishes: Wis
         numbers = plan.sets.begin(pins, undo)
         new = next_generation(pins)
         spared = sparing_of(pins, wishes.flows, new, sets_change=keeps)
-        publish(pins, plan.policy, plan.document, classes, new, numbers, running.document, spared)
+        publish(pins, plan.policy, plan.document, classes, new, numbers, running.document, spared, plan.ready)
         if plan.joining:
             undo.callback(detach_all, pins, [link.ifindex for link in plan.joining])
             begin_grace(pins, plan.policy)
@@ -296,7 +298,7 @@ def _without_a_place(running: Running, limits: FlowLimits) -> list[str]:
     ]
 
 
-def _warnings(policy: Policy, old: Document, edited: bool) -> list[str]:
+def warnings_of(policy: Policy, old: Document, edited: bool) -> list[str]:
     """What is odd about the policy; after an edit only about its new rules, with the insertion that would work."""
     if not edited:
         return [warning.told(policy.name) for warning in verify(policy) + unknown_owners(policy)]

@@ -3,13 +3,14 @@
 
 import struct
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import repeat
 from types import MappingProxyType
 from typing import NamedTuple
 
 from firewall import abi
 from firewall.clock import Moment
-from firewall.document import Document
+from firewall.document import Document, PlacedRule
 from firewall.edges import Edges
 from firewall.errors import UsageError
 from firewall.expand import SCOPE_BITS, InSets, expand
@@ -38,6 +39,7 @@ _ANSWERS = {
 }
 _SCOPES = {"in": abi.Scope.SCOPE_IN, "out": abi.Scope.SCOPE_OUT, "forward": abi.Scope.SCOPE_FORWARD}
 _LOW_HALF = (1 << 64) - 1
+_NO_SETS = 0, 0
 _LOG, _UNSURE, _SRC, _DST = map(
     int,
     (
@@ -202,43 +204,55 @@ def _entries(
 
     What is behind the last entry is zero, which ends the list where it is scanned in order.
     """
-    packed, positions, pack = bytearray(), array("I"), _ENTRY.pack
-    no_sets = 0, 0
+    packed, positions = bytearray(), array("I")
     pairs = zip(counted("compiling", policy.rules), document.rules, strict=True)
     for position, (rule, placed) in enumerate(pairs):
-        action = _ANSWERS[rule.answer] if rule.action == "reject" else _ACTIONS[rule.action]
-        on, via, further = patterns.number(rule.on), patterns.number(rule.via), furthers.number(rule)
-        of_rule = _LOG if rule.log is not None else 0
-        if further or rule.on is not None or rule.via is not None:
-            of_rule |= _UNSURE
-        hosted = any(end.addrs and end.addrs.hosts for end in (rule.src, rule.dst))
-        for entry in expand(rule):
-            family, proto, src_lo, src_hi, dst_lo, dst_hi, *ports, scopes, _, _, src_sets, dst_sets = entry
-            whole = ADDRESS_MAX[family or 6]
-            flags, sets, number = of_rule, no_sets, further
-            if src_sets or dst_sets:
-                flags |= _UNSURE | bits.flags(src_sets, dst_sets)
-                sets = bits.mask(src_sets), bits.mask(dst_sets)
-                if hosted:
-                    number = furthers.number(rule, _host(src_sets), _host(dst_sets))
-            if src_lo or src_hi != whole:
-                flags |= _SRC
-            if dst_lo or dst_hi != whole:
-                flags |= _DST
-            packed += pack(
-                *(src_lo >> 64, src_lo & _LOW_HALF, src_hi >> 64, src_hi & _LOW_HALF),
-                *(dst_lo >> 64, dst_lo & _LOW_HALF, dst_hi >> 64, dst_hi & _LOW_HALF),
-                *sets,
-                *ports,
-                *(family, proto, scopes, action, on, via, flags, placed.id, placed.counter, number, 0),
-            )
-            positions.append(position)
+        before = len(packed)
+        pack_rule(packed, rule, placed, patterns, bits, furthers.number)
+        positions.extend(repeat(position, (len(packed) - before) // _ENTRY.size))
     packed += bytes(-len(packed) % CHUNK_BYTES if packed else CHUNK_BYTES)
     return bytes(packed), positions
 
 
 def _host(asked: InSets | None) -> HostPart | None:
     return next(iter(asked.hosts), None) if asked else None
+
+
+def pack_rule(
+    packed: bytearray,
+    rule: Rule,
+    placed: PlacedRule,
+    patterns: Patterns,
+    bits: SetBits,
+    further: Callable[[Rule, HostPart | None, HostPart | None], int],
+) -> None:
+    """Adds the entries of a rule; `further` is `Furthers.number`."""
+    action = _ANSWERS[rule.answer] if rule.action == "reject" else _ACTIONS[rule.action]
+    on, via, of_all = patterns.number(rule.on), patterns.number(rule.via), further(rule, None, None)
+    of_rule = _LOG if rule.log is not None else 0
+    if of_all or rule.on is not None or rule.via is not None:
+        of_rule |= _UNSURE
+    hosted = any(end.addrs and end.addrs.hosts for end in (rule.src, rule.dst))
+    for entry in expand(rule):
+        family, proto, src_lo, src_hi, dst_lo, dst_hi, *ports, scopes, _, _, src_sets, dst_sets = entry
+        whole = ADDRESS_MAX[family or 6]
+        flags, sets, number = of_rule, _NO_SETS, of_all
+        if src_sets or dst_sets:
+            flags |= _UNSURE | bits.flags(src_sets, dst_sets)
+            sets = bits.mask(src_sets), bits.mask(dst_sets)
+            if hosted:
+                number = further(rule, _host(src_sets), _host(dst_sets))
+        if src_lo or src_hi != whole:
+            flags |= _SRC
+        if dst_lo or dst_hi != whole:
+            flags |= _DST
+        packed += _ENTRY.pack(
+            *(src_lo >> 64, src_lo & _LOW_HALF, src_hi >> 64, src_hi & _LOW_HALF),
+            *(dst_lo >> 64, dst_lo & _LOW_HALF, dst_hi >> 64, dst_hi & _LOW_HALF),
+            *sets,
+            *ports,
+            *(family, proto, scopes, action, on, via, flags, placed.id, placed.counter, number, 0),
+        )
 
 
 def _trees(

@@ -49,6 +49,16 @@ class Document(NamedTuple):
         """The policy as it is written, for `firewall.policy`."""
         return Written(self.text, self.included)
 
+    def with_last(self, text: str, written: str, saved: bool, counters: int) -> "Document":
+        """What `place` makes of this policy with a rule behind its last: `text` is the rule's, `written` the file's.
+
+        There must be a rule, and it must be of the policy's own file.
+        """
+        used = {rule.counter for rule in self.rules}
+        counter = next(_free_counters(used, (), {}, counters))
+        rule = PlacedRule(self.next_id, self.rules[-1].line + 1, counter, text)
+        return Document(written, (*self.rules, rule), self.next_id + 1, saved)
+
     def encode(self) -> bytes:
         """The bytes to keep: their length in 32 bits, little-endian, and compressed JSON.
 
@@ -56,15 +66,16 @@ class Document(NamedTuple):
         """
         ids, lines, counters, texts, files = zip(*self.rules, strict=True) if self.rules else ((),) * 5
         written = split_lines(self.text)
-        kept = [
-            "" if not file and written[line - 1] == text else text
-            for line, text, file in zip(lines, texts, files, strict=True)
-        ]
+        said = {
+            place: text
+            for place, (line, text, file) in enumerate(zip(lines, texts, files, strict=True))
+            if file or written[line - 1] != text
+        }
         body = json.dumps(
             {
                 "schema": SCHEMA,
                 "text": self.text,
-                "rules": [ids, lines, counters, kept, files if any(files) else ()],
+                "rules": [*map(_runs, (ids, lines, counters)), said, files if any(files) else ()],
                 "included": self.written.encode()[1],
                 "next_id": self.next_id,
                 "saved": self.saved,
@@ -82,9 +93,13 @@ class Document(NamedTuple):
         try:
             fields: dict[str, Any] = json.loads(zlib.decompress(data[_LENGTH_BYTES : _LENGTH_BYTES + length]))
             written = Written.decode((fields["text"], fields["included"]))
-            ids, lines, counters, kept, files = fields["rules"]
+            *runs, said, files = fields["rules"]
+            ids, lines, counters = map(_unrolled, runs)
             source = split_lines(written.text)
-            texts = [text or source[line - 1] for line, text in zip(lines, kept, strict=True)]
+            last = len(source) - 1  # of a rule in an included file the line is in that
+            texts = [source[min(line - 1, last)] for line in lines]
+            for place, text in said.items():
+                texts[int(place)] = text
             rules = map(PlacedRule, ids, lines, counters, texts, files or repeat(""))
             return cls(written.text, tuple(rules), fields["next_id"], fields["saved"], written.included)
         except (ValueError, TypeError, KeyError, IndexError, zlib.error):
@@ -114,6 +129,23 @@ def place(
     if isinstance(written, str):
         written = Written(written)
     return Document(written.text, rules, next_id, saved, written.included)
+
+
+def _runs(numbers: Sequence[int]) -> list[tuple[int, int]]:
+    """Numbers that go up by one each, as the first of them and how many there are."""
+    runs: list[tuple[int, int]] = []
+    first = following = numbers[0] if numbers else 0
+    for number in numbers:
+        if number != following:
+            runs.append((first, following - first))
+            first = number
+        following = number + 1
+    return [*runs, (first, following - first)] if numbers else []
+
+
+def _unrolled(runs: Iterable[tuple[int, int]]) -> list[int]:
+    """The numbers that `_runs` was given."""
+    return [number for first, count in runs for number in range(first, first + count)]
 
 
 def _free_counters(

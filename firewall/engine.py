@@ -36,6 +36,7 @@ from firewall.written import Written
 # `systemctl enable fw` and OpenWrt's `/etc/init.d/fw enable` leave these in /etc.
 _BOOT_LINKS = ("systemd/system/*.wants/fw.service", "rc.d/S*fw")
 _MODE = offset_of(abi.Control, "mode")
+_MANY_RULES = 1000  # with fewer the usual way to add one is as quick
 _MODES = {ENFORCE: abi.Mode.MODE_ENFORCE, OBSERVE: abi.Mode.MODE_OBSERVE}
 
 
@@ -173,8 +174,11 @@ def edit(
     yes: bool = False,
     dry_run: bool = False,
     keep_flows: bool = False,
+    added: Rule | None = None,
 ) -> ApplyReport:
     """Changes the policy's text: `change` gets the old one and returns the new. Otherwise like `apply`.
+
+    `added` is said where all that the change does is to add that rule behind the last.
 
     Raises FwError when what runs and what is saved differ, since saving would mix them. Where nothing is loaded
     the saved policy is changed; where there is none, a starter file.
@@ -188,6 +192,12 @@ def edit(
         with Running(pins) as running:
             if not runtime:
                 _demand_same(running)
+            if added and len(running.document.rules) >= _MANY_RULES:
+                from firewall.addition import add
+
+                done = add(running, added, wishes)
+                if done:
+                    return done
             text, included = running.document.written
             new = change(Source(text, running.document.rules))
             return put(running, Written(new, included), wishes)

@@ -32,6 +32,13 @@ def add_rule(text: str, rule: Rule) -> str:
     return file.text()
 
 
+def add_behind(text: str, line: int, rule: Rule) -> str:
+    """Adds a rule after the last one of a policy, which is on `line`."""
+    lines = _Lines(text)
+    lines.insert(line + 1, rule)
+    return lines.text()
+
+
 def insert_rule(text: str, line: int, rule: Rule) -> str:
     """Adds a rule before the rule on `line`, and before comment lines right above it, likely its own."""
     file = _File(text)
@@ -126,12 +133,10 @@ def assign_ids(
     return assigned, next_id
 
 
-class _File:
+class _Lines:
     """A policy's text as its lines, each with its end, while it is edited; line numbers count from 1."""
 
-    def __init__(self, text: str, included: Included = ()) -> None:
-        self.policy = parse_policy(Written(text, included), alone=True)
-        self.own = [statement for statement in self.policy.statements if not statement.file]
+    def __init__(self, text: str) -> None:
         self.bom = _BOM if text.startswith(_BOM) else ""
         body = text.removeprefix(_BOM)
         self.lines = [line + "\n" for line in body.split("\n")]
@@ -143,18 +148,27 @@ class _File:
     def text(self) -> str:
         return self.bom + "".join(self.lines)
 
+    def insert(self, line: int, value: Value) -> None:
+        """Adds a statement as the line `line`, which may be one behind the last."""
+        if line > len(self.lines) and self.lines and not self.lines[-1].endswith("\n"):
+            self.lines[-1] += self.line_end
+        self.lines.insert(line - 1, f"{value}{self.line_end}")
+
+
+class _File(_Lines):
+    """A policy's text and its statements."""
+
+    def __init__(self, text: str, included: Included = ()) -> None:
+        super().__init__(text)
+        self.policy = parse_policy(Written(text, included), alone=True)
+        self.own = [statement for statement in self.policy.statements if not statement.file]
+
     def statements(self, kind: type) -> list[Statement]:
         return [statement for statement in self.own if isinstance(statement.value, kind)]
 
     def demand_rule(self, line: int) -> None:
         if line not in self.policy.rule_lines:
             raise UsageError(f"line {line} of the policy is not a rule")
-
-    def insert(self, line: int, value: Value) -> None:
-        """Adds a statement as the line `line`, which may be one behind the last."""
-        if line > len(self.lines) and self.lines and not self.lines[-1].endswith("\n"):
-            self.lines[-1] += self.line_end
-        self.lines.insert(line - 1, f"{value}{self.line_end}")
 
     def above_comments(self, line: int) -> int:
         """The first of the comment lines right above `line`; `line` itself if they are the file's heading."""

@@ -7,7 +7,7 @@ or the new one, and whoever is killed on the way leaves the old one whole.
 """
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 
@@ -15,7 +15,7 @@ from firewall import abi
 from firewall.beside import Beside
 from firewall.bpfmap import F_INNER_MAP, F_MMAPABLE, Map, MapType, create_map
 from firewall.clock import hz, now
-from firewall.compile import CHUNK_BYTES, LINE_BYTES, Patterns, compile_policy
+from firewall.compile import CHUNK_BYTES, LINE_BYTES, Compiled, Patterns, compile_policy
 from firewall.counters import Counters
 from firewall.document import Document
 from firewall.generations import generation, slot_key
@@ -41,16 +41,18 @@ def publish(
     sets: Mapping[str, int],
     previous: Document | None,
     sparing: Sparing = NONE,
+    ready: Callable[[int], Compiled] | None = None,
 ) -> None:
     """Puts a verified policy in force as generation `new`, which must never have been used.
 
     `classes` are those of the map `interfaces`, see `firewall.interfaces`; `sets` has the numbers of the policy's sets;
-    `previous` is the document of what is in force; `sparing` says which flows are not judged by the new one.
+    `previous` is the document of what is in force; `sparing` says which flows are not judged by the new one. `ready`
+    gives the policy compiled for a generation; without, it is compiled here.
     """
     old = generation(pins)
     stale = _stale(pins, [number for number in (old, new, sparing.origin) if number])
     with Beside(lambda: _give_up(pins, old, stale)):
-        _build(pins, policy, document, classes, new, sets, sparing)
+        _build(pins, policy, document, classes, new, sets, sparing, ready)
         before = {rule.counter for rule in previous.rules} if previous else set()
         fresh = {rule.counter for rule in document.rules} - before
         Counters(pins.map("rule_counters")).prepare(before, fresh)
@@ -106,9 +108,13 @@ def _build(
     new: int,
     sets: Mapping[str, int],
     sparing: Sparing,
+    ready: Callable[[int], Compiled] | None,
 ) -> None:
-    owners = find_owners(policy.rules)
-    compiled = compile_policy(policy, document, classes, new, hz(), now(), sets, owners, sparing)
+    if ready:
+        compiled = ready(new)
+    else:
+        owners = find_owners(policy.rules)
+        compiled = compile_policy(policy, document, classes, new, hz(), now(), sets, owners, sparing)
     key = slot_key(new)
     names = "classifiers", "trees", "furthers", "edges", "policies"
     classifiers, trees, further, times, policies = map(pins.map, names)

@@ -102,6 +102,10 @@ class Running:
 
         return in_force(self.pins).origin or None
 
+    def stand_in(self, policy: "Policy") -> None:
+        """Lets a policy stand for the one in force, for who asks of it only which interfaces its rules name."""
+        self._policy = policy
+
     def interfaces(self) -> list[Interface]:
         """The protected interfaces by name, also those that have vanished."""
         known = interfaces.read(self.pins.map("interfaces"))

@@ -53,7 +53,9 @@ def split_lines(text: str) -> list[str]:
 
     Only these end a line: `str.splitlines` would also break one at a form feed inside a comment.
     """
-    lines = [line[:-1] if line.endswith("\r") else line for line in text.removeprefix("\ufeff").split("\n")]
+    lines = text.removeprefix("\ufeff").split("\n")
+    if "\r" in text:
+        lines = [line.removesuffix("\r") for line in lines]
     if not lines[-1]:
         lines.pop()
     return lines

@@ -153,7 +153,7 @@ def add(
     from firewall import policyfile
 
     new = _read(words, length)
-    _edit(ctx, lambda source: policyfile.add_rule(source.text, new), yes, runtime, dry_run, keep_flows)
+    _edit(ctx, lambda source: policyfile.add_rule(source.text, new), yes, runtime, dry_run, keep_flows, new)
 
 
 @app.command(cls=Command, epilog=_INSERT)
@@ -275,11 +275,14 @@ def _edit(
     runtime: bool,
     dry_run: bool,
     keep_flows: bool,
+    added: "Rule | None" = None,
 ) -> None:
     from firewall import engine
     from firewall.cli.changes import report
 
-    done = engine.edit(change, yes=yes, runtime=runtime, dry_run=dry_run, keep_flows=keep_flows)
+    done = engine.edit(
+        change, yes=yes, runtime=runtime, dry_run=dry_run, keep_flows=keep_flows, added=added
+    )
     report(session_of(ctx), done, dry_run)
 
 

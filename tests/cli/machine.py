@@ -28,6 +28,7 @@ from firewall.occupancy import Occupancy, Use
 from firewall.policy import Policy, parse_policy
 from firewall.reasons import REASONS
 from firewall.reports import ApplyReport, LoadReport, UnloadReport, UpgradeReport
+from firewall.rule import Rule
 from firewall.setops import Done, Element, Summary
 from firewall.state import Counter, FlowLimits, Interface, RunningDefault, RunningRule
 
@@ -255,7 +256,7 @@ class Machine:
             texts=(parse_policy(before.text).render(), parse_policy(new).render()),
         )
 
-    def edit(self, change: Callable[[Source], str], **wishes: bool) -> ApplyReport:
+    def edit(self, change: Callable[[Source], str], added: Rule | None = None, **wishes: bool) -> ApplyReport:
         return self.apply(change(Source(self.document.text, self.document.rules)), **wishes)
 
     def load(

@@ -4,11 +4,15 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from firewall import abi
 from firewall.document import FIRST_RULE_COUNTER, Document, place
 from firewall.errors import FwError
 from firewall.policy import parse_policy
+from firewall.rule import Rule
+from tests.strategies import rules, steady
 
 COUNTERS = 2048
 
@@ -85,3 +89,22 @@ def test_the_most_rules_fit_their_counters() -> None:
     limits = abi.Limits
     assert limits.RULE_COUNTERS >= 2 * limits.RULES_MAX + abi.Scope.SCOPE_COUNT
     assert limits.RULE_COUNTERS % limits.COUNTERS_PAGE == 0
+
+
+@steady
+@given(st.lists(rules(), max_size=8), st.lists(st.booleans(), min_size=16, max_size=16))
+def test_any_document_and_back(listed: list[Rule], spread: list[bool]) -> None:
+    lines = [f"{rule}{'  # a note' * noted}" for rule, noted in zip(listed, spread, strict=False)]
+    text = "".join(f"{line}\r\n{'# remark' * gap}\r\n" for line, gap in zip(lines, spread[8:], strict=False))
+    first = placed(text)
+    assert Document.decode(first.encode()) == first
+    second = placed("".join(f"{line}\n" for line in reversed(lines[::2])) + text, first)
+    assert Document.decode(second.encode()) == second
+
+
+def test_a_rule_behind_the_last() -> None:
+    before = placed("allow in tcp\n# a remark\nallow in udp # why\n")
+    before = placed("allow in udp\n", placed("allow in icmp\n", before))
+    text = "allow in udp\nallow in tcp to port 22\n"
+    rule = "allow in tcp to port 22"
+    assert before.with_last(rule, text, True, COUNTERS) == placed(text, before)

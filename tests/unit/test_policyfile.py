@@ -9,6 +9,7 @@ from firewall.errors import UsageError
 from firewall.lang import PolicyError
 from firewall.policy import parse_policy
 from firewall.policyfile import (
+    add_behind,
     add_protect,
     add_rule,
     assign_ids,
@@ -76,6 +77,8 @@ def test_add_and_delete_undo_each_other(text: str, rule: Rule) -> None:
     added = add_rule(text, rule)
     after = parse_policy(added)
     assert after.rules == (*before.rules, rule)
+    if before.rules:
+        assert add_behind(text, before.rule_lines[-1], rule) == added
     assert (after.defaults, after.options, after.protect) == (before.defaults, before.options, before.protect)
     back = delete_rule(added, after.rule_lines[-1])
     assert back.startswith(text)

@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: MIT
+"""`fw rule add` to a policy of many rules: what the kernel has compiled of it is read, and not made again.
+
+Whatever could change more than the new rule, or cannot be judged by it alone, is left to `change.put`, which comes to
+the same.
+"""
+
+import sys
+from collections.abc import Iterable
+from functools import partial
+
+from firewall import abi
+from firewall.change import Plan, Wishes, carry_out, limits_of, warnings_of
+from firewall.compile import CHUNK_BYTES, Compiled
+from firewall.document import Document, PlacedRule
+from firewall.expand import MAX_ENTRIES, MAX_RULES, asks_more_of_addresses, entry_count
+from firewall.extend import Base, extended
+from firewall.generations import generation, slot_key
+from firewall.libtree import TooAlike
+from firewall.links import Link, list_links
+from firewall.paths import policy_path
+from firewall.pins import Pins
+from firewall.policy import Default, Policy, Protect, Setting, Statement, parse_policy
+from firewall.policyfile import add_behind
+from firewall.protect import targets
+from firewall.reports import ApplyReport
+from firewall.rule import Rule
+from firewall.saved import demand_saveable, is_saved
+from firewall.setload import plan_sets
+from firewall.settable import SetTable
+from firewall.sparing import NONE, Flows, in_force
+from firewall.sshguard import caller_connections
+from firewall.state import ENFORCE, Running
+from firewall.terms import Names
+from firewall.written import Written, split_lines
+
+_CANDIDATES_MAX = 1000  # rules that may cover the new one
+# What rules ask that is looked up at each change.
+_LOOKED_UP = (
+    abi.FurtherAsks.FURTHER_TIME
+    | abi.FurtherAsks.FURTHER_USER
+    | abi.FurtherAsks.FURTHER_UNIT
+    | abi.FurtherAsks.FURTHER_NEVER
+)
+
+
+def add(running: Running, rule: Rule, wishes: Wishes) -> ApplyReport | None:
+    """Puts what runs in force with a rule behind its last; None, and nothing is done, if that is to go the usual way.
+
+    Raises FwError, and then the old policy is in force and the file as it was.
+    """
+    document, pins = running.document, running.pins
+    rest = _without_rules(document)
+    if rest is None or wishes.dry_run or not _is_plain(rule) or _may_cut(rule, running, wishes):
+        return None
+    links = list_links()
+    base = _read_base(pins, running.generation)
+    if base is None:
+        return None
+    lists = _lists(base, document.rules)
+    around = set(base.around(rule))
+    if (
+        not _extends(base, lists, rule)
+        or len(document.rules) >= MAX_RULES
+        or len(around) > _CANDIDATES_MAX
+        or not _stay(running, rest, links)
+        or limits_of(rest) != running.flow_limits()
+        or SetTable(pins).known()
+        or wishes.flows is Flows.KEEP
+        or in_force(pins) != NONE
+    ):
+        return None
+    line = document.rules[-1].line
+    written = Written(add_behind(document.text, line, rule))
+    policy = _with_rules(rest, [one for one in document.rules if one.id in around], rule, line + 1)
+    already = is_saved(written)
+    plan = Plan(
+        policy=policy,
+        document=document.with_last(
+            str(rule), written.text, wishes.save or already, abi.Limits.RULE_COUNTERS
+        ),
+        joining=[],
+        leaving=[],
+        staying={interface.ifindex for interface in running.interfaces()},
+        limits=running.flow_limits(),
+        sets=plan_sets(policy, policy, {}, wishes.sets),
+        writes=wishes.save and not already,
+        runs=True,
+    )
+    if plan.writes:
+        demand_saveable(written)
+    warnings = warnings_of(policy, document, True)
+    running.stand_in(Policy.of(Rule("allow", ("forward",), on=names) for names in lists))
+    placed = plan.document.rules[-1]
+    try:
+        carry_out(
+            running, plan._replace(ready=partial(_ready, running, base, lists, rule, placed)), links, wishes
+        )
+    except TooAlike:
+        return None
+    return ApplyReport(
+        changed=True,
+        loaded=True,
+        saved=plan.document.saved,
+        generation=generation(pins),
+        added=(placed,),
+        removed=(),
+        attached=(),
+        detached=(),
+        warnings=tuple(warnings),
+        file=str(policy_path()),
+        other=(),
+        seeded=0,
+        texts=None,
+    )
+
+
+def _is_plain(rule: Rule) -> bool:
+    return not rule.has_further and not asks_more_of_addresses(rule)
+
+
+def _may_cut(rule: Rule, running: Running, wishes: Wishes) -> bool:
+    """Whether the rule might cut the caller's connection, which is to be asked of the whole policy."""
+    if rule.action == "allow" or wishes.yes or running.mode != ENFORCE:
+        return False
+    return bool(caller_connections())
+
+
+def _without_rules(document: Document) -> Policy | None:
+    """The policy without its rules; None if it says what rules depend on."""
+    if not document.rules or document.included:
+        return None
+    of_rules = {rule.line for rule in document.rules}
+    others = [(n, line) for n, line in enumerate(split_lines(document.text), 1) if n not in of_rules]
+    small = parse_policy("\n".join(line for _, line in others) + "\n")
+    if not all(isinstance(one.value, Default | Setting | Protect) for one in small.statements):
+        return None
+    return Policy(one._replace(line=others[one.line - 1][0]) for one in small.statements)
+
+
+def _with_rules(rest: Policy, placed: Iterable[PlacedRule], rule: Rule, line: int) -> Policy:
+    """The new rule behind those that may cover it, each on its line."""
+    known = [Statement(one.line, one.text, Rule.parse(one.text)) for one in placed]
+    return Policy([*rest.statements, *known, Statement(line, str(rule), rule)], str(policy_path()))
+
+
+def _stay(running: Running, rest: Policy, links: list[Link]) -> bool:
+    """Whether the same interfaces are protected as before."""
+    current = running.interfaces()
+    attached = all(interface.attach in ("tcx", "clsact") for interface in current)
+    wanted = {link.ifindex for link in targets(rest, links)}
+    return attached and wanted == {interface.ifindex for interface in current}
+
+
+def _extends(base: Base, lists: list[Names], rule: Rule) -> bool:
+    settings = abi.Settings.unpack(base.settings)
+    known = {(names.negated, frozenset(names.patterns)) for names in lists}
+    return (
+        not settings.linear
+        and not settings.asks & _LOOKED_UP
+        and not settings.edges
+        and base.size + entry_count(rule) <= MAX_ENTRIES
+        and all((n.negated, frozenset(n.patterns)) in known for n in (rule.on, rule.via) if n)
+    )
+
+
+def _lists(base: Base, rules: Iterable[PlacedRule]) -> list[Names]:
+    """The lists of interfaces that the rules name, in the order of their numbers."""
+    places = base.lists()
+    if not places:
+        return []
+    wanted = {rule_id for rule_id, _ in places.values()}
+    found = {rule.id: Rule.parse(rule.text) for rule in rules if rule.id in wanted}
+    lists = (found[rule_id].via if via else found[rule_id].on for rule_id, via in places.values())
+    return [names for names in lists if names]
+
+
+def _ready(
+    running: Running, base: Base, lists: list[Names], rule: Rule, placed: PlacedRule, number: int
+) -> Compiled:
+    """What is in force with the rule, as generation `number`; what its settings say of interfaces may be new by now."""
+    settings = running.pins.map("settings").lookup(slot_key(running.generation)) or b""
+    return extended(base._replace(settings=settings), lists, rule, placed, number)
+
+
+def _read_base(pins: Pins, number: int) -> Base | None:
+    """The ruleset of a generation in force, as the kernel has it."""
+    key = slot_key(number)
+    chunks, furthers = (pins.map(name).lookup_inner(key) for name in ("classifiers", "furthers"))
+    settings = pins.map("settings").lookup(key)
+    if chunks is None or furthers is None or settings is None:
+        return None
+    with chunks, furthers, chunks.mmap() as memory:
+        entries = memory.read(0, chunks.max_entries * CHUNK_BYTES)
+        records = sorted((int.from_bytes(number, sys.byteorder), value) for number, value in furthers.items())
+    return Base.of(Compiled(entries, b"", tuple(value for _, value in records), (), settings))

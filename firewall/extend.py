@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: MIT
+"""A compiled ruleset and one rule more behind its last: pure, and the same bytes as if all were compiled.
+
+Of a large ruleset the entries are most of what compiling takes. Those of rules that stay are the same again, as long as
+nothing is renumbered: the new rule names no list of interfaces, set or further clause that is not there yet.
+"""
+
+import struct
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from firewall import abi
+from firewall.compile import CHUNK_BYTES, Compiled, Patterns, SetBits, pack_rule
+from firewall.document import PlacedRule
+from firewall.expand import expand
+from firewall.fields import picker
+from firewall.libtree import build
+from firewall.rule import Rule
+from firewall.terms import Names
+
+_AT = {name: offset for name, offset, *_ in abi.Entry.FIELDS}
+_ANY = int(abi.Limits.PATTERN_ANY)
+_SIZE = abi.Entry.SIZE
+_BOX = picker(
+    abi.Entry,
+    "src.0.lo",
+    "src.0.hi",
+    "dst.0.lo",
+    "dst.0.hi",
+    "sport_lo",
+    "sport_hi",
+    "dport_lo",
+    "dport_hi",
+    "family",
+    "proto",
+    "scopes",
+    "rule",
+)
+_HALF_BITS, _LOW_HALF = 64, (1 << 64) - 1
+
+
+class Base(NamedTuple):
+    """A compiled ruleset that has trees: `entries` are those of its rules end to end, with nothing behind them.
+
+    `settings`, `furthers` and `edges` are as in `Compiled`.
+    """
+
+    entries: bytes
+    settings: bytes
+    furthers: tuple[bytes, ...]
+    edges: tuple[bytes, ...]
+
+    @classmethod
+    def of(cls, compiled: Compiled) -> "Base":
+        """Without the zeros behind the last entry, of which no rule has the id."""
+        entries, end = compiled.entries, len(compiled.entries)
+        while end and not _id_at(entries, end - _SIZE):
+            end -= _SIZE
+        return cls(entries[:end], compiled.settings, compiled.furthers, compiled.edges)
+
+    @property
+    def size(self) -> int:
+        """How many entries it has."""
+        return len(self.entries) // _SIZE
+
+    def lists(self) -> dict[int, tuple[int, bool]]:
+        """Where each list of interfaces is, by its number: the id of a rule that has it, and whether in `via`."""
+        found: dict[int, tuple[int, bool]] = {}
+        for via, field in enumerate(("on", "via")):
+            numbers = self.entries[_AT[field] :: _SIZE]
+            for number in set(numbers) - {_ANY} - found.keys():
+                found[number] = _id_at(self.entries, numbers.index(number) * _SIZE), bool(via)
+        return dict(sorted(found.items()))
+
+    def around(self, rule: Rule) -> list[int]:
+        """The ids of all rules that may cover a rule: those with an entry around the first of its entries."""
+        box = expand(rule)[0]
+        family = box.family or 4
+        src, dst = ((low >> _HALF_BITS, low & _LOW_HALF) for low in (box.src_lo, box.dst_lo))
+        found: dict[int, None] = {}
+        for entry in _BOX.iter_unpack(self.entries):
+            if (
+                (entry[2], entry[3]) >= src >= (entry[0], entry[1])
+                and (entry[6], entry[7]) >= dst >= (entry[4], entry[5])
+                and entry[12] in (0, family)
+                and entry[13] in (0, box.proto)
+                and entry[8] <= box.sport_lo <= entry[9]
+                and entry[10] <= box.dport_lo <= entry[11]
+                and not box.scopes & ~entry[14]
+            ):
+                found[entry[15]] = None
+        return list(found)
+
+
+def extended(base: Base, lists: Sequence[Names], rule: Rule, placed: PlacedRule, generation: int) -> Compiled:
+    """The ruleset with a rule behind its last. Raises TooAlike.
+
+    `lists` are the lists of interfaces in the order of their numbers, and those of the rule among them; the rule has
+    neither sets nor further clauses.
+    """
+    patterns = Patterns(Rule("allow", ("in",), on=names) for names in lists)
+    packed = bytearray(base.entries)
+    pack_rule(packed, rule, placed, patterns, SetBits({}), lambda *_: 0)
+    count = len(packed) // _SIZE
+    packed += bytes(-len(packed) % CHUNK_BYTES)
+    entries = bytes(packed)
+    trees = build(entries, count)
+    settings = abi.Settings.unpack(base.settings)
+    settings.generation = generation
+    settings.trees = [abi.TreeRoot(root=root, first=first) for root, first in trees.roots]
+    return Compiled(entries, trees.lines, base.furthers, base.edges, settings.pack())
+
+
+def _id_at(entries: bytes, offset: int) -> int:
+    return int(struct.unpack_from("=I", entries, offset + _AT["rule"])[0])
