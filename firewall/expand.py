@@ -23,7 +23,6 @@ MAX_RULES = 262_144
 MAX_RATES = 16_384
 MAX_ENTRIES = 524_288
 MAX_PATTERNS = 63
-_ONLY_ICMP, _ONLY_ICMP6 = (ICMP,), (ICMP6,)
 _KNOWN_RULES = 4096  # whose ranges are kept: small policies ask for them several times
 
 
@@ -96,7 +95,7 @@ def expand(rule: Rule) -> list[Entry]:
 
 def entry_count(rule: Rule) -> int:
     """How many boxes `expand` would give, without building them."""
-    if is_single(rule):
+    if single(rule) is not None:
         return 1
     count = 0
     for (_, family), one in _folded(rule).items():
@@ -133,32 +132,36 @@ def scope_mask(rule: Rule) -> int:
     return mask
 
 
-def is_single(rule: Rule) -> bool:
-    """Whether the rule has one box and no lists, `not` or sets, as most rules of a large policy."""
-    protos = rule.protos
-    if len(protos) > 1 or rule.icmp_types or protos in (_ONLY_ICMP, _ONLY_ICMP6):
-        return False
-    families = []
-    for addrs, ports in (rule.src, rule.dst):
-        if addrs is not None:
-            if addrs.negated or addrs.sets or addrs.hosts or len(addrs.spans) != 1:
-                return False
-            families.append(addrs.spans[0].family)
-        if ports is not None and (ports.negated or len(ports.spans) != 1):
-            return False
-    return len(families) < 2 or families[0] == families[1]
-
-
 def single(rule: Rule, scopes: int = 0) -> Entry | None:
-    """The box of a rule that has but one, as `is_single` says; None for any other."""
-    if not is_single(rule):
-        return None
+    """The only box of a rule without lists or `not`, as most rules of a large policy are; None for any other."""
     (src, sports), (dst, dports), protos = rule.src, rule.dst, rule.protos
-    family = src.spans[0].family if src else dst.spans[0].family if dst else 0
-    whole = 0, ADDRESS_MAX[family or 6]
-    sides = (*(src.spans[0][1:] if src else whole), *(dst.spans[0][1:] if dst else whole))
-    ports = (*(sports.spans[0] if sports else FULL_PORTS), *(dports.spans[0] if dports else FULL_PORTS))
-    return Entry(family, protos[0] if protos else 0, *sides, *ports, scopes, rule.on, rule.via)
+    proto = protos[0] if protos else 0
+    if len(protos) > 1 or rule.icmp_types or proto in (ICMP, ICMP6):
+        return None
+    family, src_lo, src_hi, dst_lo, dst_hi = 0, 0, ADDRESS_MAX[6], 0, ADDRESS_MAX[6]
+    if src is not None:
+        if src.negated or src.sets or src.hosts or len(src.spans) != 1:
+            return None
+        ((family, src_lo, src_hi),) = src.spans
+        dst_hi = ADDRESS_MAX[family]
+    if dst is not None:
+        if dst.negated or dst.sets or dst.hosts or len(dst.spans) != 1:
+            return None
+        if family not in (0, dst.spans[0].family):
+            return None
+        ((family, dst_lo, dst_hi),) = dst.spans
+        if src is None:
+            src_hi = ADDRESS_MAX[family]
+    sport = dport = FULL_PORTS
+    if sports is not None:
+        if sports.negated or len(sports.spans) != 1:
+            return None
+        sport = sports.spans[0]
+    if dports is not None:
+        if dports.negated or len(dports.spans) != 1:
+            return None
+        dport = dports.spans[0]
+    return Entry(family, proto, src_lo, src_hi, dst_lo, dst_hi, *sport, *dport, scopes, rule.on, rule.via)
 
 
 def sets_of(rules: Iterable[Rule]) -> set[str]:

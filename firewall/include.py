@@ -76,7 +76,9 @@ def read_included(text: str, name: str, directory: str | None = None) -> Written
 
 def _includes(text: str, name: str) -> list[tuple[Source, Include]]:
     """The `include` statements of a text; lines that are none for a mistake in them are left out."""
-    found = []
+    found: list[tuple[Source, Include]] = []
+    if _WORD not in text:
+        return found
     for number, line in enumerate(split_lines(text), 1):
         if not line.lstrip(" \t").startswith(_WORD):
             continue

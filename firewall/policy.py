@@ -256,9 +256,10 @@ def _quick_reader() -> "Reader":
 
 def lists_of(value: Value) -> list[Names]:
     """The lists of interfaces in a statement."""
-    if isinstance(value, Rule | Expectation):
-        rule = value.rule if isinstance(value, Expectation) else value
-        return [names for names in (rule.on, rule.via) if names]
+    if isinstance(value, Expectation):
+        value = value.rule
+    if isinstance(value, Rule):
+        return [names for names in (value.on, value.via) if names]
     return [value.names] if isinstance(value, Protect | Zone) else []
 
 

@@ -7,7 +7,7 @@ A rule that only several earlier ones cover together is not found.
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
-from firewall.expand import InSets, Sides, around, scope_mask, sides, single
+from firewall.expand import Entry, InSets, Sides, around, scope_mask, sides, single
 from firewall.further import further_of
 from firewall.progress import counted
 from firewall.ranges import ADDRESS_MAX, Range, covers
@@ -102,7 +102,7 @@ class _Index:
 
 def dead_by(rules: Sequence[Rule], index: int) -> int | None:
     """The index of the first rule before `rules[index]` that covers it; None if none does."""
-    shape, hulls = _Shape(rules[index]), _hulls(rules[index])
+    shape, hulls = _Shape(rules[index]), _hulls(rules[index], single(rules[index]))
     for earlier in range(index):
         rule = rules[earlier]
         if not _reaches(rule.src, hulls[_SRC4], hulls[_SRC6]):
@@ -112,10 +112,14 @@ def dead_by(rules: Sequence[Rule], index: int) -> int | None:
     return None
 
 
-def dead_rules(rules: Sequence[Rule]) -> dict[int, int]:
-    """The indexes of all dead rules, each with that of the first rule that covers it. Raises TooMany."""
+def dead_rules(rules: Sequence[Rule], boxes: Sequence[Entry | None] | None = None) -> dict[int, int]:
+    """The indexes of all dead rules, each with that of the first rule that covers it. Raises TooMany.
+
+    `boxes` has what `single` says of each rule, where that is known.
+    """
     four, six = _Index(_SRC4, _DST4), _Index(_SRC6, _DST6)
-    every = [_hulls(rule) for rule in rules]
+    boxes = boxes or [single(rule) for rule in rules]
+    every = [_hulls(rule, box) for rule, box in zip(rules, boxes, strict=True)]
     dead: dict[int, int] = {}
     shapes: dict[int, _Shape] = {}  # of those that may cover another
     steps = 0
@@ -143,8 +147,8 @@ def dead_rules(rules: Sequence[Rule]) -> dict[int, int]:
     return dead
 
 
-def _hulls(rule: Rule) -> _Hulls:
-    box = single(rule)
+def _hulls(rule: Rule, box: Entry | None) -> _Hulls:
+    """`box` is the rule's only one; None where it has several."""
     if box is not None:
         src, dst = (box.src_lo, box.src_hi), (box.dst_lo, box.dst_hi)
         ports = (box.sport_lo, box.sport_hi), (box.dport_lo, box.dport_hi)

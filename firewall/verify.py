@@ -3,7 +3,7 @@
 a warning.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from time import time
 from typing import NamedTuple
 
@@ -14,10 +14,11 @@ from firewall.expand import (
     MAX_PATTERNS,
     MAX_RATES,
     MAX_RULES,
+    Entry,
     entry_count,
     interface_patterns,
-    is_single,
     sets_of,
+    single,
 )
 from firewall.expect import Expectation, Unmet
 from firewall.lang import PolicyError, Problem
@@ -56,7 +57,8 @@ def verify(policy: Policy, rules: Collection[int] | None = None) -> list[PolicyW
     Raises PolicyError if it cannot be loaded: statements contradict each other, or it is larger than the
     kernel's tables; and Unmet if it is not what it says that it is to be.
     """
-    problems = [*_contradictions(policy), *set_problems(policy), *_limits(policy)]
+    boxes = [single(rule) for rule in policy.rules]
+    problems = [*_contradictions(policy), *set_problems(policy), *_limits(policy, boxes)]
     if problems:
         raise PolicyError(problems)
     unmet = list(_unmet(policy))
@@ -71,7 +73,7 @@ def verify(policy: Policy, rules: Collection[int] | None = None) -> list[PolicyW
         dead = {index: killer for index, killer in killers if killer is not None}
     else:
         try:
-            dead = dead_rules(policy.rules)
+            dead = dead_rules(policy.rules, boxes)
         except TooMany as error:
             dead = error.dead
             message = (
@@ -82,7 +84,7 @@ def verify(policy: Policy, rules: Collection[int] | None = None) -> list[PolicyW
     for index in asked:
         if index in dead:
             warnings.append(_dead(policy, index, dead[index]))
-        for message in _oddities(policy.rules[index]):
+        for message in _oddities(policy.rules[index], boxes[index]):
             warnings.append(PolicyWarning(message, policy.rule_lines[index], policy.rule_files[index]))
     return sorted(warnings, key=lambda warning: (warning.file, warning.line))
 
@@ -117,7 +119,7 @@ def _unused_sets(policy: Policy) -> Iterator[PolicyWarning]:
             yield PolicyWarning(message, statement.line, statement.file)
 
 
-def _limits(policy: Policy) -> Iterator[Problem]:
+def _limits(policy: Policy, boxes: Sequence[Entry | None]) -> Iterator[Problem]:
     rules = [statement for statement in policy.statements if isinstance(statement.value, Rule)]
     if len(rules) > MAX_RULES:
         message = (
@@ -136,7 +138,7 @@ def _limits(policy: Policy) -> Iterator[Problem]:
         yield _problem(
             policy, limited[MAX_RATES], message, "'per source' counts each source by itself in one rule"
         )
-    counts = [entry_count(rule) for rule in policy.rules]
+    counts = [1 if box else entry_count(rule) for rule, box in zip(policy.rules, boxes, strict=True)]
     if sum(counts) > MAX_ENTRIES:
         widest = max(counts)
         message = (
@@ -242,9 +244,9 @@ def _shown(rule: Rule) -> str:
     return text if len(text) <= _SHOWN_CHARS else text[:_SHOWN_CHARS] + "..."
 
 
-def _oddities(rule: Rule) -> Iterator[str]:
-    """Parts of a rule that can never match, or that match more than they seem to."""
-    if rule.on is None and rule.via is None and rule.until is None and is_single(rule):
+def _oddities(rule: Rule, box: Entry | None) -> Iterator[str]:
+    """Parts of a rule that can never match, or that match more than they seem to; `box` is the rule's only one."""
+    if box and rule.on is None and rule.via is None and rule.until is None:
         return
     kinds = rule.kinds()
     families = {family for _, family in kinds}
