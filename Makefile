@@ -15,7 +15,7 @@ OBJECTS := $(patsubst bpf_src/%.bpf.c,build/%.bpf.o,$(wildcard bpf_src/*.bpf.c))
 # The BPF instruction set of level 3 (32-bit arithmetic and jumps) is as old as Linux 5.1.
 BPFFLAGS := -O2 -g -target bpf -mcpu=v3 -std=gnu11 -Wall -Werror \
             -idirafter /usr/include/$(shell uname -m)-linux-gnu
-TREEFLAGS := -O2 -g -std=gnu11 -Wall -Wextra -Werror -fPIC -shared -fvisibility=hidden
+TREEFLAGS := -O3 -g -std=gnu11 -Wall -Wextra -Werror -fPIC -shared -fvisibility=hidden
 # What an installed fw imports; typer's further dependencies are for output that fw does not use.
 RUNTIME := typer annotated-doc shellingham pyroute2
 PIP     := $(PY) -m pip --disable-pip-version-check --no-input -qq install -c packaging/constraints.txt

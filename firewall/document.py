@@ -4,7 +4,9 @@
 import json
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import repeat
+from functools import partial
+from itertools import count, groupby, zip_longest
+from operator import sub
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from firewall.errors import FwError
@@ -31,6 +33,9 @@ class PlacedRule(NamedTuple):
     counter: int
     text: str
     file: str = ""
+
+
+_new_rule = partial(tuple.__new__, PlacedRule)
 
 
 class Document(NamedTuple):
@@ -60,22 +65,24 @@ class Document(NamedTuple):
         return Document(written, (*self.rules, rule), self.next_id + 1, saved)
 
     def encode(self) -> bytes:
-        """The bytes to keep: their length in 32 bits, little-endian, and compressed JSON.
+        """The bytes to keep: the length of what follows in 32 bits, little-endian, and compressed: the length of JSON
+        likewise, that, and the text of the file.
 
-        Of a rule that is written as it prints the text is left out, which the line says.
+        Of a rule that is written as it prints the text is left out, which its line says, unless files are included.
         """
-        ids, lines, counters, texts, files = zip(*self.rules, strict=True) if self.rules else ((),) * 5
-        written = split_lines(self.text)
-        said = {
-            place: text
-            for place, (line, text, file) in enumerate(zip(lines, texts, files, strict=True))
-            if file or written[line - 1] != text
-        }
-        body = json.dumps(
+        ids = _runs([rule.id for rule in self.rules])
+        lines = _runs([rule.line for rule in self.rules])
+        counters = _runs([rule.counter for rule in self.rules])
+        texts, files = [rule.text for rule in self.rules], [rule.file for rule in self.rules]
+        of_files = any(files)
+        written = [] if of_files else _at(split_lines(self.text), lines)
+        said = {i: text for i, (text, line) in enumerate(zip_longest(texts, written)) if text != line}
+        own = self.text.encode()
+        head = json.dumps(
             {
                 "schema": SCHEMA,
-                "text": self.text,
-                "rules": [*map(_runs, (ids, lines, counters)), said, files if any(files) else ()],
+                "text_bytes": len(own),
+                "rules": [ids, lines, counters, said, files if of_files else ()],
                 "included": self.written.encode()[1],
                 "next_id": self.next_id,
                 "saved": self.saved,
@@ -83,25 +90,30 @@ class Document(NamedTuple):
             ensure_ascii=False,
             separators=(",", ":"),
         ).encode()
-        body = zlib.compress(body, _QUICKLY)
+        whole = len(head).to_bytes(_LENGTH_BYTES, "little") + head + own
+        body = zlib.compress(whole, _QUICKLY)
         return len(body).to_bytes(_LENGTH_BYTES, "little") + body
 
     @classmethod
     def decode(cls, data: bytes) -> "Document":
         """What `encode` made, whatever follows it. Raises FwError if it is something else."""
-        length = int.from_bytes(data[:_LENGTH_BYTES], "little")
+        end = _LENGTH_BYTES + int.from_bytes(data[:_LENGTH_BYTES], "little")
         try:
-            fields: dict[str, Any] = json.loads(zlib.decompress(data[_LENGTH_BYTES : _LENGTH_BYTES + length]))
-            written = Written.decode((fields["text"], fields["included"]))
+            body = zlib.decompress(data[_LENGTH_BYTES:end])
+            start = _LENGTH_BYTES + int.from_bytes(body[:_LENGTH_BYTES], "little")
+            fields: dict[str, Any] = json.loads(body[_LENGTH_BYTES:start])
+            own = body[start : start + fields["text_bytes"]]
+            if len(own) != fields["text_bytes"]:
+                raise ValueError("the text is cut off")
+            written = Written.decode((own.decode(), fields["included"]))
             *runs, said, files = fields["rules"]
             ids, lines, counters = map(_unrolled, runs)
-            source = split_lines(written.text)
-            last = len(source) - 1  # of a rule in an included file the line is in that
-            texts = [source[min(line - 1, last)] for line in lines]
+            texts = [""] * len(ids) if files else _at(split_lines(written.text), runs[1])
             for place, text in said.items():
                 texts[int(place)] = text
-            rules = map(PlacedRule, ids, lines, counters, texts, files or repeat(""))
-            return cls(written.text, tuple(rules), fields["next_id"], fields["saved"], written.included)
+            columns = ids, lines, counters, texts, files or [""] * len(ids)
+            rules = tuple(map(_new_rule, zip(*columns, strict=True)))
+            return cls(written.text, rules, fields["next_id"], fields["saved"], written.included)
         except (ValueError, TypeError, KeyError, IndexError, zlib.error):
             hint = "'fw unload --all' removes it"
             raise FwError("the running policy's document cannot be read", hint) from None
@@ -125,7 +137,8 @@ def place(
     kept = {rule.id: rule.counter for rule in previous.rules} if previous else {}
     free = _free_counters(kept.values(), ids, kept, counters)
     places = [kept[id_] if id_ in kept else next(free) for id_ in ids]
-    rules = tuple(map(PlacedRule, ids, policy.rule_lines, places, policy.rule_texts, policy.rule_files))
+    columns = ids, policy.rule_lines, places, policy.rule_texts, policy.rule_files
+    rules = tuple(map(_new_rule, zip(*columns, strict=True)))
     if isinstance(written, str):
         written = Written(written)
     return Document(written.text, rules, next_id, saved, written.included)
@@ -133,19 +146,22 @@ def place(
 
 def _runs(numbers: Sequence[int]) -> list[tuple[int, int]]:
     """Numbers that go up by one each, as the first of them and how many there are."""
-    runs: list[tuple[int, int]] = []
-    first = following = numbers[0] if numbers else 0
-    for number in numbers:
-        if number != following:
-            runs.append((first, following - first))
-            first = number
-        following = number + 1
-    return [*runs, (first, following - first)] if numbers else []
+    runs, at = [], 0
+    for _, group in groupby(map(sub, numbers, count())):
+        length = len(list(group))
+        runs.append((numbers[at], length))
+        at += length
+    return runs
 
 
 def _unrolled(runs: Iterable[tuple[int, int]]) -> list[int]:
     """The numbers that `_runs` was given."""
-    return [number for first, count in runs for number in range(first, first + count)]
+    return [number for first, length in runs for number in range(first, first + length)]
+
+
+def _at(source: Sequence[str], runs: Iterable[tuple[int, int]]) -> list[str]:
+    """The lines of those numbers."""
+    return [line for first, length in runs for line in source[first - 1 : first - 1 + length]]
 
 
 def _free_counters(

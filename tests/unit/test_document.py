@@ -78,6 +78,11 @@ def test_bytes_and_back() -> None:
     assert Document.decode(data.ljust(4096, b"\0")) == document
 
 
+def test_a_document_that_is_cut_off_is_none() -> None:
+    with pytest.raises(FwError, match="cannot be read"):
+        Document.decode(placed("allow in tcp\n").encode()[:-1])
+
+
 @pytest.mark.parametrize("data", [b"", bytes(4096), b"\x05\0\0\0{}{}{", b"\x02\0\0\0{}", b"\x04\0\0\0null"])
 def test_what_is_no_document_is_said_to_be_none(data: bytes) -> None:
     with pytest.raises(FwError, match="cannot be read"):
