@@ -37,8 +37,8 @@ _HOSTS = {
     4: {str(length): (1 << 32 - length) - 1 for length in range(33)},
     6: {str(length): (1 << 128 - length) - 1 for length in range(129)},
 }
+_NO_MORE = tuple(Addrs(False, ()))[2:]  # sets and whatever else a list may have beside spans
 _new = tuple.__new__
-_NO_NAMES = Addrs(False, ())[2:]
 
 
 class Reader:
@@ -135,7 +135,7 @@ class Reader:
         one = _one_span(before)
         if one is not None:
             span, same = one
-            addrs = _new(Addrs, (False, (span,), *_NO_NAMES))
+            addrs = _new(Addrs, (False, (span,), *_NO_MORE))
             return _new(End, (addrs, ports)), plain and same, _FOUR if span[0] == 4 else _SIX, bool(ported)
         listed = _read(before, read_addrs)
         if listed is None:

@@ -280,9 +280,7 @@ def _edit(
     from firewall import engine
     from firewall.cli.changes import report
 
-    done = engine.edit(
-        change, yes=yes, runtime=runtime, dry_run=dry_run, keep_flows=keep_flows, added=added
-    )
+    done = engine.edit(change, yes=yes, runtime=runtime, dry_run=dry_run, keep_flows=keep_flows, added=added)
     report(session_of(ctx), done, dry_run)
 
 
