@@ -38,7 +38,7 @@ from firewall.shadow import dead_by
 from firewall.sparing import NONE, Flows, in_force, sparing_of
 from firewall.sshguard import cuts_by, guard
 from firewall.state import ENFORCE, FlowLimits, Interface, Running
-from firewall.surroundings import unknown_owners
+from firewall.surroundings import unknown_here
 from firewall.verify import verify
 from firewall.written import Written
 from firewall.zones import Zone
@@ -301,7 +301,7 @@ def _without_a_place(running: Running, limits: FlowLimits) -> list[str]:
 def warnings_of(policy: Policy, old: Document, edited: bool) -> list[str]:
     """What is odd about the policy; after an edit only about its new rules, with the insertion that would work."""
     if not edited:
-        return [warning.told(policy.name) for warning in verify(policy) + unknown_owners(policy)]
+        return [warning.told(policy.name) for warning in verify(policy) + unknown_here(policy)]
     before = Counter(rule.text for rule in old.rules)
     fresh = []
     for index, text in enumerate(policy.rule_texts):
@@ -310,7 +310,7 @@ def warnings_of(policy: Policy, old: Document, edited: bool) -> list[str]:
         else:
             fresh.append(index)
     odd: dict[tuple[int, str], list[str]] = {}
-    for warning in verify(policy, set(fresh)) + unknown_owners(policy):
+    for warning in verify(policy, set(fresh)) + unknown_here(policy):
         odd.setdefault((warning.line, warning.file), []).append(warning.message)
     said = []
     for index in fresh:

@@ -57,11 +57,19 @@ class Source(NamedTuple):
         raise UsageError(f"there is no rule {rule_id}", hint)
 
     def line_like(self, wanted: Rule) -> int:
-        """The line of the first rule that says the same. Raises UsageError as `line_of` does."""
-        for rule in self.rules:
-            if rule.text == str(wanted):
-                return _own_line(rule)
+        """The line of the first rule that says the same, in the policy's own file if there is one.
+
+        Raises UsageError as `line_of` does.
+        """
+        found = self.like(wanted)
+        if found:
+            return _own_line(found[0])
         raise UsageError(f"there is no rule '{wanted}'", "'fw rule list' shows them with their ids")
+
+    def like(self, wanted: Rule) -> list[PlacedRule]:
+        """The rules that say the same, those of the policy's own file first."""
+        text = str(wanted)
+        return sorted((rule for rule in self.rules if rule.text == text), key=lambda rule: bool(rule.file))
 
 
 def _own_line(rule: PlacedRule) -> int:

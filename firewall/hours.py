@@ -58,15 +58,29 @@ class Between(NamedTuple):
 
 
 def local_zone() -> "tzinfo":
-    """The time zone of the machine, whatever the caller's is; UTC where it has none."""
+    """The time zone of the machine, whatever the caller's is; UTC where it has none that can be read."""
+    return _read_zone()[0]
+
+
+def broken_zone() -> str | None:
+    """Why hours are counted in UTC, if the machine has a time zone that cannot be read."""
+    return _read_zone()[1]
+
+
+def _read_zone() -> tuple["tzinfo", str | None]:
     from datetime import UTC
+    from struct import error as StructError
     from zoneinfo import ZoneInfo
 
     try:
         with open(_LOCALTIME, "rb") as file:
-            return ZoneInfo.from_file(file)
-    except (OSError, ValueError):
-        return UTC
+            return ZoneInfo.from_file(file), None
+    except FileNotFoundError:
+        return UTC, None
+    except OSError as error:
+        return UTC, f"cannot read {_LOCALTIME}: {error.strerror}"
+    except (ValueError, IndexError, EOFError, StructError):  # of a file that is cut short, say
+        return UTC, f"{_LOCALTIME} is no description of a time zone"
 
 
 def read_between(cursor: Cursor) -> Between:

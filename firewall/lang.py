@@ -208,14 +208,14 @@ def lex_words(words: Sequence[str]) -> Cursor:
     return Cursor(source, tokens)
 
 
-def decode_policy(data: bytes, name: str = "rules.fw") -> str:
+def decode_policy(data: bytes, name: str = "rules.fw", what: str = "a policy file") -> str:
     """The bytes of a policy file as text, all of them: `.encode()` gives the same bytes back.
 
-    Raises PolicyError for what is no UTF-8 text or is longer than `MAX_FILE_BYTES`.
+    `what` it is to be is for messages. Raises PolicyError for what is no UTF-8 text or is longer than `MAX_FILE_BYTES`.
     """
     if len(data) > MAX_FILE_BYTES:
         message = f"the file has {len(data)} bytes; the most is {MAX_FILE_BYTES}"
-        raise PolicyError([Problem(name, 1, 1, 1, "", message, "is it a policy file?")])
+        raise PolicyError([Problem(name, 1, 1, 1, "", message, f"is it {what}?")])
     try:
         text = data.decode()
     except UnicodeDecodeError as error:
@@ -226,7 +226,7 @@ def decode_policy(data: bytes, name: str = "rules.fw") -> str:
         raise PolicyError([_byte_problem(data, error.start, name, message, hint)]) from None
     if "\0" in text:
         message = "the file has a NUL byte: it is not text"
-        raise PolicyError([_byte_problem(data, data.index(b"\0"), name, message, "is it a policy file?")])
+        raise PolicyError([_byte_problem(data, data.index(b"\0"), name, message, f"is it {what}?")])
     return text
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from firewall.errors import FwError
+from firewall.hours import broken_zone
 from firewall.lang import closest
 from firewall.policy import LOOPBACK, Default, Policy, lists_of
 from firewall.resolve import find_owners
@@ -23,7 +24,7 @@ _DIGITS = "0123456789"
 
 def odd_here(policy: Policy) -> list[PolicyWarning]:
     """Names that no interface, user or unit has, zones called like an interface, and what would cut the caller."""
-    owners = unknown_owners(policy)
+    owners = unknown_here(policy)
     if not any(lists_of(statement.value) for statement in policy.statements):
         return owners
     from firewall.links import list_links
@@ -36,8 +37,20 @@ def odd_here(policy: Policy) -> list[PolicyWarning]:
     return sorted(found, key=lambda warning: (warning.file, warning.line))
 
 
-def unknown_owners(policy: Policy) -> list[PolicyWarning]:
-    """The users and units that rules name and that are not known on this machine now."""
+def unknown_here(policy: Policy) -> list[PolicyWarning]:
+    """The users, units and local hours of rules that are not known on this machine now."""
+    return [*_unknown_owners(policy), *_unknown_hours(policy)]
+
+
+def _unknown_hours(policy: Policy) -> Iterator[PolicyWarning]:
+    index = next((i for i, rule in enumerate(policy.rules) if rule.between is not None), None)
+    broken = broken_zone() if index is not None else None
+    if index is not None and broken:
+        message = f"{broken}: hours are counted in UTC"
+        yield PolicyWarning(message, policy.rule_lines[index], policy.rule_files[index])
+
+
+def _unknown_owners(policy: Policy) -> list[PolicyWarning]:
     owners = find_owners(policy.rules)
     found = []
     for rule, line, file in zip(policy.rules, policy.rule_lines, policy.rule_files, strict=True):

@@ -42,7 +42,7 @@ def import_(
     if kind not in KINDS:
         raise unknown_value("firewall to import from", kind, KINDS)
     session = session_of(ctx)
-    text, name = read_text(file)
+    text, name = read_text(file, f"a file for 'fw import {kind}'")
     carried: Carried = import_module(f"firewall.importers.{kind}").carry(text)
     for one in carried.implied:
         session.say(f"{name}, {one}")

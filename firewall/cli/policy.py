@@ -151,8 +151,8 @@ def read_policy(file: str) -> tuple["Written", str]:
     return read_included(text, name, str(policy_path().parent) if file == STDIN else None), name
 
 
-def read_text(file: str) -> tuple[str, str]:
-    """The text of a file alone, and the name to use for it in messages."""
+def read_text(file: str, what: str = "a policy file") -> tuple[str, str]:
+    """The text of a file alone, and the name to use for it in messages, as `what` it is to be."""
     from firewall.lang import decode_policy
 
     name = "standard input" if file == STDIN else file
@@ -166,4 +166,4 @@ def read_text(file: str) -> tuple[str, str]:
         raise NotPermitted(f"cannot read {name}: {error.strerror}") from None
     except OSError as error:
         raise FwError(f"cannot read {name}: {error.strerror}") from None
-    return decode_policy(data, name), name
+    return decode_policy(data, name, what), name

@@ -25,6 +25,7 @@ from firewall.errors import NotLoaded, UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from firewall.document import PlacedRule
     from firewall.engine import Source
     from firewall.rule import Rule
 
@@ -195,15 +196,19 @@ def delete(
     from firewall.lang import number
 
     rule_id = number(words[0]) if len(words) == 1 else None
-    find = _by_text(words) if rule_id is None else _by_id(rule_id)
-    _edit(
-        ctx,
-        lambda source: policyfile.delete_rule(source.text, find(source)),
-        yes,
-        runtime,
-        dry_run,
-        keep_flows,
-    )
+    left: list[PlacedRule] = []
+
+    def change(source: "Source") -> str:
+        if rule_id is not None:
+            return policyfile.delete_rule(source.text, source.line_of(rule_id))
+        wanted = _read(words, None)
+        left.extend(source.like(wanted)[1:])
+        return policyfile.delete_rule(source.text, source.line_like(wanted))
+
+    _edit(ctx, change, yes, runtime, dry_run, keep_flows)
+    for rule in left:
+        place = f"{rule.file}, line {rule.line}" if rule.file else "this file"
+        session_of(ctx).warn(f"an equal rule is left in {place}, which decides as this one did")
 
 
 def _longest_s(unused: bool, since: str | None) -> float | None:
@@ -255,17 +260,6 @@ def _read(words: list[str], length: str | None) -> "Rule":
     if end.end_s > LAST_S:
         raise UsageError(f"--for {length} is too long")
     return new._replace(until=end)
-
-
-def _by_id(rule_id: int) -> "Callable[[Source], int]":
-    return lambda source: source.line_of(rule_id)
-
-
-def _by_text(words: list[str]) -> "Callable[[Source], int]":
-    from firewall.rule import Rule
-
-    wanted = Rule.from_words(words)
-    return lambda source: source.line_like(wanted)
 
 
 def _edit(

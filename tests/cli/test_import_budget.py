@@ -31,12 +31,12 @@ MODULES = {
     "status": 170,
     "mode": 155,
     "show": 165,
-    "option": 180,
-    "rule list": 180,
+    "option": 181,
+    "rule list": 181,
     "flow list": 146,
     "log": 160,
     "doctor": 162,
-    "rule add allow in": 206,
+    "rule add allow in": 207,
     "load": 205,
 }
 FORBIDDEN = {"--help": KERNEL + LANGUAGE, "rule --help": KERNEL + LANGUAGE, "check POLICY": KERNEL}

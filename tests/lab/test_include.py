@@ -32,6 +32,11 @@ def test_a_policy_of_several_files(pair: PairLab, tmp_path: Path) -> None:
     # A rule of an included file is edited there.
     done = server.fw("rule delete allow in tcp to port 80", check=False)
     assert done.returncode == USAGE and f"{web}, line 1" in done.stderr
+    # Of equal rules the policy's own is deleted, and the other one is named.
+    server.fw("rule add allow in tcp to port 80")
+    done = server.fw("rule delete allow in tcp to port 80")
+    assert f"an equal rule is left in {web}, line 1" in done.stderr
+    assert server.policy_file.read_text() == "protect eth0\ninclude conf.d/*.fw\n"
     server.fw("rule add allow in udp to port 53")
     assert server.policy_file.read_text() == "protect eth0\ninclude conf.d/*.fw\nallow in udp to port 53\n"
     web.write_text("allow in tcp to port 81\n")

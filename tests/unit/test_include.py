@@ -154,6 +154,17 @@ def test_rules_of_included_files_are_not_edited(saved: Path) -> None:
     assert caught.value.hint is not None and "edit that file" in caught.value.hint
 
 
+def test_of_equal_rules_the_own_one_is_edited(saved: Path) -> None:
+    """Whichever comes first."""
+    rule = Rule.parse(RULES[2])
+    saved.write_text(TOP + f"{rule}\n")
+    written = read()
+    source = Source("", place(parse_policy(written, str(saved)), written, True, None, COUNTERS).rules)
+    assert source.line_like(rule) == len(TOP.splitlines()) + 1
+    (left,) = source.like(rule)[1:]
+    assert left.file == f"{saved.parent}/conf.d/20-b.fw"
+
+
 def test_edits_of_the_own_file(saved: Path) -> None:
     rule = Rule.parse("allow in udp to port 53")
     assert add_rule(TOP, rule) == TOP + "allow in udp to port 53\n"

@@ -12,7 +12,7 @@ from firewall.errors import NotPermitted
 from firewall.policy import parse_policy
 from firewall.resolve import Owners, cgroups_of, find_owners, names_owners
 from firewall.rule import Rule
-from firewall.surroundings import odd_here, unknown_owners
+from firewall.surroundings import odd_here, unknown_here
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def test_what_is_not_known_is_warned_of() -> None:
     policy = parse_policy(
         "allow out user no.such.user\ndrop out user root unit web.service\nreject out user 5 unit no.slice\n"
     )
-    warned = [(warning.line, warning.message) for warning in unknown_owners(policy)]
+    warned = [(warning.line, warning.message) for warning in unknown_here(policy)]
     again = "until the policy is applied when it is, the rule"
     assert warned == [
         (1, f"user 'no.such.user' is not known here now: {again} allows nothing"),

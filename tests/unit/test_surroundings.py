@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC
 from ipaddress import ip_address
+from pathlib import Path
 
 import pytest
 
 from firewall.errors import NotPermitted
+from firewall.hours import local_zone
 from firewall.policy import parse_policy
 from firewall.sockets import TCP_ESTABLISHED, TcpSocket
 from firewall.surroundings import odd_here
@@ -93,3 +96,19 @@ def test_what_cannot_be_asked_is_left_out(monkeypatch: pytest.MonkeyPatch) -> No
     assert said("protect eth0\n") == []
     monkeypatch.setattr("firewall.links.list_links", refuse)
     assert said("protect nowhere0\n") == []
+
+
+@pytest.mark.parametrize("text", [b"", b"TZif2", b"TZif2" + bytes(20), b"TZif2" + bytes(60), b"nonsense"])
+def test_a_time_zone_that_cannot_be_read(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: bytes
+) -> None:
+    """Hours are of UTC then, and that is said of the first rule that has any."""
+    zone = tmp_path / "localtime"
+    monkeypatch.setattr("firewall.hours._LOCALTIME", str(zone))
+    policy = parse_policy("allow in tcp\nallow in between 08:00 and 18:00\n")
+    assert local_zone() is UTC and odd_here(policy) == [], "none is UTC"
+    zone.write_bytes(text)
+    assert local_zone() is UTC
+    (warning,) = odd_here(policy)
+    assert warning.line == 2
+    assert warning.message == f"{zone} is no description of a time zone: hours are counted in UTC"
