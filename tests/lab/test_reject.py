@@ -168,3 +168,43 @@ def test_answers_are_rationed(pair: PairLab) -> None:
     until(lambda: reasons(pair.server)["default_reject"] == len(flood), what="all of them judged")
     answers = wire.caught(lambda packet: packet.is_icmp_error)
     assert 1 <= len(answers) < len(flood) // 2
+
+
+def test_what_stays_of_a_rejected_connection(pair: PairLab, family: str, attach: str) -> None:
+    """Each segment of either end is answered with a reset by its own ACK, as long as they try; then none is."""
+    server = address(pair.server, family)
+    listener = pair.server.listen(80, any_address(family), mode="hold")
+    policy = "option load.grace 0s\noption timeout.revoked 5s\nallow in tcp to port 80"
+    protect(pair.server, policy, "eth0", attach=attach)
+    ours = pair.client.connect(server, 80)
+    theirs = listener.accepted(ours.local)
+    wire, out, to = pair.client.wire("eth0"), pair.client.wire("eth0"), pair.server.macs["eth0"]
+    port = ours.local[1]
+    ours.send(b"hello")
+    assert theirs.recv(5) == b"hello"
+    pair.server.fw("rule insert 1 reject in tcp to port 80")
+
+    ours.send(b"lost")
+    said = out.catch(lambda packet: packet.sport == port and packet.payload == b"lost", sent=True)
+    reset = wire.catch(lambda packet: packet.dport == port and "R" in packet.flags)
+    assert said.seq is not None and said.ack is not None
+    assert (reset.flags, reset.seq, reset.sums_right) == ("R", said.ack, True)
+    (flow,) = pair.server.fw_json("flow list")["flows"]
+    assert flow["state"] == "revoked" and flow["expires_s"] <= 5
+    theirs.send(b"lost too")
+    with pytest.raises(ConnectionResetError):
+        theirs.recv(1)
+
+    def reset_of(flags: str, seq: int, ack: int, payload: bytes = b"") -> list[int | None]:
+        client = address(pair.client, family)
+        wire.send_to(to, p.ip(client, server, p.tcp(port, 80, flags, payload, seq=seq, ack=ack)))
+        found = wire.caught(
+            lambda packet: packet.dport == port and "R" in packet.flags and packet.seq == ack, enough=1
+        )
+        return [one.seq for one in found]
+
+    for flags, payload in (("A", b""), ("PA", b"again"), ("FA", b"")):
+        assert reset_of(flags, said.seq, said.ack, payload) == [said.ack]
+    until(lambda: pair.server.fw_json("flow list")["flows"] == [], what="the end of its entry")
+    assert reset_of("A", said.seq, said.ack) == []
+    assert reasons(pair.server)["no_flow"] >= 1
