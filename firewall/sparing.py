@@ -9,13 +9,14 @@ from enum import Enum
 from typing import NamedTuple
 
 from firewall import abi
+from firewall.clock import now_j
 from firewall.generations import generation, slot_key
 from firewall.pins import Pins, offset_of
 
 _FROM, _TO = offset_of(abi.Settings, "spares_from"), offset_of(abi.Settings, "spares_to")
-_SETS_CHANGED = offset_of(abi.Control, "sets_changed")
 _ANY = 0xFFFFFFFF
 _STRIDE = 0x9E3779B1  # ADMISSION_STRIDE of bpf_src/packet.h
+_TICK_BITS = 8  # of bpf_src/announce.h
 
 
 class Flows(Enum):
@@ -62,9 +63,11 @@ def sparing_of(pins: Pins, flows: Flows, new: int, *, sets_change: bool = False)
     if now.origin:
         return now._replace(to=to)
     origin = generation(pins)
-    return Sparing(origin, to, admission(origin, pins.control.load_u32(_SETS_CHANGED)))
+    return Sparing(origin, to, admission(pins, origin))
 
 
-def admission(number: int, sets_changed: int) -> int:
-    """What a flow has from a generation that admits it, see bpf_src/parse.h."""
-    return (number * _STRIDE + sets_changed) % (1 << 32) or 1
+def admission(pins: Pins, number: int) -> int:
+    """What a flow has that generation `number` admits now, see `begin` in bpf_src/parse.h."""
+    control = abi.Control.unpack(pins.map("control").lookup(bytes(4)) or bytes(abi.Control.SIZE))
+    heard = control.overload + (now_j() >> _TICK_BITS >= control.overload >> 32)
+    return (number * _STRIDE + control.sets_changed + heard) % (1 << 32) or 1

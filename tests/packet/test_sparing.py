@@ -165,6 +165,15 @@ def test_an_address_that_is_blocked_later_is_blocked(path: PacketPath, first: st
     assert next_of(talk, first) == "revoked"
 
 
+def test_the_rules_before_are_not_asked_by_sets_that_change_with_the_rules(path: PacketPath) -> None:
+    """What a flow has from them is known to user space."""
+    path.policy(SETS + OPEN_22.replace("tcp", "tcp from @office"))
+    talk = running(path)
+    keep(path, SETS.replace(" = 198.51.100.7", "") + CLOSED)
+    assert path.spares().admission == path.the_flow()[2].admission
+    assert both(talk) == ["flow"] * 3
+
+
 @FIRST_MOVERS
 def test_one_that_was_blocked_and_silent_is_not_spared(path: PacketPath, first: str) -> None:
     """A set that changed before the change of rules did so for all."""
