@@ -18,8 +18,8 @@ struct control {
 	__u32 mode;
 	__u32 grace_forward; /* conntrack could not tell of all forwarded flows */
 	__u32 sets_changed;  /* moves on whenever a set does, which flows then are judged by */
-	__u32 reserved;
-	__u64 overload; /* the same of what the packet path puts into sets: see overload.h */
+	__u32 sets_open;     /* 1: somebody writes into them, and is going to move that on */
+	__u64 overload;      /* the same of what the packet path puts into sets: see overload.h */
 };
 
 /* Where a tree begins; `first` is the lowest number of its entries. NO_ENTRY: there is none. */

@@ -153,6 +153,7 @@ static __always_inline bool begin(struct __sk_buff *skb, struct packet *p, enum 
 		p->generation = c->previous;
 	p->admission = p->generation * ADMISSION_STRIDE + c->sets_changed;
 	p->admission += overloads_heard(c->overload, p->now_j);
+	p->admission += writes_heard(c->sets_open, p->now_j);
 	p->admission += !p->admission; /* 0 is nobody's */
 	p->mode = c->mode;
 	return true;

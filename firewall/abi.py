@@ -475,7 +475,7 @@ class Control(CStruct):
         "mode",
         "grace_forward",
         "sets_changed",
-        "reserved",
+        "sets_open",
         "overload",
     )
     SIZE = 48
@@ -487,7 +487,7 @@ class Control(CStruct):
         ("mode", 24, "I", 0),
         ("grace_forward", 28, "I", 0),
         ("sets_changed", 32, "I", 0),
-        ("reserved", 36, "I", 0),
+        ("sets_open", 36, "I", 0),
         ("overload", 40, "Q", 0),
     )
     generation: int
@@ -497,7 +497,7 @@ class Control(CStruct):
     mode: int
     grace_forward: int
     sets_changed: int
-    reserved: int
+    sets_open: int
     overload: int
 
 

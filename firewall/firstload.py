@@ -119,6 +119,8 @@ def build(
         classes = {one.name: one.class_id for one in known.values()}
         document = place(policy, written, True, None, abi.Limits.RULE_COUNTERS)
         numbers = sets.begin(pins, nobody_knows)
+        if heritage:
+            heritage.sets_given = heritage.give_sets(pins, numbers)
         nobody_knows.pop_all()  # whoever fails from here on removes the pins
         publish(pins, policy, document, classes, _FIRST_GENERATION, numbers, None)
         sets.finish(pins)

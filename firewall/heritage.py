@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What pins of another layout leave to those that take their place: flows, interfaces, the mode.
+"""What pins of another layout leave to those that take their place: flows, interfaces, elements of sets, the mode.
 
 The kernel knows the types of the maps, so fields are found by their names wherever they are. Numbers of states and
 flags of a flow mean the same in all layouts; a field that one of the two does not have begins as zero.
@@ -7,7 +7,8 @@ flags of a flow mean the same in all layouts; a field that one of the two does n
 
 import struct
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 
 from firewall import abi
@@ -20,6 +21,7 @@ from firewall.interfaces import Known, decode
 from firewall.layout import CStruct
 from firewall.pins import Pins, offset_of
 from firewall.requests import requests_of
+from firewall.settable import SetTable, Value
 
 _TABLES = {"flows": True, "embryonic": False}  # whether its flows are confirmed
 _AT = {name: offset for name, (offset, _) in shape_of(abi.Flow).items()}
@@ -38,6 +40,7 @@ _ANEW = [
     )
 ]
 _ZERO = bytes(4)
+_SOME = 100_000  # elements at a time
 
 
 class Heritage:
@@ -46,6 +49,7 @@ class Heritage:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self.flows_given = False  # all that there are
+        self.sets_given = False
 
     def mode(self) -> abi.Mode | None:
         """Whether they drop."""
@@ -75,6 +79,33 @@ class Heritage:
         self.flows_given = None not in found.values()
         return count
 
+    def give_sets(self, pins: Pins, numbers: Mapping[str, int]) -> bool:
+        """Adds to the sets of this layout, of these numbers, what was added to those of their names at run time;
+        whether all of it could be read. What rules have put into them stays in them for its time.
+        """
+        found = self._read("sets", abi.Set)
+        if found is None:
+            return False
+        names = {}
+        for key, raw in found:
+            name = abi.Set.unpack(raw).name.split(b"\0")[0].decode()
+            if name in numbers:
+                names[int.from_bytes(key, sys.byteorder)] = numbers[name]
+        whole = True
+        table = SetTable(pins)
+        for map_name, layout in (("set_elements", abi.Element), ("overloads", abi.Overload)):
+            elements = self._read(map_name, layout, abi.SetKey)
+            if elements is None:
+                whole = False
+                continue
+            added = ((key, _added(layout.unpack(raw), names)) for key, raw in elements)
+            given = ((key, value) for key, value in added if value != Value())
+            while some := dict(islice(given, _SOME)):
+                known = table.find(some)
+                table.write((key, _both(value, known.get(key, Value()))) for key, value in some.items())
+        table.changed()
+        return whole
+
     def _read(
         self, name: str, value: type[CStruct], key: type[CStruct] | None = None
     ) -> Iterator[tuple[bytes, bytes]] | None:
@@ -88,6 +119,25 @@ class Heritage:
         if of_key is None or of_value is None:
             return None
         return _converted(opened, of_key, of_value)
+
+
+def _added(one: abi.Element | abi.Overload, names: Mapping[int, int]) -> Value:
+    """What was added to the sets in `names`, under their new numbers."""
+    bits = one.added if isinstance(one, abi.Element) else 0
+    ends = {names[n]: end_s for n, end_s in zip(one.timed, one.end_s, strict=True) if end_s and n in names}
+    return Value(added=sum(1 << new for old, new in names.items() if bits >> old & 1), ends_s=ends)
+
+
+def _both(one: Value, other: Value) -> Value:
+    """Those that end last, if there are too many ends."""
+    added = one.added | other.added
+    ends = {
+        number: max(one.ends_s.get(number, 0), other.ends_s.get(number, 0))
+        for number in (*one.ends_s, *other.ends_s)
+        if not added >> number & 1
+    }
+    last = sorted(ends, key=ends.__getitem__)[-abi.Limits.ELEMENT_ENDS :]
+    return Value(one.listed | other.listed, added, {number: ends[number] for number in last})
 
 
 def _converted(

@@ -29,7 +29,7 @@ assert _VALUE.size == abi.Element.SIZE
 _COUNTER = struct.Struct("=2Q")  # struct counter
 assert _COUNTER.size == abi.Counter.SIZE
 NO_DIGEST = bytes(16)
-_CHANGED = offset_of(abi.Control, "sets_changed")
+_CHANGED, _OPEN = (offset_of(abi.Control, name) for name in ("sets_changed", "sets_open"))
 # The packet path moves the number on by one at a time, and may do so between our reading and our writing it.
 _CHANGE_STEP = 256
 _BATCH = 16_384
@@ -179,7 +179,18 @@ class SetTable:
         return found
 
     def write(self, values: Iterable[tuple[bytes, Value]]) -> None:
-        """Sets what is given for each prefix; those that are in no set any more go. Packets see each at once."""
+        """Sets what is given for each prefix; those that are in no set any more go. Packets see each at once.
+
+        Running flows hear of it by `changed`, or, if whoever writes is killed before that, within some seconds.
+        """
+        self._open()
+        self._write(values)
+
+    def _open(self) -> None:
+        if not self._pins.control.load_u32(_OPEN):
+            self._pins.control.store_u32(_OPEN, 1)
+
+    def _write(self, values: Iterable[tuple[bytes, Value]]) -> None:
         gone: list[bytes] = []
 
         def kept() -> Iterator[tuple[bytes, bytes]]:
@@ -205,6 +216,7 @@ class SetTable:
 
     def insert(self, keys: Iterable[bytes], value: Value) -> None:
         """Sets the same for many prefixes, of which none is in any set yet."""
+        self._open()
         raw = value.pack(bytes(self.elements.key_size))
         # all but the byte that says how long a prefix is
         packed = [raw[:_VALUE_BITS_AT] + bytes([bits]) + raw[_VALUE_BITS_AT + 1 :] for bits in range(256)]
@@ -221,6 +233,7 @@ class SetTable:
         """Lets running flows be judged anew at their next packet. Before it returns the change is made."""
         control = self._pins.control
         control.store_u32(_CHANGED, (control.load_u32(_CHANGED) + _CHANGE_STEP) & 0xFFFFFFFF)
+        control.store_u32(_OPEN, 0)
 
     def collect(self) -> None:
         """Removes elements whose time is up among some: those behind where the last call ended."""
@@ -239,7 +252,7 @@ class SetTable:
             if live != Value():
                 stays = key
         hand.update(_key(0), (key and stays) or bytes(self.elements.key_size))
-        self.write(over)
+        self._write(over)  # who had an end has been judged anew by then
 
 
 def raw_items(table: Map, batch: int) -> Iterator[tuple[bytes, bytes]]:

@@ -61,6 +61,7 @@ def replace_layout(directory: Path, yes: bool) -> UpgradeReport:
         raise
     succeed(building, directory)
     began_anew = ["flows"] * (not heritage.flows_given) + ["counters"] + ["mode"] * (mode is None)
+    began_anew += ["what was added to sets"] * (not heritage.sets_given)
     with read() as running:
         put(running, written, Wishes(save=False, yes=True))  # which interfaces the saved policy protects
         said = f"another layout: {', '.join(began_anew)} began anew"

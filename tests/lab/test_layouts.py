@@ -17,7 +17,7 @@ import pytest
 from tests.lab.attachment import flows, protect
 from tests.lab.host import ROOT, Host
 from tests.lab.lab import PairLab
-from tests.lab.traffic import Stream, no_tcp
+from tests.lab.traffic import Stream, answered, no_tcp
 
 WEB = """
     default in drop
@@ -30,6 +30,7 @@ CHANGES = (
     ("LAYOUT_VERSION = ", "LAYOUT_VERSION = 9"),
     ("struct flow {\n", "struct flow {\n\t__u64 novelty[3];\n"),
     ("struct side {\n", "struct side {\n\t__u64 invention;\n"),
+    ("struct set {\n", "struct set {\n\t__u32 wonder[2];\n"),
     ("struct control {\n", "struct control {\n\t__u64 addition;\n"),
     ("struct iface {\n\t__u32 ifindex;\n\t__u16 slot; ", "struct iface {\n\t__u32 ifindex;\n\t__u32 slot; "),
     ("\tchar name[16];\n\t__u32 reserved;\n", "\tchar name[16];\n"),
@@ -114,3 +115,52 @@ def test_rules_of_the_saved_policy_hold_for_what_was_copied(pair: PairLab, other
     other_fw(other, server, "upgrade", "--yes")
     with pytest.raises(TimeoutError):
         stream.echo(timeout_s=1)
+
+
+SETS = """
+    protect eth0
+    default in drop
+    default out allow
+    option load.grace 0s
+    {}
+    drop in from @bad, @worse
+    allow in tcp to port 22 limit 1/day per source/24/64 overload @worse for 1h
+    allow in tcp to port 80
+"""
+
+
+def test_what_was_added_to_sets_outlives_it(pair: PairLab, other: Path) -> None:
+    """Under other numbers: there and back again."""
+    server, client = pair.server, pair.client
+    server.listen(22)
+    server.save_policy("")
+    protect(server, SETS.format("set gone\nset worse\nset bad = 198.51.100.1, 2001:db8:bad::/48"), "eth0")
+    server.fw("apply -", input=SETS.format("set bad = 198.51.100.1\nset worse"))
+    server.fw("set add bad 198.51.100.1 2001:db8:7::/48")
+    server.fw("set add bad 203.0.113.0/24 --for 1h")
+    server.fw("set add worse 203.0.113.0/24 --for 2h")
+    for _ in range(2):
+        answered(lambda: client.connect(server.v4, 22, timeout_s=0.5).echo(timeout_s=0.5))
+
+    def inside(name: str) -> dict[str, tuple[bool, bool, int]]:
+        found = server.fw_json(f"set show {name}")["elements"]
+        return {
+            one["span"]: (
+                one["listed"],
+                one["added"] or one["overload"],
+                ((one["expires_s"] or 0) + 300) // 600,
+            )
+            for one in found
+        }
+
+    before = inside("bad"), inside("worse")
+    assert before[0] == {
+        "198.51.100.1": (True, True, 0),
+        "2001:db8:7::/48": (False, True, 0),
+        "203.0.113.0/24": (False, True, 6),
+    }
+    assert before[1] == {"192.0.2.0/24": (False, True, 6), "203.0.113.0/24": (False, True, 12)}
+    other_fw(other, server, "upgrade")
+    server.fw("upgrade")
+    assert (inside("bad"), inside("worse")) == before
+    assert not answered(lambda: client.connect(server.v4, 80, timeout_s=0.5))

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import random
 import threading
+import time
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, nullcontext
 from ipaddress import IPv4Address, IPv6Address
@@ -179,6 +180,20 @@ def test_a_change_reaches_a_flow_at_its_next_packet(path: PacketPath) -> None:
     table.write([(key, Value())])
     path.control(sets_changed=512)
     assert path.ingress(frame).reason == "flow"
+
+
+def test_a_flow_hears_of_what_a_killed_command_has_written(path: PacketPath) -> None:
+    """It is to be announced when all is written; until somebody does, each tick is a change."""
+    path.policy("option antispoof off\ndefault in allow\nset bad\ndrop in from @bad\n")
+    frame = bytes(eth(ip(text(4, HOME[4]), OURS[4], udp(4000, 53))))
+    assert [path.ingress(frame).reason for _ in range(2)] == ["default_allow", "flow"]
+    path.sets().insert(keys_of(Span(4, HOME[4], HOME[4])), Value(added=1))
+    end = time.monotonic() + 60
+    while (reason := path.ingress(frame).reason) == "flow" and time.monotonic() < end:
+        time.sleep(0.01)
+    assert reason == "revoked"
+    path.sets().changed()
+    assert path.ingress(frame).reason == "revoked"
 
 
 @pytest.fixture
