@@ -10,7 +10,8 @@ import pytest
 from tests.lab import killer
 from tests.lab.attachment import pins, programs, protect
 from tests.lab.lab import PairLab
-from tests.lab.traffic import Stream
+from tests.lab.traffic import Stream, answered
+from tests.lab.wait import until
 
 pytestmark = [pytest.mark.alone, pytest.mark.timeout(900)]
 
@@ -195,3 +196,31 @@ def test_counters_live_on_when_rules_by_the_thousand_come_or_go(
             assert open_port(pair) in texts
             pair.server.fw("apply", str(tmp_path / f"{old}.fw"))
         assert open_port(pair) == old
+
+
+def test_what_a_killed_set_add_has_written_is_heard_of(pair: PairLab) -> None:
+    """A running flow ends when its opener is in the set, whether or not the command lived to tell it."""
+    server = pair.server
+    server.udp(53, echo=True)
+    asker = pair.client.udp()
+    policy = "default in drop\ndefault out drop\nset bad\ndrop in from @bad\nallow in udp to port 53\n"
+    protect(server, policy, "eth0")
+
+    def goes_on(timeout_s: float) -> bool:
+        return answered(lambda: asker.ask(server.v4, 53, timeout_s=timeout_s))
+
+    def add() -> list[str]:
+        return server.fw_words("set", "add", "bad", pair.client.v4, way="nsenter")
+
+    whole = killer.count(add(), LOCK)
+    assert whole.exit_status == 0
+    server.fw("set flush bad")
+    heard = []
+    for n in range(1, len(whole.calls) + 1):
+        assert goes_on(5), f"before kill {n}"
+        killer.run_killed_at(add(), n, LOCK)
+        heard.append(bool(server.fw_json("set show bad")["elements"]))
+        if heard[-1]:
+            until(lambda: not goes_on(0.3), timeout_s=30)
+            server.fw("set flush bad")
+    assert not heard[0] and heard[-1] and heard == sorted(heard), calls_of(whole)
