@@ -105,3 +105,21 @@ def test_classifier_measures_each_ruleset() -> None:
     rows = [line for line in lines if line[1:2] in (["IPv4"], ["IPv6"])]
     assert [row[:2] for row in rows] == [[kind, f"IPv{n}"] for kind in ("acl", "nested") for n in (4, 6)]
     assert all(int(cost) < 100_000 for row in rows for cost in row[2:])
+
+
+def test_commands_on_policies_of_several_sizes() -> None:
+    said = json.loads(run(BENCH / "policy", "--json", "--sizes", "3", "210", "--rounds", "1"))
+    commands = (
+        "check FILE",
+        "apply FILE",
+        "apply FILE again",
+        "rule add",
+        "rule delete",
+        "rules",
+        "show",
+        "status",
+    )
+    assert [(row["command"], row["rules"]) for row in said["measured"]] == [
+        (f"fw {command}", rules) for rules in (3, 210) for command in commands
+    ]
+    assert all(one["wall_s"] > 0 and one["peak_mb"] > 0 for row in said["measured"] for one in row["runs"])
