@@ -27,11 +27,12 @@ MANY = tuple(made("acl", 40))  # so that there are trees
 
 
 def plain(rule: Rule) -> Rule:
-    """The rule without sets and further clauses."""
+    """The rule without further clauses, and with plain addresses alone."""
     absent: dict[str, Any] = {clause.field: None for clause in FURTHER}
     without = rule._replace(**absent)
     src, dst = (
-        end._replace(addrs=end.addrs and end.addrs._replace(sets=())) for end in (without.src, without.dst)
+        end._replace(addrs=end.addrs._replace(sets=(), hosts=()) if end.addrs and end.addrs.spans else None)
+        for end in (without.src, without.dst)
     )
     found = without._replace(src=src, dst=dst)
     return found if found.kinds() else without._replace(src=ANY_END, dst=ANY_END)
