@@ -300,7 +300,8 @@ class PacketPath:
                 self.maps["edges"].set_inner(slot, edges)
         self.maps["settings"].update(slot, compiled.settings)
         self.rule_counters().prepare((), {rule.counter for rule in self._document.rules} - before)
-        self.control(generation=self.generation)
+        # the sets are whole again, and whoever is judged by another generation hears of them anyway
+        self.control(generation=self.generation, sets_open=0)
         return self._document
 
     def next_number(self, kept: int = 0) -> int:
