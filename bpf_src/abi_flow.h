@@ -88,6 +88,8 @@ enum fw_role {
 };
 
 enum fw_flow_numbers {
+	SPARES_ALL =
+		0xffffffff, /* in the place of a generation: while sets change with the rules */
 	SPARED_BY_NONE = 0x7fffffff, /* no rule's id, nor a default's */
 };
 

@@ -19,6 +19,7 @@ enum fw_entry_flags {
 	ENTRY_SRC_NOT = 1 << 4,  /* in none of them */
 	ENTRY_DST_SETS = 1 << 5,
 	ENTRY_DST_NOT = 1 << 6,
+	ENTRY_OF_SETS = ENTRY_SRC_SETS | ENTRY_SRC_NOT | ENTRY_DST_SETS | ENTRY_DST_NOT,
 	/* It asks for more than its box (interfaces, further clauses): nothing behind it is hidden by it. */
 	ENTRY_UNSURE = 1 << 7,
 };

@@ -33,6 +33,33 @@ enum fw_sparing {
 	SPARES_IF_ALLOWED, /* by the rules that the first of these changes replaced */
 };
 
+/*
+ * Does the answer rest on what changes besides the rules, and may have changed since the flow was let in, or since the
+ * rules were? Nobody can tell what it would have been then, so such an answer counts.
+ */
+static __always_inline bool rests_on_change(const struct packet *p, const struct flow *f,
+					    const struct settings *s)
+{
+	bool met = f->generation > s->spares_from;
+	__u32 before = met ? f->generation : s->spares_from;
+	__u32 sets = (met ? f->admission : s->spares_admission) - before * ADMISSION_STRIDE;
+	__u32 slot = p->generation % GENERATION_SLOTS;
+	const struct further *further;
+	const struct entry *e;
+	void *chunks;
+
+	if (p->action == ACTION_ALLOW || p->entry == NO_ENTRY || s->spares_to == SPARES_ALL)
+		return false;
+	chunks = bpf_map_lookup_elem(&classifiers, &slot);
+	e = chunks ? entry_at(chunks, p->entry) : NULL;
+	if (!e)
+		return true;
+	if (e->flags & ENTRY_OF_SETS && p->admission - p->generation * ADMISSION_STRIDE != sets)
+		return true;
+	further = p->further ? further_of(p->generation, p->further) : NULL;
+	return further && further->asks & FURTHER_TIME;
+}
+
 /* The rules in force have judged the packet's flow: does it go on as it is, whatever they say? */
 GLOBAL int sparing(void)
 {
@@ -55,6 +82,8 @@ GLOBAL int sparing(void)
 			return SPARES_NOT;
 		return p->action == ACTION_ALLOW || f->spared_by == p->rule ? SPARES : SPARES_NOT;
 	}
+	if (rests_on_change(p, f, s))
+		return SPARES_NOT;
 	/* met by those rules, or younger: opened or spared under a change like this one */
 	return f->generation > s->spares_from || f->admission == s->spares_admission ?
 		       SPARES :
@@ -114,9 +143,13 @@ static __always_inline void spare(struct packet *p, struct flow *f)
 	bool allowed = p->action == ACTION_ALLOW;
 
 	/* another rule may have got its number, and its ceilings are those of rules that are gone */
-	if (!allowed || p->rule != f->rule)
+	if (allowed && p->rule == f->rule) {
+		f->counter = p->counter;
+		f->further = p->further;
+	} else {
 		f->counter = NO_COUNTER;
-	f->further = 0;
+		f->further = 0;
+	}
 	f->spared_by = allowed ? SPARED_BY_NONE : p->rule;
 	f->flags |= FLOW_SPARED;
 	f->generation = p->generation;

@@ -10,15 +10,6 @@
 
 #define TCP_LISTEN 10 /* include/net/tcp_states.h, as struct bpf_sock has it */
 
-static __always_inline bool can_open(const struct packet *p)
-{
-	if (p->tuple.proto == IPPROTO_TCP)
-		return (p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
-	if (p->tuple.proto == IPPROTO_SCTP)
-		return p->chunks & (1 << CHUNK_INIT | 1 << CHUNK_HEARTBEAT);
-	return p->icmp_kind != ICMP_REPLY;
-}
-
 /* Is there a connected socket of this host behind a segment that arrives? */
 static __always_inline bool has_socket(struct __sk_buff *skb, const struct packet *p)
 {
@@ -115,8 +106,8 @@ static __always_inline enum fw_reason adopt(struct packet *p, const struct setti
 
 	if (!h || h->role != ROLE_OPENER)
 		return REASON_NO_FLOW;
-	if (h->flags & FLOW_UNTRACKED)
-		return pass_translated(p, h);
+	if (p->icmp_kind == ICMP_ERROR && !(h->flags & FLOW_UNTRACKED))
+		return REASON_UNRELATED;
 	p->icmp = h->icmp;
 	p->scope = h->scope;
 	if (p->scope == SCOPE_FORWARD && h->out_slot != p->slot) {
@@ -131,8 +122,10 @@ static __always_inline enum fw_reason adopt(struct packet *p, const struct setti
 		/* what opened the connection at ingress has been let in by that rule's ceilings */
 		p->anew = p->rule == h->rule;
 		take_effects();
-		return REASON_NONE;
+		return h->flags & FLOW_UNTRACKED ? REASON_TRANSLATED : REASON_NONE;
 	}
+	if (h->flags & FLOW_UNTRACKED)
+		return pass_translated(p, h);
 	p->rule = h->rule;
 	p->counter = h->counter;
 	p->effects = h->effects;

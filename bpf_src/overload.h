@@ -101,7 +101,8 @@ static __always_inline int put_off(struct overload *known, __u32 set, __u32 end_
 
 	for (i = 0; i < ELEMENT_ENDS; i++) {
 		if (known->timed[i] == set && known->end_s[i] > now_s) {
-			known->end_s[i] = end_s;
+			if (end_s > known->end_s[i])
+				known->end_s[i] = end_s;
 			return 0;
 		}
 		if (known->end_s[i] < soonest_s) {

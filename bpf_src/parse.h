@@ -156,6 +156,7 @@ static __always_inline bool begin(struct __sk_buff *skb, struct packet *p, enum 
 	p->admission += writes_heard(c->sets_open, p->now_j);
 	p->admission += !p->admission; /* 0 is nobody's */
 	p->mode = c->mode;
+	p->flow_flags = 0;
 	return true;
 }
 

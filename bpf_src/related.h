@@ -109,6 +109,7 @@ GLOBAL int related(void)
 			return reason;
 		if (p->action != ACTION_ALLOW && !spared(f->scope, in, out))
 			return REASON_UNRELATED;
+		p->log = 0;
 	}
 	p->rule = f->rule;
 	p->counter = f->counter;

@@ -9,6 +9,15 @@
 
 #include "related.h"
 
+static __always_inline bool can_open(const struct packet *p)
+{
+	if (p->tuple.proto == IPPROTO_TCP)
+		return (p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
+	if (p->tuple.proto == IPPROTO_SCTP)
+		return p->chunks & (1 << CHUNK_INIT | 1 << CHUNK_HEARTBEAT);
+	return p->icmp_kind != ICMP_REPLY;
+}
+
 /* Of the rule that has matched. */
 GLOBAL int is_untracked(void)
 {
@@ -37,6 +46,7 @@ GLOBAL int pass_untracked(void)
 	out = p->out_ifindex ? iface_of(p->out_ifindex) : NULL;
 	p->out_slot = out ? out->slot : 0;
 	p->asks_many = 0;
+	p->hand_tuple = 1; /* as the host may translate it */
 	p->flow_flags = FLOW_UNTRACKED;
 	return REASON_RULE_ALLOW;
 }

@@ -240,6 +240,7 @@ class EntryFlags(IntEnum):
     ENTRY_SRC_NOT = 16
     ENTRY_DST_SETS = 32
     ENTRY_DST_NOT = 64
+    ENTRY_OF_SETS = 120
     ENTRY_UNSURE = 128
 
 

@@ -16,6 +16,7 @@ from firewall.document import Document, PlacedRule
 from firewall.expand import MAX_ENTRIES, MAX_RULES, asks_more_of_addresses, entry_count
 from firewall.extend import Base, extended
 from firewall.generations import generation, slot_key
+from firewall.lang import MAX_LINE_CHARS
 from firewall.libtree import TooAlike
 from firewall.links import Link, list_links
 from firewall.paths import policy_path
@@ -60,7 +61,8 @@ def add(running: Running, rule: Rule, wishes: Wishes) -> ApplyReport | None:
     lists = _lists(base, document.rules)
     around = set(base.around(rule))
     if (
-        not _extends(base, lists, rule)
+        len(str(rule)) > MAX_LINE_CHARS
+        or not _extends(base, lists, rule)
         or len(document.rules) >= MAX_RULES
         or len(around) > _CANDIDATES_MAX
         or not _stay(running, rest, links)

@@ -256,9 +256,20 @@ def carry_out(running: Running, plan: Plan, links: Sequence[Link], wishes: Wishe
         if keeps:  # nor are flows judged by sets of which half has changed
             renew(running, Flows.KEEP, sets_change=True)
         numbers = plan.sets.begin(pins, undo)
-        new = next_generation(pins)
+        new = next_generation(pins, running.generation)
         spared = sparing_of(pins, wishes.flows, new, sets_change=keeps)
-        publish(pins, plan.policy, plan.document, classes, new, numbers, running.document, spared, plan.ready)
+        publish(
+            pins,
+            plan.policy,
+            plan.document,
+            classes,
+            new,
+            numbers,
+            running.document,
+            spared,
+            plan.ready,
+            running.generation,
+        )
         if plan.joining:
             undo.callback(detach_all, pins, [link.ifindex for link in plan.joining])
             begin_grace(pins, plan.policy)

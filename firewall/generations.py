@@ -17,22 +17,24 @@ def generation(pins: Pins) -> int:
     return pins.control.load_u32(_GENERATION)
 
 
-def next_generation(pins: Pins) -> int:
+def next_generation(pins: Pins, back: int = 0) -> int:
     """The first number that no ruleset ever had and whose slot is not that of the ruleset in force.
 
     One that was built but never came into force had its own number too; after several of these the count would
-    come round to the slot that is in use. Nor is it that of the ruleset that spared flows are asked of.
+    come round to the slot that is in use. Nor is it that of the ruleset that spared flows are asked of, or of
+    `back`, to which a change returns that fails.
     """
     settings = [value for _, value in pins.map("settings").items()]
     built = [int.from_bytes(value[:4], sys.byteorder) for value in settings]
     running = generation(pins)
     kept = [int.from_bytes(value[_FROM : _FROM + 4], sys.byteorder) for value in settings]
-    return free_number(max(built), running, kept[built.index(running)] if running in built else 0)
+    origins = [kept[built.index(number)] for number in (running, back) if number in built]
+    return free_number(max(built), running, back, *origins)
 
 
-def free_number(last: int, running: int, kept: int = 0) -> int:
-    """The first number after `last` for a ruleset that is built while `running` is in force and `kept` is asked too."""
-    taken = {slot_key(number) for number in (running, kept) if number}
+def free_number(last: int, running: int, *kept: int) -> int:
+    """The first number after `last` for a ruleset built while `running` is in force and `kept` are needed too."""
+    taken = {slot_key(number) for number in (running, *kept) if number}
     number = last + 1
     while slot_key(number) in taken:
         number += 1

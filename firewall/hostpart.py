@@ -37,7 +37,10 @@ def read_host_part(cursor: Cursor, token: Token) -> HostPart:
     text = token.text
     address_text, _, length_text = text.partition(MARK)
     try:
-        value = int(IPv6Address(address_text))
+        address = IPv6Address(address_text)
+        if address.scope_id is not None:
+            raise ValueError
+        value = int(address)
     except ValueError:
         hint = "the bits of the prefix that changes are zero, and how many they are follows: ::10/-64"
         cursor.fail(f"'{text}' is not a host part of IPv6", token, hint)

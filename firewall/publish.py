@@ -22,7 +22,7 @@ from firewall.generations import generation, slot_key
 from firewall.pins import Pins, offset_of
 from firewall.policy import Policy
 from firewall.resolve import find_owners
-from firewall.sparing import NONE, Sparing
+from firewall.sparing import NONE, Sparing, in_force
 
 _GENERATION = offset_of(abi.Control, "generation")
 _PREVIOUS = offset_of(abi.Control, "previous")
@@ -42,15 +42,18 @@ def publish(
     previous: Document | None,
     sparing: Sparing = NONE,
     ready: Callable[[int], Compiled] | None = None,
+    back: int = 0,
 ) -> None:
     """Puts a verified policy in force as generation `new`, which must never have been used.
 
     `classes` are those of the map `interfaces`, see `firewall.interfaces`; `sets` has the numbers of the policy's sets;
     `previous` is the document of what is in force; `sparing` says which flows are not judged by the new one. `ready`
-    gives the policy compiled for a generation; without, it is compiled here.
+    gives the policy compiled for a generation; without, it is compiled here. `back` is the generation that a change
+    which fails returns to, if it is not the one in force.
     """
     old = generation(pins)
-    stale = _stale(pins, [number for number in (old, new, sparing.origin) if number])
+    held = (old, new, back, sparing.origin, in_force(pins).origin)
+    stale = _stale(pins, [number for number in held if number])
     with Beside(lambda: _give_up(pins, old, stale)):
         _build(pins, policy, document, classes, new, sets, sparing, ready)
         before = {rule.counter for rule in previous.rules} if previous else set()

@@ -206,5 +206,7 @@ def test_what_stays_of_a_rejected_connection(pair: PairLab, family: str, attach:
     for flags, payload in (("A", b""), ("PA", b"again"), ("FA", b"")):
         assert reset_of(flags, said.seq, said.ack, payload) == [said.ack]
     until(lambda: pair.server.fw_json("flow list")["flows"] == [], what="the end of its entry")
+    # on a wire of its own: resets of what was sent again before have the same number
+    wire = pair.client.wire("eth0")
     assert reset_of("A", said.seq, said.ack) == []
     assert reasons(pair.server)["no_flow"] >= 1

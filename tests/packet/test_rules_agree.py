@@ -203,7 +203,9 @@ class Asker:
         story = f"{question}\n{self.policy.render()}"
         assert verdict.reason == f"{by}_{answer.action}", story
         rule = 0 if answer.position is None else self.document.rules[answer.position].id
-        if answer.action == "allow":
+        if answer.rule is not None and answer.rule.untracked:
+            assert list(self.path.flows()) == [], story
+        elif answer.action == "allow":
             table, key, flow = self.path.the_flow()
             assert flow.rule == rule, story
             self.path.maps[table].delete(key.pack())

@@ -152,17 +152,40 @@ def write_set(path: PacketPath, number: int, address: str, joins: bool) -> None:
 
 
 @FIRST_MOVERS
-def test_an_address_that_is_blocked_later_is_blocked(path: PacketPath, first: str) -> None:
-    """Other changes of sets leave the flow alone, however often."""
+@pytest.mark.parametrize("silent", [False, True])
+def test_an_address_that_is_blocked_later_is_blocked(path: PacketPath, first: str, silent: bool) -> None:
+    """Other changes of sets leave the flow alone, however often, and whether or not it has met the rules before."""
     path.policy(SETS + OPEN_22)
     talk = running(path)
     keep(path, SETS + "drop in from @blocked\n" + CLOSED)
-    assert both(talk) == ["flow"] * 3
+    assert silent or both(talk) == ["flow"] * 3
     for last in (20, 21):
         change_set(path, 0, f"203.0.113.{last}", joins=True)
-        assert both(talk) == ["flow"] * 3
+        assert silent or both(talk) == ["flow"] * 3
     change_set(path, 0, V4.them, joins=True)
     assert next_of(talk, first) == "revoked"
+
+
+@FIRST_MOVERS
+def test_who_is_blocked_between_two_changes_is_blocked(path: PacketPath, first: str) -> None:
+    """Though he was silent then, and the second spares what the first let be."""
+    path.policy(SETS + OPEN_22)
+    talk = running(path)
+    blocking = SETS + "drop in from @blocked\n" + CLOSED
+    keep(path, blocking)
+    assert both(talk) == ["flow"] * 3
+    change_set(path, 0, V4.them, joins=True)
+    keep(path, blocking + UDP_53)
+    write_set(path, 0, V4.them, joins=True)  # the path fills them anew for each policy
+    assert next_of(talk, first) == "revoked"
+
+
+def test_silence_while_other_sets_change_is_spared(path: PacketPath) -> None:
+    path.policy(SETS + OPEN_22)
+    talk = running(path)
+    keep(path, SETS + "drop in from @blocked\n" + CLOSED)
+    change_set(path, 0, "203.0.113.20", joins=True)
+    assert both(talk) == ["flow"] * 3
 
 
 def test_the_rules_before_are_not_asked_by_sets_that_change_with_the_rules(path: PacketPath) -> None:
