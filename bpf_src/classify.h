@@ -207,12 +207,18 @@ GLOBAL int judge(void)
 	struct cpu *cpu = this_cpu();
 	struct settings *s;
 	struct packet *p;
+	__u32 slot;
 
 	if (!cpu)
 		return REASON_NO_POLICY;
 	p = &cpu->packet;
 	s = settings_of(p->generation);
 	if (!s)
+		return REASON_NO_POLICY;
+	slot = p->generation % GENERATION_SLOTS;
+	/* without its entries a ruleset is no ruleset, and its default is not its answer */
+	if (!bpf_map_lookup_elem(&classifiers, &slot) ||
+	    (!s->linear && !bpf_map_lookup_elem(&trees, &slot)))
 		return REASON_NO_POLICY;
 	p->entry = NO_ENTRY;
 	if (s->edges && tell_time())

@@ -53,6 +53,7 @@ static __always_inline void hand_on(struct cpu *cpu, struct packet *p)
 	h->flags = p->flow_flags;
 	h->effects = p->effects;
 	h->until_s = p->until_s;
+	h->further = p->further;
 	p->tc_index = TC_INDEX_HANDOFF | index;
 }
 

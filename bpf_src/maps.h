@@ -31,7 +31,7 @@ struct handoff {
 	__u32 flags; /* of the flow, enum fw_flow_flags */
 	struct effects effects;
 	__u32 until_s; /* the rules' answer holds until then, as in struct flow */
-	__u32 reserved;
+	__u32 further; /* of the rule, if this packet was judged by it */
 };
 
 /* What a CPU knows of the time: see hours.h. */

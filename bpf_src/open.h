@@ -8,10 +8,15 @@
 #include "untracked.h"
 #include "owner.h"
 
-#define TCP_LISTEN 10 /* include/net/tcp_states.h, as struct bpf_sock has it */
+/* include/net/tcp_states.h, as struct bpf_sock has them */
+#define TCP_LISTEN 10
+#define TCP_NEW_SYN_RECV 12
 
-/* Is there a connected socket of this host behind a segment that arrives? */
-static __always_inline bool has_socket(struct __sk_buff *skb, const struct packet *p)
+/*
+ * Is there a connected socket of this host behind a segment that arrives? One whose handshake is not over will
+ * do while fw is being loaded only: later that handshake is to be seen, with the ceilings of its rule.
+ */
+static __always_inline bool has_socket(struct __sk_buff *skb, const struct packet *p, bool grace)
 {
 	struct bpf_sock_tuple t HALVES_ALIGNED = {};
 	struct bpf_sock *sk;
@@ -35,7 +40,7 @@ static __always_inline bool has_socket(struct __sk_buff *skb, const struct packe
 	}
 	if (!sk)
 		return false;
-	connected = sk->state != TCP_LISTEN;
+	connected = sk->state != TCP_LISTEN && (grace || sk->state != TCP_NEW_SYN_RECV);
 	bpf_sk_release(sk);
 	return connected;
 }
@@ -60,7 +65,7 @@ static __always_inline enum fw_reason pickup(struct __sk_buff *skb, struct packe
 	grace = (__s64)(c->grace_until_j - p->now_j) > 0;
 	if (!grace && s->tcp_pickup == PICKUP_OFF)
 		return REASON_NO_FLOW;
-	if (scope == SCOPE_IN && !has_socket(skb, p))
+	if (scope == SCOPE_IN && !has_socket(skb, p, grace))
 		return REASON_NO_FLOW;
 	far_end = scope != SCOPE_FORWARD || (grace && c->grace_forward) ||
 		  s->tcp_pickup == PICKUP_ANY;
@@ -128,6 +133,8 @@ static __always_inline enum fw_reason adopt(struct packet *p, const struct setti
 		return pass_translated(p, h);
 	p->rule = h->rule;
 	p->counter = h->counter;
+	p->further = h->further;
+	p->anew = 1; /* the rule's ceilings have been asked */
 	p->effects = h->effects;
 	p->until_s = h->until_s;
 	p->action = ACTION_ALLOW;

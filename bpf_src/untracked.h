@@ -87,6 +87,14 @@ GLOBAL int stateless(void)
 	return reason;
 }
 
+/* Redirect and source quench: who knows of no flow cannot tell who may change its way or its pace (RFC 6633). */
+static __always_inline bool redirects(const struct packet *p)
+{
+	__u32 type = p->icmp >> 8;
+
+	return p->tuple.family == 4 && (type == 4 || type == 5);
+}
+
 /* An ICMP error about a packet of no flow, which must have been the other way. Which type a quoted message of ICMP has is not known. */
 GLOBAL int stateless_error(struct __sk_buff *skb)
 {
@@ -100,14 +108,16 @@ GLOBAL int stateless_error(struct __sk_buff *skb)
 		return REASON_NO_POLICY;
 	p = &cpu->packet;
 	s = settings_of(p->generation);
-	if (!s || is_icmp(&p->tuple) || !same_address(p->outer_dst, p->tuple.src))
+	if (!s || is_icmp(&p->tuple) || redirects(p) || !same_address(p->outer_dst, p->tuple.src))
 		return REASON_UNRELATED;
 	if (p->hook == HOOK_INGRESS) {
 		quote = &cpu->fresh.parent;
 		*quote = p->tuple;
 		copy_words(p->tuple.src, p->outer_src);
 		copy_words(p->tuple.dst, p->outer_dst);
-		reason = arrive(skb);
+		reason = check_addresses(p);
+		if (!reason)
+			reason = arrive(skb);
 		p->tuple = *quote;
 		if (reason)
 			return reason;

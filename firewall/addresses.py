@@ -7,9 +7,8 @@ from typing import NamedTuple, NoReturn
 
 from firewall.hostpart import MARK, HostPart, read_host_part
 from firewall.lang import CLAUSE_WORDS, COMMA, WORD, Cursor, Source, Token, closest, number
-from firewall.ranges import ADDRESS_MAX, Range, complement, merge
+from firewall.ranges import ADDRESS_MAX, IPV4_MAPPED_HIGH, Range, complement, merge, written_address
 
-_IPV4_MAPPED_HIGH = 0xFFFF  # ::ffff:0:0/96, RFC 4291 section 2.5.5.2
 _OCTETS = {str(number): number for number in range(256)}  # as they are written: without leading zeros
 _ANY_ALONE = "'any' already covers every address: it stands alone"
 
@@ -25,10 +24,10 @@ class Span(NamedTuple):
         bits = 32 if self.family == 4 else 128
         size = self.high - self.low + 1
         if size == 1:
-            return _address_text(self.family, self.low)
+            return written_address(self.family, self.low)
         if size & (size - 1) == 0 and self.low % size == 0:
-            return f"{_address_text(self.family, self.low)}/{bits - size.bit_length() + 1}"
-        return f"{_address_text(self.family, self.low)}-{_address_text(self.family, self.high)}"
+            return f"{written_address(self.family, self.low)}/{bits - size.bit_length() + 1}"
+        return f"{written_address(self.family, self.low)}-{written_address(self.family, self.high)}"
 
 
 class Addrs(NamedTuple):
@@ -190,7 +189,7 @@ def _refuse_address(cursor: Cursor, token: Token, text: str) -> NoReturn:
 
 def is_mapped(span: Span) -> bool:
     """Whether these are IPv4 addresses that are written as IPv6 ones."""
-    return span.family == 6 and span.low >> 32 == span.high >> 32 == _IPV4_MAPPED_HIGH
+    return span.family == 6 and span.low >> 32 == span.high >> 32 == IPV4_MAPPED_HIGH
 
 
 def _refuse_mapped(cursor: Cursor, token: Token, span: Span) -> Span:
@@ -209,13 +208,6 @@ def _netmask_hint(address_text: str, mask_text: str) -> str | None:
         return None
     inverse = mask ^ ADDRESS_MAX[4]
     return f"did you mean '{address_text}/{mask.bit_count()}'?" if inverse & (inverse + 1) == 0 else None
-
-
-def _address_text(family: int, value: int) -> str:
-    if family == 6 and value >> 32 == _IPV4_MAPPED_HIGH:
-        # Python 3.13 began to write the low half of these with dots.
-        return f"::ffff:{value >> 16 & 0xFFFF:x}:{value & 0xFFFF:x}"
-    return str(IPv4Address(value) if family == 4 else IPv6Address(value))
 
 
 def list_text(negated: bool, items: Iterable[object]) -> str:

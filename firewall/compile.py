@@ -13,7 +13,7 @@ from firewall.clock import Moment
 from firewall.document import Document, PlacedRule
 from firewall.edges import Edges
 from firewall.errors import UsageError
-from firewall.expand import SCOPE_BITS, InSets, expand
+from firewall.expand import SCOPE_BITS, InSets, expand, interface_lists, list_key
 from firewall.further import Furthers
 from firewall.hostpart import HostPart
 from firewall.options import effective
@@ -90,32 +90,18 @@ class Patterns:
     """The different `on` and `via` lists of a policy, numbered: the bits of a row of settings.patterns."""
 
     def __init__(self, rules: Iterable[Rule]) -> None:
-        """Raises UsageError if there are more than a row has bits."""
-        self._numbers: dict[tuple[bool, frozenset[str]], int] = {}
-        self._names: list[Names] = []
-        for rule in rules:
-            for names in (rule.on, rule.via):
-                if names is not None and self._key(names) not in self._numbers:
-                    self._numbers[self._key(names)] = len(self._names)
-                    self._names.append(names)
-        if len(self._names) > abi.Limits.PATTERNS_MAX:
-            most = f"the most is {abi.Limits.PATTERNS_MAX}"
-            raise UsageError(
-                f"the rules have {len(self._names)} different lists of interfaces; {most}",
-                "a name that ends in '+' stands for many",
-            )
+        """`verify` has seen that there are no more than a row has bits."""
+        lists = interface_lists(rules)
+        self._names = [*lists.values()]
+        self._numbers = {key: number for number, key in enumerate(lists)}
 
     def number(self, names: Names | None) -> int:
         """What an entry's `on` or `via` holds for a list; PATTERN_ANY for None."""
-        return abi.Limits.PATTERN_ANY if names is None else self._numbers[self._key(names)]
+        return abi.Limits.PATTERN_ANY if names is None else self._numbers[list_key(names)]
 
     def row(self, ifname: str) -> int:
         """The bits of all lists that an interface matches."""
         return sum(1 << number for number, names in enumerate(self._names) if names.matches(ifname))
-
-    @staticmethod
-    def _key(names: Names) -> tuple[bool, frozenset[str]]:
-        return names.plain.negated, frozenset(names.plain.patterns)
 
 
 class SetBits:

@@ -22,7 +22,7 @@ SCOPE_BITS = {"in": 1, "out": 2, "forward": 4}
 MAX_RULES = 262_144
 MAX_RATES = 16_384
 MAX_ENTRIES = 524_288
-MAX_PATTERNS = 63
+MAX_PATTERNS = 64
 _KNOWN_RULES = 4096  # whose ranges are kept: small policies ask for them several times
 
 
@@ -178,6 +178,21 @@ def interface_patterns(rules: Iterable[Rule]) -> list[str]:
     """The different interface names of all `on` and `via` clauses, in the order of their first use."""
     names = [names.plain for rule in rules for names in (rule.on, rule.via) if names]
     return list(dict.fromkeys(pattern for one in names for pattern in one.patterns))
+
+
+def interface_lists(rules: Iterable[Rule]) -> dict[tuple[bool, frozenset[str]], Names]:
+    """The different lists of all `on` and `via` clauses, in the order of their first use, by what each asks."""
+    found: dict[tuple[bool, frozenset[str]], Names] = {}
+    for rule in rules:
+        for names in (rule.on, rule.via):
+            if names is not None:
+                found.setdefault(list_key(names), names)
+    return found
+
+
+def list_key(names: Names) -> tuple[bool, frozenset[str]]:
+    """The same for lists that match the same interfaces, whatever their order."""
+    return names.plain.negated, frozenset(names.plain.patterns)
 
 
 def _folded(rule: Rule) -> Mapping[tuple[int, int], Sides]:

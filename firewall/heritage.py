@@ -94,6 +94,8 @@ class Heritage:
         whole = True
         table = SetTable(pins)
         for map_name, layout in (("set_elements", abi.Element), ("overloads", abi.Overload)):
+            if not (self._directory / map_name).exists():
+                continue  # of before there was one
             elements = self._read(map_name, layout, abi.SetKey)
             if elements is None:
                 whole = False

@@ -8,6 +8,7 @@ from ipaddress import IPv6Address
 from typing import NamedTuple
 
 from firewall.lang import Cursor, Token, number
+from firewall.ranges import written_address
 
 _BITS = 128
 MARK = "/-"
@@ -20,7 +21,7 @@ class HostPart(NamedTuple):
     open_bits: int
 
     def __str__(self) -> str:
-        return f"{IPv6Address(self.value)}{MARK}{self.open_bits}"
+        return f"{written_address(6, self.value)}{MARK}{self.open_bits}"
 
     @property
     def mask(self) -> int:

@@ -2,11 +2,13 @@
 """Sets of integers as lists of closed ranges: sorted, apart from each other by at least one number."""
 
 from collections.abc import Iterable, Sequence
+from ipaddress import IPv4Address, IPv6Address
 
 Range = tuple[int, int]
 
 PORT_MAX = 0xFFFF
 FULL_PORTS: Range = (0, PORT_MAX)
+IPV4_MAPPED_HIGH = 0xFFFF  # ::ffff:0:0/96, RFC 4291 section 2.5.5.2
 ADDRESS_MAX = {4: (1 << 32) - 1, 6: (1 << 128) - 1}
 
 
@@ -46,3 +48,11 @@ def covers(outer: Sequence[Range], inner: Sequence[Range]) -> bool:
         if position == len(outer) or outer[position][0] > low:
             return False
     return True
+
+
+def written_address(family: int, value: int) -> str:
+    """An address as it is written, by every Python alike."""
+    if family == 6 and value >> 32 == IPV4_MAPPED_HIGH:
+        # Python 3.13 began to write the low half of these with dots.
+        return f"::ffff:{value >> 16 & 0xFFFF:x}:{value & 0xFFFF:x}"
+    return str(IPv4Address(value) if family == 4 else IPv6Address(value))

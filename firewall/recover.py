@@ -3,7 +3,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from firewall import abi, attach
@@ -26,12 +26,27 @@ def locked() -> Iterator[None]:
             directory = root / namespace_id()
             remove_unfinished(directory)
             finish_succession(directory)
-            if (directory / NEXT).exists() and layout_of(directory) == abi.Layout.LAYOUT_VERSION:
-                from firewall.programs import finish_next
-
+            if layout_of(directory) == abi.Layout.LAYOUT_VERSION:
                 with Pins(directory) as pins:
-                    finish_next(pins)
+                    _finish_changes(pins)
         yield
+
+
+def _finish_changes(pins: Pins) -> None:
+    from firewall.sparing import spares_all
+
+    if (pins.directory / NEXT).exists():
+        from firewall.programs import finish_next
+
+        finish_next(pins)
+    if spares_all(pins):
+        from firewall.refresh import renew
+        from firewall.state import Running
+
+        with suppress(
+            FwError
+        ):  # what runs cannot be built any more: the command itself may mend that, or remove it
+            renew(Running(pins))
 
 
 def succeed(building: Path, directory: Path) -> None:

@@ -20,6 +20,7 @@ _ALL4 = (0, ADDRESS_MAX[4])
 
 # Pairs of rules that are compared at the most: in policies that tell rules apart as others do, few for each rule.
 MAX_STEPS = 2_000_000
+_SPANS_PER_STEP = 10  # those of two rules, to compare which takes about as long as to find a pair
 
 # The smallest ranges around what a rule asks: of source and destination in IPv4 and in IPv6, and of both ports. None
 # where it matches no packet of the family.
@@ -39,7 +40,7 @@ class TooMany(Exception):
 class _Shape:
     """A rule as ranges."""
 
-    __slots__ = ("further", "on", "scopes", "sides", "via")
+    __slots__ = ("further", "on", "scopes", "sides", "size", "via")
 
     def __init__(self, rule: Rule) -> None:
         self.scopes = scope_mask(rule)
@@ -47,6 +48,7 @@ class _Shape:
         self.via = rule.via and rule.via.plain
         self.further = further_of(rule)
         self.sides = sides(rule)
+        self.size = sum(len(one.src) + len(one.dst) for one in self.sides.values())
 
 
 class _Level:
@@ -135,12 +137,13 @@ def dead_rules(rules: Sequence[Rule], boxes: Sequence[Entry | None] | None = Non
                     shape = shape or _Shape(rules[index])
                     if earlier not in shapes:
                         shapes[earlier] = _Shape(rules[earlier])
+                    steps += (shape.size + shapes[earlier].size) // _SPANS_PER_STEP
                     if _covers(shapes[earlier], shape):
                         first = earlier
                         break
         if first < index:
             dead[index] = first
-        if steps > MAX_STEPS:
+        if steps > MAX_STEPS and index + 1 < len(rules):
             raise TooMany(index + 1, dead)
         four.add(index, hulls)
         six.add(index, hulls)

@@ -48,6 +48,11 @@ def in_force(pins: Pins) -> Sparing:
     return Sparing(settings.spares_from, settings.spares_to, settings.spares_admission)
 
 
+def spares_all(pins: Pins) -> bool:
+    """Whether sets are being changed, and nothing is to hear of it: without the lock, or after a kill."""
+    return in_force(pins).to == _ANY
+
+
 def sparing_of(pins: Pins, flows: Flows, new: int, *, sets_change: bool = False) -> Sparing:
     """What generation `new` is to spare, that takes the place of the one in force.
 

@@ -16,7 +16,7 @@ from firewall.expand import (
     MAX_RULES,
     Entry,
     entry_count,
-    interface_patterns,
+    interface_lists,
     sets_of,
     single,
 )
@@ -146,11 +146,14 @@ def _limits(policy: Policy, boxes: Sequence[Entry | None]) -> Iterator[Problem]:
         )
         hint = f"this rule alone has {widest}: use prefixes and ranges in place of long lists"
         yield _problem(policy, rules[counts.index(widest)], message, hint)
-    patterns = interface_patterns(policy.rules)
-    if len(patterns) > MAX_PATTERNS:
-        name = patterns[MAX_PATTERNS]
-        culprit = next(index for index, rule in enumerate(policy.rules) if name in interface_patterns([rule]))
-        message = f"the rules name {len(patterns)} interfaces, '{name}' too many: the most is {MAX_PATTERNS}"
+    lists = [*interface_lists(policy.rules)]
+    if len(lists) > MAX_PATTERNS:
+        first = lists[MAX_PATTERNS]
+        culprit = next(index for index, rule in enumerate(policy.rules) if first in interface_lists([rule]))
+        message = (
+            f"the rules have {len(lists)} different lists of interfaces; the most is {MAX_PATTERNS}, and this is "
+            "the first above it"
+        )
         yield _problem(policy, rules[culprit], message, "a name that ends in '+' stands for many")
     windows = distinct_windows(policy.rules)
     if len(windows) > MAX_WINDOWS:

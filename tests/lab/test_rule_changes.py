@@ -153,6 +153,21 @@ def test_connections_are_kept_while_sets_change_with_the_rules(pair: PairLab, at
     assert reasons(pair.server)["revoked"] > 0
 
 
+def test_a_killed_change_that_kept_connections_lets_the_next_command_cut_them(pair: PairLab) -> None:
+    """Between the two rulesets of a change with sets nothing cuts anybody: whoever comes next ends that."""
+    pair.server.listen(80)
+    protect(pair.server, "set blocked\ndrop in from @blocked\n" + WEB, "eth0")
+    stream = pair.client.connect(pair.server.v4, 80)
+    pair.server.python(
+        "from firewall import refresh, sparing, state\n"
+        "refresh.renew(state.read(), sparing.Flows.KEEP, sets_change=True)"
+    )
+    stream.echo(b"spared")
+    pair.server.fw(f"set add blocked {pair.client.v4}")
+    stream.send(b"still there?")
+    assert not answered(lambda: stream.recv(1, traffic.SILENCE_S))
+
+
 def test_another_rule_that_allows_it_keeps_a_connection(pair: PairLab) -> None:
     """The rule that admitted it is deleted, a later one would admit it too: it lives on under that one."""
     pair.server.listen(80)

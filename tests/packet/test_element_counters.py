@@ -8,6 +8,7 @@ from firewall.setfile import keys_of, span_of
 from tests.packet.ends import FAMILIES, V4, Ends
 from tests.packet.path import PacketPath
 from tests.packet.test_ceilings import come_in, knock
+from tests.packet.test_translation import Masquerade
 from tests.packets import tcp, udp
 
 POLICY = """
@@ -51,6 +52,20 @@ def test_a_connections_packets_count_both_ways(path: PacketPath, ends: Ends) -> 
     assert counts(path) == {near: 3, here: 3}, "no rule of the set has let it in"
     path.ingress(ends.arriving(udp(53, 5353)))
     assert counts(path) == {near: 4, here: 3}, "the rule does not ask for the other end"
+
+
+def test_a_translated_flow_counts_as_what_was_judged_each_packet_once(path: PacketPath) -> None:
+    """At the hook where the packet came: from the first on, before any change of rules."""
+    path.policy(
+        "option antispoof off\ndefault forward drop\nset inner counters = 10.0.0.0/24\n"
+        "allow forward on lan via wan from @inner\n"
+    )
+    nat = Masquerade(path, V4)
+    for packets in (1, 3):
+        assert nat.udp_out().left == "translated"
+        assert counts(path) == {"10.0.0.0/24": packets}
+        assert nat.udp_back().left == "translated"
+        assert counts(path) == {"10.0.0.0/24": packets + 1}
 
 
 def test_what_a_running_connection_tries_after_the_rules_refused_it_counts(path: PacketPath) -> None:

@@ -54,6 +54,21 @@ def connection(us: str, them: str, listen_on: str | None = None) -> Iterator[Soc
             yield Sockets(us, them, listener.getsockname()[1], client.getsockname()[1])
 
 
+@contextmanager
+def unfinished(us: str, them: str) -> Iterator[Sockets]:
+    """A handshake by IPv4 that we have answered, and nobody goes on with: `them` is no address of this host."""
+    their_port = 40_000
+    with (
+        socket.socket() as listener,
+        socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as raw,
+    ):
+        listener.bind((us, 0))
+        listener.listen()
+        port = listener.getsockname()[1]
+        raw.sendto(bytes(ip(them, us, tcp(their_port, port, "S", seq=4999))), (us, 0))
+        yield Sockets(us, them, port, their_port)
+
+
 @pytest.fixture
 def grace(path: PacketPath) -> PacketPath:
     path.control(grace_until_j=clock.now_j() + 100 * clock.hz())
@@ -105,6 +120,15 @@ def test_connection_that_we_opened(grace: PacketPath, our_sockets: Sockets) -> N
     assert flow.scope == abi.Scope.SCOPE_OUT
     assert opener_is(grace, our_sockets.us)
     assert grace.egress(our_sockets.going("A")).reason == "flow"
+
+
+def test_an_unfinished_handshake_is_taken_over_while_loading_only(path: PacketPath) -> None:
+    """Later its SYN has to have been seen, or nothing that `overload` counts would count it."""
+    with unfinished(V4.us, V4.them) as half:
+        path.policy(CLOSED + f"option tcp.pickup any\nallow in tcp to port {half.port}\n")
+        assert path.ingress(half.coming("A")).reason == "no_flow"
+        path.control(grace_until_j=clock.now_j() + 100 * clock.hz())
+        assert path.ingress(half.coming("A")).reason == "pickup"
 
 
 @FAMILIES

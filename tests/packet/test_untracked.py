@@ -128,6 +128,16 @@ def test_an_error_passes_if_what_it_quotes_would(path: PacketPath, ends: Ends) -
     assert kept(path) == 0
 
 
+def test_no_error_changes_the_way_of_what_nobody_follows_or_comes_from_nowhere(path: PacketPath) -> None:
+    path.policy(BOTH + "option antispoof off\n")
+    sent = ip(V4.us, V4.them, udp(53, 4000))
+    for kind in (4, 5):
+        assert path.ingress(eth(ip(V4.hop, V4.us, icmp_error(sent, kind)))).reason == "unrelated"
+    for source in ("127.0.0.1", "224.0.0.1"):
+        assert path.ingress(eth(ip(source, V4.us, icmp_error(sent)))).reason == "martian"
+    assert path.ingress(eth(ip(V4.hop, V4.us, icmp_error(sent)))).reason == "related"
+
+
 def test_a_quoted_ping_is_unrelated(path: PacketPath) -> None:
     path.policy(BOTH + "allow out icmp untracked\n")
     assert path.egress(V4.leaving(icmp(8))).reason == "rule_allow"

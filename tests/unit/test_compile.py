@@ -14,7 +14,7 @@ from firewall.compile import CHUNK_BYTES, Compiled, Patterns, compile_policy
 from firewall.document import place
 from firewall.errors import UsageError
 from firewall.evaluate import Question, evaluate
-from firewall.policy import Policy, parse_policy
+from firewall.policy import parse_policy
 from firewall.rule import Rule
 from firewall.sockets import Address
 
@@ -213,13 +213,6 @@ def test_equal_lists_share_a_number() -> None:
     numbered = Patterns(rules)
     assert [numbered.number(rule.on) for rule in rules] == [0, 0, 1]
     assert numbered.number(None) == abi.Limits.PATTERN_ANY
-
-
-def test_too_many_lists_are_refused() -> None:
-    names = [f"a{first}, b{second}" for first in range(9) for second in range(8)]
-    policy = Policy.of([Rule.parse(f"allow in on {one} tcp") for one in names])
-    with pytest.raises(UsageError, match="72 different lists of interfaces; the most is 64"):
-        Patterns(policy.rules)
 
 
 def test_entries_that_no_tree_can_tell_apart_are_refused() -> None:
