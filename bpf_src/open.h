@@ -5,99 +5,8 @@
 
 #include "track.h"
 #include "expect.h"
-#include "untracked.h"
+#include "pickup.h"
 #include "owner.h"
-
-/* include/net/tcp_states.h, as struct bpf_sock has them */
-#define TCP_LISTEN 10
-#define TCP_NEW_SYN_RECV 12
-
-/*
- * Is there a connected socket of this host behind a segment that arrives? One whose handshake is not over will
- * do while fw is being loaded only: later that handshake is to be seen, with the ceilings of its rule.
- */
-static __always_inline bool has_socket(struct __sk_buff *skb, const struct packet *p, bool grace)
-{
-	struct bpf_sock_tuple t HALVES_ALIGNED = {};
-	struct bpf_sock *sk;
-	bool connected;
-	__u32 size;
-
-	if (p->tuple.family == 4) {
-		t.ipv4.saddr = p->tuple.src[3];
-		t.ipv4.daddr = p->tuple.dst[3];
-		t.ipv4.sport = p->tuple.sport;
-		t.ipv4.dport = p->tuple.dport;
-		size = sizeof(t.ipv4);
-		sk = bpf_skc_lookup_tcp(skb, &t, size, BPF_F_CURRENT_NETNS, 0);
-	} else {
-		copy_words(t.ipv6.saddr, p->tuple.src);
-		copy_words(t.ipv6.daddr, p->tuple.dst);
-		t.ipv6.sport = p->tuple.sport;
-		t.ipv6.dport = p->tuple.dport;
-		size = sizeof(t.ipv6);
-		sk = bpf_skc_lookup_tcp(skb, &t, size, BPF_F_CURRENT_NETNS, 0);
-	}
-	if (!sk)
-		return false;
-	connected = sk->state != TCP_LISTEN && (grace || sk->state != TCP_NEW_SYN_RECV);
-	bpf_sk_release(sk);
-	return connected;
-}
-
-/*
- * A segment in the middle of a connection opens its flow if the rules allow
- * the connection from either end: for a while after loading, later as `option
- * tcp.pickup` says. To this host, only when a socket is connected; through it
- * from the far end, only when asked to, or while conntrack could not tell which
- * connections are forwarded. Anything else would let a stray acknowledgement in.
- */
-static __always_inline enum fw_reason pickup(struct __sk_buff *skb, struct packet *p,
-					     const struct settings *s)
-{
-	__u32 zero = 0, scope = p->scope;
-	struct control *c = bpf_map_lookup_elem(&control, &zero);
-	bool reversed, grace, far_end;
-	int i;
-
-	if (!c || p->tuple.proto != IPPROTO_TCP || p->tcp_flags & (TCP_SYN | TCP_RST))
-		return REASON_NO_FLOW;
-	grace = (__s64)(c->grace_until_j - p->now_j) > 0;
-	if (!grace && s->tcp_pickup == PICKUP_OFF)
-		return REASON_NO_FLOW;
-	if (scope == SCOPE_IN && !has_socket(skb, p, grace))
-		return REASON_NO_FLOW;
-	far_end = scope != SCOPE_FORWARD || (grace && c->grace_forward) ||
-		  s->tcp_pickup == PICKUP_ANY;
-	for (i = 0; i < 2; i++) {
-		enum fw_reason reason;
-
-		reversed = i;
-		if (reversed && !far_end)
-			break;
-		/* the opener's packet is not this one: no rule that asks for more than its ends */
-		p->anew = reversed;
-		ask(p, &p->tuple, 0, reversed);
-		if (reversed)
-			ask_way(p, s, scope_of(p->out_ifindex, p->in_ifindex), p->out_ifindex,
-				p->in_ifindex);
-		else
-			ask_way(p, s, scope, p->in_ifindex, p->out_ifindex);
-		reason = judge();
-		if (reason)
-			return reason;
-		if (p->action == ACTION_ALLOW && !is_untracked()) {
-			p->pickup = 1;
-			p->role = reversed ? ROLE_RESPONDER : ROLE_OPENER;
-			p->scope = p->question.scope;
-			return REASON_NONE;
-		}
-	}
-	p->counter = NO_COUNTER;
-	p->rule = 0;
-	p->log = 0;
-	return REASON_NO_FLOW;
-}
 
 /*
  * The host has translated a packet that ingress allowed: the same rule opens what
@@ -176,7 +85,7 @@ GLOBAL int match(struct __sk_buff *skb)
 		note_owner(skb);
 	if (!can_open(p)) {
 		reason = stateless();
-		return reason ? reason : pickup(skb, p, s);
+		return reason ? reason : pickup(skb);
 	}
 	if (expected(cpu, p, s))
 		return REASON_NONE;

@@ -54,9 +54,11 @@ struct {
 	__type(value, struct set_key);
 } set_hand SEC(".maps");
 
+/* One step of the search: is there more of it, and how long the prefix is that counts the packet (none: 0). */
 enum fw_set_search {
-	SEARCH_END,
-	SEARCH_ON,
+	SEARCH_END = 0,
+	SEARCH_ON = 1,
+	SEARCH_COUNTS_SHIFT = 8,
 };
 
 /*
@@ -123,22 +125,17 @@ GLOBAL int count_element(__u32 bits)
 	return 0;
 }
 
-/* The end is in these sets by a prefix of so many bits. */
-static __always_inline void note_sets(struct packet *p, __u32 end, __u64 found, __u32 bits)
-{
-	p->question.sets[end & 1] |= found;
-	if (p->counting & found)
-		count_element(bits);
-}
-
-static __always_inline enum fw_set_search next_around(struct packet *p, __u32 bits)
+/* The end is in these sets by a prefix of so many bits; the next one around it is shorter. */
+static __always_inline __u32 note_sets(struct packet *p, __u32 end, __u64 found, __u32 bits)
 {
 	__u32 least = p->set_key.family == 4 ? SET_BITS_V4 : SET_BITS_V6;
+	__u32 counts = p->counting & found ? bits << SEARCH_COUNTS_SHIFT : 0;
 
+	p->question.sets[end & 1] |= found;
 	if (bits <= least)
-		return SEARCH_END;
+		return counts | SEARCH_END;
 	p->set_key.bits = bits - 1;
-	return SEARCH_ON;
+	return counts | SEARCH_ON;
 }
 
 /* The longest prefix that p->set_key allows, and the key of the next shorter one. */
@@ -154,11 +151,10 @@ GLOBAL int search_sets(__u32 end)
 	element = bpf_map_lookup_elem(&set_elements, &p->set_key);
 	if (!element)
 		return SEARCH_END;
-	note_sets(p, end,
-		  element->listed | element->added |
-			  timed_sets(element->timed, element->end_s, cpu),
-		  element->bits);
-	return next_around(p, element->bits);
+	return note_sets(p, end,
+			 element->listed | element->added |
+				 timed_sets(element->timed, element->end_s, cpu),
+			 element->bits);
 }
 
 /* The same among what rules have put into sets. */
@@ -174,25 +170,23 @@ GLOBAL int search_overloads(__u32 end)
 	found = bpf_map_lookup_elem(&overloads, &p->set_key);
 	if (!found)
 		return SEARCH_END;
-	note_sets(p, end, timed_sets(found->timed, found->end_s, cpu), found->bits);
-	return next_around(p, found->bits);
+	return note_sets(p, end, timed_sets(found->timed, found->end_s, cpu), found->bits);
 }
 
-/* All prefixes around p->set_key, of one of the tries. */
-GLOBAL int search_around(__u32 end, __u32 in_overloads)
+/* All prefixes around p->set_key, of one of the tries. Calls side by side: not one within the other, for the stack's sake. */
+static __always_inline void search_around(struct packet *p, __u32 end, bool in_overloads)
 {
-	struct cpu *cpu = this_cpu();
-	int i, more;
+	__u32 found;
+	int i;
 
-	if (!cpu)
-		return 0;
-	cpu->packet.set_key.bits = SET_BITS_V6 + 128;
+	p->set_key.bits = SET_BITS_V6 + 128;
 	for (i = 0; i < PREFIXES_MAX; i++) {
-		more = in_overloads ? search_overloads(end) : search_sets(end);
-		if (more == SEARCH_END)
+		found = in_overloads ? search_overloads(end) : search_sets(end);
+		if (found >> SEARCH_COUNTS_SHIFT)
+			count_element(found >> SEARCH_COUNTS_SHIFT);
+		if (!(found & SEARCH_ON))
 			break;
 	}
-	return 0;
 }
 
 /* All that the source (0) or the destination (1) is in: once for each question, where the ruleset asks. */
@@ -214,8 +208,8 @@ GLOBAL int find_sets(__u32 end)
 	p->set_key.address[1] = bpf_htonl(address[0]);
 	p->set_key.address[2] = bpf_htonl(address[1] >> 32);
 	p->set_key.address[3] = bpf_htonl(address[1]);
-	search_around(end, false);
-	search_around(end, true);
+	search_around(p, end, false);
+	search_around(p, end, true);
 	return 0;
 }
 
