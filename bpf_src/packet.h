@@ -87,9 +87,10 @@ struct packet {
 	__u8 strange;    /* outside its connection's window, and passes nevertheless */
 	__u8 anew;       /* a flow is judged anew, or what belongs to one; see further.h */
 	__u8 overloaded; /* its opener was put into a set */
-	__u64 counting;  /* sets of which elements are to be counted, while they are looked for */
-	__u32 admitted;  /* the rule that had admitted that */
-	__u32 further;   /* of the rule that matched: index into furthers */
+	__u8 ends_both; /* it is the first by which the rules end a connection whose numbers are known */
+	__u64 counting; /* sets of which elements are to be counted, while they are looked for */
+	__u32 admitted; /* the rule that had admitted that */
+	__u32 further;  /* of the rule that matched: index into furthers */
 	struct effects effects; /* of its flow */
 	__u32 until_s; /* the rules' answer holds until then, if they do not change: boot time; 0: for ever */
 
@@ -141,6 +142,7 @@ struct packet {
 	__u32 run_before;     /* see place_fragment() */
 	__u32 run_behind;
 	__u32 run_free;
+	__u32 far_seq;   /* with ends_both: the number that who it goes to expects next */
 	__u32 chain_off; /* where the IPv6 header to be read is, and what is left from there */
 	__u32 chain_left;
 	__u32 sender_asks;   /* ICMP: not an answer */

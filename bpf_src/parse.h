@@ -21,15 +21,6 @@ static __always_inline void clear_headers(struct packet *p)
 	__builtin_memset(p, 0, offsetof(struct packet, handed));
 }
 
-/* In a scratch copy ingress leaves here what egress would read from the skb. */
-static __always_inline void write_env(const struct packet *p)
-{
-	struct env *given = given_env();
-
-	if (given)
-		given->tc_index = p->tc_index;
-}
-
 /* RFC 3927, 4291, 5771: addresses that mean something on one link only. */
 static __always_inline bool link_scoped(const struct tuple *t)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * `reject` turns the packet around: it becomes a TCP reset or an ICMP error, sent
- * from where it was going to where it came from, by the interface that it is at.
- * Our mark lets it through our own hooks.
+ * from where it was going to where it came from, by the interface that it is at (see
+ * settle.h). Our mark lets it through our own hooks.
  */
 #ifndef FW_REJECT_H
 #define FW_REJECT_H
@@ -172,7 +172,7 @@ static __always_inline long swap_link_addresses(struct __sk_buff *skb)
 	return bpf_skb_store_bytes(skb, 0, swapped, sizeof(swapped), 0);
 }
 
-/* Returns the hook's verdict that sends the answer, or -1 when there is none. */
+/* The packet becomes the answer to itself, with our mark; -1 when there is none. */
 GLOBAL int answer(struct __sk_buff *skb)
 {
 	struct cpu *cpu = this_cpu();
@@ -222,7 +222,13 @@ GLOBAL int answer(struct __sk_buff *skb)
 	if (!(p->iface_flags & IFACE_RAW_IP) && swap_link_addresses(skb))
 		return -1;
 	skb->mark = answer_mark;
-	return bpf_redirect(p->ifindex, p->hook == HOOK_EGRESS ? BPF_F_INGRESS : 0);
+	return 0;
+}
+
+/* Where an answer goes: out by the interface, or into it, as if who is asked had sent it. */
+static __always_inline __u64 way_back(enum fw_hook hook)
+{
+	return hook == HOOK_EGRESS ? BPF_F_INGRESS : 0;
 }
 
 #endif

@@ -13,7 +13,7 @@
 #include "journal.h"
 #include "related.h"
 #include "handoff.h"
-#include "reject.h"
+#include "ends.h"
 
 static __always_inline void count(struct cpu *cpu, const struct packet *p, __u32 reason)
 {
@@ -40,6 +40,18 @@ static __always_inline bool rejected(const struct packet *p, __u32 reason)
 	       (reason == REASON_REVOKED && p->action >= ACTION_REJECT);
 }
 
+/* For egress, which in a scratch copy reads the skb's fields from a map. */
+static __always_inline void leave_word(struct __sk_buff *skb, __u32 tc_index)
+{
+	struct env *given = env_from_map ? given_env() : NULL;
+
+	skb->tc_index = tc_index;
+	/* or the compiler stores both by one pointer, which the verifier cannot follow */
+	barrier();
+	if (given)
+		given->tc_index = tc_index;
+}
+
 /* What egress shall know of a packet that ingress passes. */
 static __always_inline void mark(struct __sk_buff *skb, struct cpu *cpu, struct packet *p,
 				 __u32 reason)
@@ -56,9 +68,7 @@ static __always_inline void mark(struct __sk_buff *skb, struct cpu *cpu, struct 
 			p->env.hash = bpf_get_hash_recalc(skb);
 		hand_on(cpu, p);
 	}
-	skb->tc_index = p->tc_index;
-	if (env_from_map)
-		write_env(p);
+	leave_word(skb, p->tc_index);
 }
 
 /* `set-mark`. A mark that happens to be that of our own answers would pass our hooks unseen. */
@@ -73,6 +83,20 @@ static __always_inline void set_mark(struct __sk_buff *skb, const struct packet 
 	given = env_from_map ? given_env() : NULL;
 	if (given)
 		given->mark = mark;
+}
+
+/* It is dropped, and who sent it hears of it: the packet itself is what he hears, or he gets a copy. */
+static __always_inline int reply(struct __sk_buff *skb, struct packet *p, enum fw_hook hook)
+{
+	if (answer(skb))
+		return TC_ACT_SHOT;
+	if (!p->ends_both)
+		return bpf_redirect(p->ifindex, way_back(hook));
+	if (end_both(skb))
+		return TC_ACT_SHOT;
+	if (hook == HOOK_INGRESS)
+		leave_word(skb, TC_INDEX_ANSWER);
+	return TC_ACT_UNSPEC;
 }
 
 static __always_inline int settle(struct __sk_buff *skb, struct cpu *cpu, __u32 reason,
@@ -93,11 +117,8 @@ static __always_inline int settle(struct __sk_buff *skb, struct cpu *cpu, __u32 
 		record(reason, EVENT_LOG);
 	if (p->further | p->effects.counts)
 		count_elements(reason);
-	if (drop) {
-		int verdict = rejected(p, reason) ? answer(skb) : -1;
-
-		return verdict < 0 ? TC_ACT_SHOT : verdict;
-	}
+	if (drop)
+		return rejected(p, reason) ? reply(skb, p, hook) : TC_ACT_SHOT;
 	if (p->effects.mark_mask)
 		set_mark(skb, p);
 	if (hook == HOOK_EGRESS && p->asks_many)

@@ -12,6 +12,14 @@
 #include "handoff.h"
 #include "fragment.h"
 
+/* Both ends have acknowledged something, so each knows the number that it expects next, and so do we. */
+static __always_inline bool resettable(const struct packet *p, const struct flow *f,
+				       const struct side *own, const struct side *other)
+{
+	return p->tuple.proto == IPPROTO_TCP && p->action >= ACTION_REJECT && numbers_known(f) &&
+	       own->flags & other->flags & SIDE_ACK && p->tcp_flags & TCP_ACK;
+}
+
 /*
  * The rules have changed since they allowed this way, or it is another way: REASON_NONE
  * if they allow it, by p->rule. Else it is judged again at each packet, and expires.
@@ -64,6 +72,9 @@ GLOBAL int readmit(struct __sk_buff *skb, __u32 new_way, __u32 learn)
 			return refusal(p);
 		/* stays while they try, so that no packet opens it anew from the other end */
 		if (p->mode == MODE_ENFORCE) {
+			p->ends_both = !(f->flags & FLOW_REVOKED) &&
+				       resettable(p, f, own, &f->side[!(p->role & 1)]);
+			p->far_seq = own->seq_end;
 			f->flags |= FLOW_REVOKED;
 			own->seen_j = p->now_j;
 		}

@@ -21,7 +21,7 @@ from tests.lab.lab import PairLab
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = Path(__file__).with_name("swapper.py")
-SWAPS = int(os.environ.get("SWAPS", "400"))
+SWAPS = int(os.environ.get("SWAPS", "1000"))
 SILENT, ECHO = range(1000, 1040), 2020
 RULES = 50  # more than are compared one after the other
 

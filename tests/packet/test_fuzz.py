@@ -163,10 +163,11 @@ class Checked:
 
     def __init__(self, path: PacketPath, frame: bytes, leaves: bool = False) -> None:
         """Raises KernelRefused (EINVAL) for a frame that BPF_PROG_TEST_RUN does not take: see `runs`."""
-        before = set(self._keys(path))
+        before = self._keys(path)
         self.frame = frame
         self.verdict: Verdict = path.egress(frame) if leaves else path.ingress(frame)
-        self.opened = [key for key in self._keys(path) if key not in before]
+        self.opened = list(self._keys(path) - before)
+        assert not {*self.opened} & {*path.maps["flows"].keys()}, "one packet confirms no flow"
         path.maps["embryonic"].delete_batch(self.opened)
         self.story = (
             f"FW_FUZZ_SEED={SEED}, {frame.hex()} {'leaves' if leaves else 'arrives'}: {self.verdict.reason}"
@@ -178,9 +179,9 @@ class Checked:
             self.reading = None
 
     @staticmethod
-    def _keys(path: PacketPath) -> list[bytes]:
-        assert not list(path.maps["flows"].keys()), "one packet confirms no flow"
-        return list(path.maps["embryonic"].keys())
+    def _keys(path: PacketPath) -> set[bytes]:
+        """Also of those that were confirmed since `open_path`: chance may find the answer, and the next question."""
+        return {*path.maps["embryonic"].keys(), *path.maps["flows"].keys()}
 
     def check(self) -> None:
         reading, verdict = self.reading, self.verdict

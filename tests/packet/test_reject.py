@@ -131,6 +131,8 @@ def test_a_running_connection_is_reset_whatever_the_rule_names(
     path.policy("default in drop\nallow in tcp to port 22\n")
     connection.establish()
     path.policy(f"reject with {answer} in tcp to port 22\n")
+    let_time_pass(0.02)
+    connection.o("A", 101, 901)
     for _ in range(2):
         let_time_pass(0.02)
         verdict = connection.o("PA", 101, 901, b"lost")

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: MIT
+"""Both ends hear of a connection that the rules end: a copy goes back, and the packet goes on as a reset."""
+
+from __future__ import annotations
+
+import pytest
+
+from firewall import abi
+from tests import dissect
+from tests.packet.ends import FAMILIES, Connection, Ends
+from tests.packet.path import PASS, REDIRECT, SHOT, PacketPath, Verdict, let_time_pass
+from tests.packets import MAC_A, MAC_B, Layer, eth, ip, tcp
+
+OPEN = "default in drop\nallow in tcp to port 22\n"
+HOOKS = pytest.mark.parametrize("leaves", [False, True], ids=["ingress", "egress"])
+
+
+@pytest.fixture
+def running(path: PacketPath, ends: Ends) -> Connection:
+    """Both have sent something, which the other one has acknowledged; next are 106 and 908."""
+    path.policy(OPEN)
+    connection = Connection(path, ends)
+    connection.establish()
+    connection.o("PA", 101, 901, b"hello")
+    connection.r("PA", 901, 106, b"welcome")
+    connection.o("A", 106, 908)
+    let_time_pass(0.02)
+    return connection
+
+
+def passed_on(verdict: Verdict, src: str, dst: str) -> dissect.Packet:
+    assert (verdict.reason, verdict.action) == ("revoked", PASS)
+    reset = dissect.frame(verdict.out)
+    assert reset.sums_right and (reset.src, reset.dst) == (src, dst)
+    assert (reset.src_mac, reset.dst_mac) == (MAC_A, MAC_B)
+    assert (reset.flags, reset.ack, reset.window, reset.payload) == ("R", 0, 0, b"")
+    return reset
+
+
+@FAMILIES
+@HOOKS
+@pytest.mark.parametrize("behind", [0, 3])
+def test_the_first_packet_goes_on_as_a_reset(
+    path: PacketPath, running: Connection, ends: Ends, leaves: bool, behind: int
+) -> None:
+    """With the number that its receiver expects next, whatever its own is; those that follow are turned around."""
+    path.policy("reject in tcp to port 22\n")
+    before = path.reasons()["revoked"]
+    if leaves:
+        reset = passed_on(running.r("PA", 908 - behind, 106, b"again"), ends.us, ends.them)
+        assert (reset.seq, reset.sport, reset.dport) == (908, 22, 4000)
+    else:
+        reset = passed_on(running.o("PA", 106 - behind, 908, b"again"), ends.them, ends.us)
+        assert (reset.seq, reset.sport, reset.dport) == (106, 4000, 22)
+    assert path.reasons()["revoked"] == before + 1
+    assert [running.o("A", 106, 908).action, running.r("A", 908, 106).action] == [REDIRECT] * 2
+
+
+@FAMILIES
+def test_egress_believes_what_ingress_passed_on(path: PacketPath, ends: Ends) -> None:
+
+    def there(segment: Layer) -> bytes:
+        return eth(ip(ends.inside, ends.them, segment))
+
+    path.policy("option antispoof off\nallow forward on lan via wan tcp to port 80\n")
+    path.ingress(there(tcp(5000, 80, "S", seq=100)), on="lan")
+    path.ingress(eth(ip(ends.them, ends.inside, tcp(80, 5000, "SA", seq=900, ack=101))))
+    path.ingress(there(tcp(5000, 80, "A", seq=101, ack=901)), on="lan")
+    path.policy("option antispoof off\nreject forward tcp to port 80\n")
+    let_time_pass(0.02)
+    verdict = path.ingress(there(tcp(5000, 80, "PA", b"lost", seq=101, ack=901)), on="lan")
+    assert passed_on(verdict, ends.inside, ends.them).seq == 101
+    assert path.egress(verdict.out, on="wan", came_by="lan").reason == "answer"
+
+
+@FAMILIES
+@HOOKS
+@pytest.mark.parametrize(
+    ("policy", "flags"),
+    [("default in drop\n", "A"), ("reject in\n", "RA")],
+    ids=["dropped", "a reset itself"],
+)
+def test_what_is_dropped_and_a_reset_go_nowhere(
+    path: PacketPath, running: Connection, leaves: bool, policy: str, flags: str
+) -> None:
+    path.policy(policy)
+    verdict = running.r(flags, 908, 106) if leaves else running.o(flags, 106, 908)
+    assert (verdict.reason, verdict.action) == ("revoked", SHOT)
+
+
+@FAMILIES
+def test_one_end_alone_where_the_other_has_acknowledged_nothing(path: PacketPath, ends: Ends) -> None:
+    """Nobody can tell what a SYN's sender has, who has not answered the SYN-ACK."""
+    path.policy(OPEN)
+    path.ingress(ends.arriving(tcp(4000, 22, "S", seq=100)))
+    path.egress(ends.leaving(tcp(22, 4000, "SA", seq=900, ack=101)))
+    path.policy("reject in tcp to port 22\n")
+    let_time_pass(0.02)
+    assert path.egress(ends.leaving(tcp(22, 4000, "SA", seq=900, ack=101))).action == REDIRECT
+
+
+@FAMILIES
+def test_in_observe_mode_it_goes_on_as_it_is(path: PacketPath, running: Connection, ends: Ends) -> None:
+    path.control(mode=abi.Mode.MODE_OBSERVE)
+    path.policy("reject in tcp to port 22\n")
+    frame = ends.arriving(tcp(4000, 22, "PA", b"still", seq=106, ack=908))
+    verdict = path.ingress(frame)
+    assert (verdict.reason, verdict.action, bytes(verdict.out)) == ("revoked", PASS, bytes(frame))
