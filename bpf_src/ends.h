@@ -8,45 +8,34 @@
 #define FW_ENDS_H
 
 #include "reject.h"
-
-/*
- * A sum that a device is still to complete is one of the pseudo header alone. Nothing tells
- * that, but such a packet cannot be cut down to less than the place of its sum
- * (__bpf_skb_min_len() of net/core/filter.c).
- */
-static __always_inline bool sum_is_to_come(struct __sk_buff *skb, __u32 l4_off)
-{
-	return bpf_skb_change_tail(skb, l4_off + offsetof(struct tcphdr, check), 0) < 0;
-}
+#include "flow.h"
 
 /*
  * Addresses and ports change places, which no sum notices; of the rest of the old header
- * and of the new one the sum of each is known.
+ * and of the new one the sum of each is known. What a device is to complete stays what it is.
  */
-static __always_inline long turn_header(struct __sk_buff *skb, __u32 l4_off, __u32 seq)
+static __always_inline long turn_header(struct __sk_buff *skb, __u32 l4_off, __u32 seq,
+					bool to_come)
 {
 	struct tcphdr old, now = {};
-	bool to_come;
 	__u64 sum;
 
 	if (bpf_skb_load_bytes(skb, l4_off, &old, sizeof(old)))
-		return -1;
-	to_come = sum_is_to_come(skb, l4_off);
-	if (!to_come && bpf_skb_change_tail(skb, l4_off + TCP_LEN, 0))
 		return -1;
 	now.source = old.dest;
 	now.dest = old.source;
 	now.seq = bpf_htonl(seq);
 	now.doff = TCP_LEN / 4;
 	now.rst = 1;
-	sum = (__u16)~old.check;
-	old.check = 0;
-	/* without the old header it is that of the pseudo header */
-	sum += fold(bpf_csum_diff(NULL, 0, (__be32 *)&old, TCP_LEN, 0));
-	if (to_come)
-		now.check = ~fold(sum);
-	else
+	if (to_come) {
+		now.check = old.check;
+	} else {
+		sum = (__u16)~old.check;
+		old.check = 0;
+		/* without the old header it is that of the pseudo header */
+		sum += fold(bpf_csum_diff(NULL, 0, (__be32 *)&old, TCP_LEN, 0));
 		now.check = fold(bpf_csum_diff(NULL, 0, (__be32 *)&now, TCP_LEN, sum));
+	}
 	return bpf_skb_store_bytes(skb, l4_off, &now, TCP_LEN, 0);
 }
 
@@ -69,24 +58,32 @@ static __always_inline long turn_addresses(struct __sk_buff *skb, __u32 l3_off, 
 	return bpf_skb_store_bytes(skb, at, now, 8, 0);
 }
 
-/* 0: the packet may go on. A copy that leaves meets our own egress, which forgets the packet: what is needed is kept. */
+/*
+ * 0: the packet may go on. For both ends the connection is over, so their next SYN is a new one's. A copy that leaves meets our own egress, which forgets the packet: what is needed is kept.
+ */
 GLOBAL int end_both(struct __sk_buff *skb)
 {
 	struct cpu *cpu = this_cpu();
 	__u32 l3_off, far_seq, mark;
 	struct packet *p;
-	bool v6, raw_ip;
+	bool v6, raw_ip, to_come;
+	struct flow *f;
 
 	if (!cpu)
 		return -1;
 	p = &cpu->packet;
+	f = find_flow(p);
+	if (f)
+		reset_side(f, p);
 	l3_off = p->l3_off;
 	far_seq = p->far_seq;
-	mark = p->env.mark;
+	to_come = p->sum_to_come;
+	/* as its connection's packets, and so by their way */
+	mark = (p->env.mark & ~p->effects.mark_mask) | p->effects.mark;
 	v6 = p->tuple.family == 6;
 	raw_ip = p->iface_flags & IFACE_RAW_IP;
 	bpf_clone_redirect(skb, p->ifindex, way_back(p->hook));
-	if (turn_header(skb, l3_off + (v6 ? IP6_LEN : IP4_LEN), far_seq) ||
+	if (turn_header(skb, l3_off + (v6 ? IP6_LEN : IP4_LEN), far_seq, to_come) ||
 	    turn_addresses(skb, l3_off, v6))
 		return -1;
 	if (!raw_ip && swap_link_addresses(skb))

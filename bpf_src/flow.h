@@ -191,6 +191,12 @@ static __always_inline bool expired(const struct flow *f, const struct packet *p
 	return idle_j > lifetime_j(f, p->key.proto, p->key.family, s);
 }
 
+/* Our own reset in the name of the packet's sender: it has none of a segment's numbers to be judged by. */
+static __always_inline void reset_side(struct flow *f, const struct packet *p)
+{
+	f->side[role_of(f, p) & 1].state = SIDE_RST;
+}
+
 static __always_inline void count_side(struct side *side, const struct packet *p)
 {
 	side->seen_j = p->now_j;

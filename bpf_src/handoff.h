@@ -12,6 +12,7 @@
 #define FW_HANDOFF_H
 
 #include "scope.h"
+#include "flow.h"
 
 #define HANDOFFS (HANDOFF_CPUS * HANDOFFS_PER_CPU)
 #define HANDOFF_AGE_S 3 /* a packet may wait for its neighbour's address */
@@ -112,8 +113,14 @@ static __always_inline enum fw_reason take_over(struct packet *p)
 
 	if (!protected(find_way_in(p)) || !index)
 		return REASON_NONE;
-	if (index == TC_INDEX_ANSWER)
+	if (index == TC_INDEX_ANSWER) {
+		/* behind a translation the connection has another entry, to which it is as over */
+		struct flow *f = p->tcp_flags & TCP_RST ? find_flow(p) : NULL;
+
+		if (f)
+			reset_side(f, p);
 		return REASON_ANSWER;
+	}
 	if (!(index & TC_INDEX_HANDOFF)) {
 		if (index == p->slot)
 			p->handed = HANDED_SAME;

@@ -88,9 +88,10 @@ struct packet {
 	__u8 anew;       /* a flow is judged anew, or what belongs to one; see further.h */
 	__u8 overloaded; /* its opener was put into a set */
 	__u8 ends_both; /* it is the first by which the rules end a connection whose numbers are known */
-	__u64 counting; /* sets of which elements are to be counted, while they are looked for */
-	__u32 admitted; /* the rule that had admitted that */
-	__u32 further;  /* of the rule that matched: index into furthers */
+	__u8 sum_to_come; /* a device completes its TCP sum */
+	__u64 counting;   /* sets of which elements are to be counted, while they are looked for */
+	__u32 admitted;   /* the rule that had admitted that */
+	__u32 further;    /* of the rule that matched: index into furthers */
 	struct effects effects; /* of its flow */
 	__u32 until_s; /* the rules' answer holds until then, if they do not change: boot time; 0: for ever */
 

@@ -172,6 +172,16 @@ static __always_inline long swap_link_addresses(struct __sk_buff *skb)
 	return bpf_skb_store_bytes(skb, 0, swapped, sizeof(swapped), 0);
 }
 
+/*
+ * A sum that a device is still to complete is one of the pseudo header alone. Nothing tells
+ * that, but such a packet cannot be cut down to less than the place of its sum
+ * (__bpf_skb_min_len() of net/core/filter.c).
+ */
+static __always_inline bool sum_is_to_come(struct __sk_buff *skb, __u32 l4_off)
+{
+	return bpf_skb_change_tail(skb, l4_off + offsetof(struct tcphdr, check), 0) < 0;
+}
+
 /* The packet becomes the answer to itself, with our mark; -1 when there is none. */
 GLOBAL int answer(struct __sk_buff *skb)
 {
@@ -202,7 +212,11 @@ GLOBAL int answer(struct __sk_buff *skb)
 	/* only ICMP over IPv4 has no pseudo header; zeros pad an odd length */
 	sum = proto == IPPROTO_ICMP ? 0 : pseudo_sum(&p->tuple, proto, len);
 	sum += (__u32)bpf_csum_diff(NULL, 0, (__be32 *)(cpu->frame + L4_AT), (len + 3) & 0xfc, 0);
-	if (proto == IPPROTO_TCP)
+	p->sum_to_come = proto == IPPROTO_TCP && sum_is_to_come(skb, p->l4_off);
+	if (p->sum_to_come)
+		((struct tcphdr *)(cpu->frame + L4_AT))->check =
+			~fold(pseudo_sum(&p->tuple, proto, len));
+	else if (proto == IPPROTO_TCP)
 		((struct tcphdr *)(cpu->frame + L4_AT))->check = fold(sum);
 	else
 		((struct icmp_header *)(cpu->frame + L4_AT))->checksum = fold(sum);

@@ -12,12 +12,13 @@
 #include "handoff.h"
 #include "fragment.h"
 
-/* Both ends have acknowledged something, so each knows the number that it expects next, and so do we. */
+/* Both ends have acknowledged something, so each knows the number that it expects next, and so do we. Nobody has reset it. */
 static __always_inline bool resettable(const struct packet *p, const struct flow *f,
 				       const struct side *own, const struct side *other)
 {
 	return p->tuple.proto == IPPROTO_TCP && p->action >= ACTION_REJECT && numbers_known(f) &&
-	       own->flags & other->flags & SIDE_ACK && p->tcp_flags & TCP_ACK;
+	       own->flags & other->flags & SIDE_ACK && p->tcp_flags & TCP_ACK &&
+	       own->state != SIDE_RST && other->state != SIDE_RST;
 }
 
 /*
@@ -28,7 +29,7 @@ GLOBAL int readmit(struct __sk_buff *skb, __u32 new_way, __u32 learn)
 {
 	struct cpu *cpu = this_cpu();
 	enum fw_reason reason;
-	__u32 in, out, scope;
+	__u32 in, out, scope, far;
 	struct side *own;
 	struct packet *p;
 	struct flow *f;
@@ -72,9 +73,14 @@ GLOBAL int readmit(struct __sk_buff *skb, __u32 new_way, __u32 learn)
 			return refusal(p);
 		/* stays while they try, so that no packet opens it anew from the other end */
 		if (p->mode == MODE_ENFORCE) {
-			p->ends_both = !(f->flags & FLOW_REVOKED) &&
-				       resettable(p, f, own, &f->side[!(p->role & 1)]);
-			p->far_seq = own->seq_end;
+			p->ends_both = resettable(p, f, own, &f->side[!(p->role & 1)]);
+			far = own->seq_end;
+			/* of a segment in fragments the first alone was counted */
+			if (after(f->side[!(p->role & 1)].ack, far))
+				far = f->side[!(p->role & 1)].ack;
+			p->far_seq = far;
+			p->effects.mark = f->effects.mark;
+			p->effects.mark_mask = f->effects.mark_mask;
 			f->flags |= FLOW_REVOKED;
 			own->seen_j = p->now_j;
 		}
@@ -165,6 +171,8 @@ static __always_inline enum fw_reason follow(struct __sk_buff *skb, struct cpu *
 	p->scope = f->scope;
 	p->effects = f->effects;
 	p->until_s = f->until_s;
+	if (f->flags & FLOW_TRANSLATED)
+		p->further = f->further; /* for what egress opens, should it have forgotten */
 	if (moves && !new_way && !seen(own))
 		learn_first_way(in, hook == HOOK_EGRESS ? p->out_ifindex : out);
 	p->out_slot = own->out_slot;

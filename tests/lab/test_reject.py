@@ -165,7 +165,8 @@ def test_a_forwarded_connection_is_reset_for_both_its_ends(
 SUMS_MADE_HERE = """
 import array, fcntl, socket, struct
 command = array.array("B", struct.pack("=II", 0x17, 0))
-fcntl.ioctl(socket.socket(), 0x8946, struct.pack("16sP16x", b"wan0", command.buffer_info()[0]))
+for name in (b"lan0", b"wan0"):
+    fcntl.ioctl(socket.socket(), 0x8946, struct.pack("16sP16x", name, command.buffer_info()[0]))
 """
 
 
@@ -191,9 +192,39 @@ def test_both_resets_are_right_to_the_last_bit(
     for reset, seq, source, to in ((back, said.ack, server, client), (on, said.seq, client, server)):
         assert (reset.flags, reset.seq, reset.payload) == ("R", seq, b"")
         assert ((reset.src, reset.sport), (reset.dst, reset.dport)) == (source, to)
-    assert on.sums_right is not offload, "what is left to the device is not made yet on this wire"
+    assert {back.sums_right, on.sums_right} == {not offload}, "a device has not made them yet on this wire"
+    with pytest.raises(ConnectionResetError):
+        ours.recv(1)
     with pytest.raises(ConnectionResetError):
         theirs.recv(1)
+
+
+def test_who_opens_is_refused_where_the_kernel_makes_the_sums(lab: RouterLab, family: str) -> None:
+    protect(lab.router, "reject forward tcp", "wan0", "lan0")
+    lab.router.python(SUMS_MADE_HERE)
+    with pytest.raises(ConnectionRefusedError):
+        lab.client.connect(address(lab.server, family), 80)
+
+
+def test_the_reset_that_goes_on_takes_its_connections_way(lab: RouterLab) -> None:
+    """Where a rule's mark chooses the route, such as into a tunnel, nothing of the connection leaves by another one."""
+    router = lab.router
+    router.ip("link add leak0 type veth peer name leak1", "link set leak0 up", "link set leak1 up")
+    router.ip(
+        "addr add 198.51.100.1/24 dev leak0", "neigh add 198.51.100.9 lladdr 02:00:00:00:00:09 dev leak0"
+    )
+    router.ip(f"route add {lab.server.v4}/32 via 198.51.100.9", "rule add fwmark 5 table 100")
+    router.ip(f"route add {lab.server.v4}/32 dev wan0 table 100")
+    listener = lab.server.listen(80, mode="hold")
+    protect(router, "option antispoof off\nallow forward on lan0 tcp set-mark 5", "lan0")
+    ours = lab.client.connect(lab.server.v4, 80)
+    theirs = listener.accepted(ours.local)
+    theirs.send(b"welcome")
+    assert ours.recv(7) == b"welcome"
+    leak = router.wire("leak0")
+    router.fw("rule insert 1 reject forward tcp to port 80")
+    both_are_reset(ours, theirs)
+    assert leak.caught(lambda packet: packet.proto == p.TCP, timeout_s=0, sent=True) == []
 
 
 def test_answers_are_rationed(pair: PairLab) -> None:
@@ -225,7 +256,7 @@ def test_what_stays_of_a_rejected_connection(pair: PairLab, family: str, attach:
     said = out.catch(lambda packet: packet.sport == port and packet.payload == b"lost", sent=True)
     reset = wire.catch(lambda packet: packet.dport == port and "R" in packet.flags)
     assert said.seq is not None and said.ack is not None
-    assert (reset.flags, reset.seq, reset.sums_right) == ("R", said.ack, True)
+    assert (reset.flags, reset.seq) == ("R", said.ack)
     with pytest.raises(ConnectionResetError):
         theirs.recv(1)
     (flow,) = pair.server.fw_json("flow list")["flows"]

@@ -3,6 +3,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from tests.lab import traffic
@@ -50,6 +54,40 @@ def test_an_unrelated_change_under_a_thousand_flows_loses_none(pair: PairLab, at
     assert rules_after == rules_before
     counted = reasons(pair.server)
     assert counted["revoked"] == counted["no_flow"] == counted["pickup"] == 0
+
+
+LIMITED = """
+    option load.grace 0s
+    default in drop
+    default out allow
+    allow in tcp to port 80 limit 5000/hour max-flows 5000 per source
+    allow in tcp to port 81
+"""
+
+
+@pytest.mark.timeout(300)
+def test_an_unrelated_change_loses_none_of_ten_thousand_flows(pair: PairLab, family: str) -> None:
+    """Half of them are all that a rule's ceilings let in, which are neither charged nor asked again."""
+    server = address(pair.server, family)
+    words = [sys.executable, str(Path(__file__).with_name("crowd.py"))]
+    protect(pair.server, LIMITED, "eth0")
+    echo = pair.server.popen([*words, "serve", server, "80", "81"], stdin=subprocess.PIPE)
+    assert echo.stdout and echo.stdout.readline() == "ready\n"
+    crowd = pair.client.popen([*words, "hold", server, "5000", "80", "81"], stdin=subprocess.PIPE)
+    assert crowd.stdin and crowd.stdout and crowd.stdout.readline() == "10000\n"
+    assert not answered(lambda: pair.client.connect(server, 80, timeout_s=traffic.SILENCE_S)), "one too many"
+
+    for change in (
+        "insert 1 drop in udp to port 5000-6000",
+        "add allow in tcp to port 8080",
+        "delete drop in udp to port 5000-6000",
+    ):
+        pair.server.fw(f"rule {change}")
+        crowd.stdin.write("\n")
+        crowd.stdin.flush()
+        assert crowd.stdout.readline() == "10000\n"
+    counted = reasons(pair.server)
+    assert counted["revoked"] == counted["no_flow"] == 0
 
 
 def silenced(speaker: Stream, listener: Stream) -> bool:

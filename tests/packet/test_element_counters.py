@@ -66,6 +66,10 @@ def test_a_translated_flow_counts_as_what_was_judged_each_packet_once(path: Pack
         assert counts(path) == {"10.0.0.0/24": packets}
         assert nat.udp_back().left == "translated"
         assert counts(path) == {"10.0.0.0/24": packets + 1}
+    nat.forget(inside=False)
+    nat.udp_out()
+    nat.udp_back()
+    assert counts(path) == {"10.0.0.0/24": 6}, "nor is it forgotten with the entry behind the translation"
 
 
 def test_what_a_running_connection_tries_after_the_rules_refused_it_counts(path: PacketPath) -> None:

@@ -7,9 +7,10 @@ import pytest
 
 from firewall import abi
 from tests import dissect
-from tests.packet.ends import FAMILIES, Connection, Ends
+from tests.packet.ends import FAMILIES, V4, Connection, Ends
 from tests.packet.path import PASS, REDIRECT, SHOT, PacketPath, Verdict, let_time_pass
-from tests.packets import MAC_A, MAC_B, Layer, eth, ip, tcp
+from tests.packet.test_translation import MASQUERADE, Crossing, Masquerade
+from tests.packets import MAC_A, MAC_B, Layer, eth, fragments, ip, tcp
 
 OPEN = "default in drop\nallow in tcp to port 22\n"
 HOOKS = pytest.mark.parametrize("leaves", [False, True], ids=["ingress", "egress"])
@@ -106,3 +107,89 @@ def test_in_observe_mode_it_goes_on_as_it_is(path: PacketPath, running: Connecti
     frame = ends.arriving(tcp(4000, 22, "PA", b"still", seq=106, ack=908))
     verdict = path.ingress(frame)
     assert (verdict.reason, verdict.action, bytes(verdict.out)) == ("revoked", PASS, bytes(frame))
+
+
+@FAMILIES
+@HOOKS
+def test_the_same_ports_connect_again_when_the_rules_let_them(
+    path: PacketPath, running: Connection, leaves: bool
+) -> None:
+    """Also if they went on trying: what was reset is over, and a SYN begins another connection."""
+    path.policy("reject in tcp to port 22\n")
+    assert (running.r("A", 908, 106) if leaves else running.o("A", 106, 908)).action == PASS
+    for number in range(20):
+        path.age(50)
+        assert running.o("S", 5000 + number).reason == "rule_reject"
+    path.policy(OPEN)
+    assert running.o("S", 50_000).reason == "rule_allow"
+    assert running.r("SA", 70_000, 50_001).reason == "flow"
+    assert running.o("PA", 50_001, 70_001, b"hello").reason == "flow"
+    assert running.r("A", 70_001, 50_006).reason == "flow"
+
+
+@FAMILIES
+@pytest.mark.parametrize("first", ["inside", "outside"])
+def test_what_is_translated_is_over_on_both_sides_of_it(path: PacketPath, ends: Ends, first: str) -> None:
+    policy = "option antispoof off\n" + MASQUERADE
+    path.policy(policy)
+    nat = Masquerade(path, ends)
+
+    def connect(ours: int, theirs: int) -> list[Crossing]:
+        return [
+            nat.tcp_out("S", ours),
+            nat.tcp_back("SA", theirs, ours + 1),
+            nat.tcp_out("A", ours + 1, theirs + 1),
+            nat.tcp_back("A", theirs + 1, ours + 1),
+        ]
+
+    began = connect(100, 900)
+    path.policy("option antispoof off\nreject forward tcp to port 80\n")
+    let_time_pass(0.02)
+    if first == "inside":
+        segment = eth(ip(ends.inside, ends.them, tcp(5000, 80, "A", seq=101, ack=901)))
+        assert path.ingress(segment, on="lan").action == PASS
+        reset = eth(ip(ends.us, ends.them, tcp(6000, 80, "R", seq=101)))
+        assert path.egress(reset, on="wan", came_by="lan").reason == "answer"
+    else:
+        segment = eth(ip(ends.them, ends.us, tcp(80, 6000, "A", seq=901, ack=101)))
+        assert path.ingress(segment).action == PASS
+        reset = eth(ip(ends.them, ends.inside, tcp(80, 5000, "R", seq=901)))
+        assert path.egress(reset, on="lan", came_by="wan").reason == "answer"
+    path.policy(policy)
+    assert connect(50_000, 70_000) == began
+
+
+def test_each_connection_is_reset_at_both_ends_as_far_as_answers_go(path: PacketPath) -> None:
+    """Who was not heard of for want of a token, or since the rules only dropped it, is reset at its next segment."""
+    path.policy(OPEN)
+    ports = range(4000, 4003)
+
+    def says(port: int) -> int:
+        return path.ingress(V4.arriving(tcp(port, 22, "A", seq=101, ack=901))).action
+
+    for port in ports:
+        path.ingress(V4.arriving(tcp(port, 22, "S", seq=100)))
+        path.egress(V4.leaving(tcp(22, port, "SA", seq=900, ack=101)))
+        path.ingress(V4.arriving(tcp(port, 22, "A", seq=101, ack=901)))
+        path.egress(V4.leaving(tcp(22, port, "A", seq=901, ack=101)))
+    path.policy("drop in tcp to port 22\n")
+    assert {says(port) for port in ports} == {SHOT}
+    path.policy("option reject.rate 1\nreject in tcp to port 22\n")
+    let_time_pass(1.1)
+    assert [says(port) for port in ports] == [PASS, SHOT, SHOT]
+    let_time_pass(1.1)
+    assert says(4001) == PASS
+
+
+@FAMILIES
+def test_the_number_counts_what_was_acknowledged_of_fragments(path: PacketPath, ends: Ends) -> None:
+    path.policy(OPEN)
+    connection = Connection(path, ends)
+    connection.establish()
+    whole = ip(ends.them, ends.us, tcp(4000, 22, "PA", bytes(1000), seq=101, ack=901))
+    for fragment in fragments(whole, 480):
+        path.ingress(eth(fragment))
+    connection.r("A", 901, 1101)
+    path.policy("reject in tcp to port 22\n")
+    let_time_pass(0.02)
+    assert passed_on(connection.o("PA", 1101, 901, b"x"), ends.them, ends.us).seq == 1101

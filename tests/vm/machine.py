@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import os
 import re
+import select
 import shutil
 import subprocess
 import sys
 import tempfile
-import threading
+import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -113,8 +115,11 @@ def _libbpf() -> Path:
     return Path(found[1])
 
 
-def run(kernel: Kernel, script: str, timeout_s: float) -> Outcome:
-    """Boot `kernel`, run `script` in the repository's folder, give its end. The machine has no network device."""
+def run(kernel: Kernel, script: str, timeout_s: float, silence_s: float) -> Outcome:
+    """Boot `kernel`, run `script` in the repository's folder, give its end. The machine has no network device.
+
+    It is ended when it prints nothing for `silence_s`.
+    """
     with tempfile.NamedTemporaryFile(suffix=".cpio") as initramfs:
         initramfs.write(root_file_system(kernel, script))
         initramfs.flush()
@@ -127,23 +132,31 @@ def run(kernel: Kernel, script: str, timeout_s: float) -> Outcome:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
         )
-        watchdog = threading.Timer(timeout_s, machine.kill)
-        watchdog.start()
-        lines, status = [], None
         try:
-            assert machine.stdout is not None
-            for line in machine.stdout:
-                if ended := re.match(rf"{STATUS} (\d+)", line):
-                    status = int(ended[1])
-                    break
-                lines.append(line.rstrip("\r\n"))
+            output = _printed(machine, time.monotonic() + timeout_s, silence_s)
         finally:
-            watchdog.cancel()
             machine.kill()
             machine.wait()
+    lines = output.replace("\r", "").split("\n")
+    ended = re.search(rf"^{STATUS} (\d+)$", output.replace("\r", ""), re.MULTILINE)
     if UP in lines:
         lines = lines[lines.index(UP) + 1 :]
-    return Outcome(status, "\n".join(lines))
+    if ended:
+        lines = lines[: lines.index(ended[0])]
+    return Outcome(int(ended[1]) if ended else None, "\n".join(lines))
+
+
+def _printed(machine: subprocess.Popen[bytes], deadline: float, silence_s: float) -> str:
+    """All that it prints until its script has ended, it has, or it is out of time."""
+    assert machine.stdout is not None
+    pipe, output = machine.stdout.fileno(), b""
+    end = re.compile(rb"^%s \d+\r?\n" % STATUS.encode(), re.MULTILINE)
+    while (left_s := deadline - time.monotonic()) > 0:
+        if not select.select([pipe], [], [], min(left_s, silence_s))[0]:
+            break
+        chunk = os.read(pipe, 65536)
+        output += chunk
+        if not chunk or end.search(output, max(0, len(output) - len(chunk) - len(STATUS) - 8)):
+            break
+    return output.decode(errors="replace")
