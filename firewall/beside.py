@@ -9,7 +9,7 @@ from types import TracebackType
 class Beside:
     """A call in a thread of its own, beside the block; what it raises comes out at the block's end."""
 
-    def __init__(self, call: Callable[[], None]) -> None:
+    def __init__(self, call: Callable[[], object]) -> None:
         self._call = call
         self._error: BaseException | None = None
         self._thread = Thread(target=self._run)

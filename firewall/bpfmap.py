@@ -204,12 +204,13 @@ class Map(Owned):
         raw = self.lookup(key)
         return map_by_id(struct.unpack("=I", raw)[0]) if raw else None
 
-    def drop_inner(self, key: bytes) -> None:
-        """Take the map at `key` out of a map of maps. Returns when no program can still use it."""
+    def drop_inner(self, key: bytes) -> bool:
+        """Take a map out of a map of maps; whether there was one. Returns when no program can still use it."""
         held = self.lookup_inner(key)  # kernels before 6.8 would free it while it is in use
         if held is not None:
             with held:
                 self.delete(key)
+        return held is not None
 
     def freeze(self) -> None:
         """Forbid all further writes from user space."""

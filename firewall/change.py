@@ -284,7 +284,7 @@ def carry_out(running: Running, plan: Plan, links: Sequence[Link], wishes: Wishe
         if staged:
             staged.commit()
         undo.pop_all()
-    settle(pins, plan.document)
+    settle(pins, plan.document, running.document)
     plan.sets.finish(pins)
     if keeps:
         with Running(Pins(pins.directory)) as now:

@@ -38,26 +38,39 @@ _NONE = Count(0, 0, 0)
 
 
 class Counters:
-    """The pages in the map `rule_counters`. Counters are named by their numbers, those of defaults are always there."""
+    """The pages in the map `rule_counters`. Counters are named by their numbers, those of defaults are always there.
+
+    Which pages are there is known by the rules that count in them: before 6.8 the kernel waits at each look into
+    a map of maps until all packets that are on their way are done.
+    """
 
     def __init__(self, pages: Map) -> None:
         self._pages = pages
 
-    def prepare(self, kept: Iterable[int], new: Iterable[int]) -> None:
-        """Makes room for what a policy counts, beside what is there; what is `new`, and counts nothing yet, is 0."""
+    def prepare(self, used: Iterable[int] | None, new: Iterable[int]) -> None:
+        """Makes room for what a policy counts, beside what is `used` by the one in force (None: there is none).
+
+        What is `new`, and counts nothing yet, is 0.
+        """
         fresh = sorted(set(new))
-        have, wanted = self._present(), _pages_of((*_DEFAULTS, *kept, *fresh))
+        have = set() if used is None else _pages_of((*_DEFAULTS, *used))
+        wanted = _pages_of((*_DEFAULTS, *fresh))
         self._zero([counter for counter in fresh if counter // _PAGE in have])
         with ExitStack() as beside:
             for page in wanted - have:
                 inner = beside.enter_context(_new_page())
                 beside.enter_context(Beside(partial(self._pages.set_inner, _key(page), inner)))
 
-    def keep(self, used: Iterable[int]) -> None:
-        """Gives up the pages that no rule counts in but those of these counters, and defaults."""
+    def keep(self, used: Iterable[int], before: Iterable[int] = ()) -> None:
+        """Gives up the pages of what was used `before` in which none of these counters is, and no default's."""
+        needed, known = _pages_of((*_DEFAULTS, *used)), _pages_of(before)
         with ExitStack() as beside:
-            for page in self._present() - _pages_of((*_DEFAULTS, *used)):
+            for page in known - needed:
                 beside.enter_context(Beside(partial(self._pages.drop_inner, _key(page))))
+        # a killed command leaves those that come next
+        left = max(needed | known) + 1
+        while left < self._pages.max_entries and self._pages.drop_inner(_key(left)):
+            left += 1
 
     def read(self, wanted: Sequence[int]) -> list[Count]:
         """What these have counted, in their order; nothing if there is no such counter."""
@@ -78,9 +91,6 @@ class Counters:
             if error.errno != ENOENT:
                 raise
             return None  # given up since its number was read
-
-    def _present(self) -> set[int]:
-        return {page for page in range(self._pages.max_entries) if self._pages.lookup(_key(page))}
 
     def _zero(self, numbers: Sequence[int]) -> None:
         for page, group in groupby(numbers, key=lambda number: number // _PAGE):

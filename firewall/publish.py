@@ -58,14 +58,15 @@ def publish(
         _build(pins, policy, document, classes, new, sets, sparing, ready)
         before = {rule.counter for rule in previous.rules} if previous else set()
         fresh = {rule.counter for rule in document.rules} - before
-        Counters(pins.map("rule_counters")).prepare(before, fresh)
+        Counters(pins.map("rule_counters")).prepare(before if previous else None, fresh)
     pins.control.store_u32(_PREVIOUS, old)
     pins.control.store_u32(_GENERATION, new)
 
 
-def settle(pins: Pins, document: Document) -> None:
+def settle(pins: Pins, document: Document, previous: Document) -> None:
     """Gives up what rules had that are not in the policy in force. There is no way back to the one before it."""
-    Counters(pins.map("rule_counters")).keep(rule.counter for rule in document.rules)
+    used, before = ({rule.counter for rule in one.rules} for one in (document, previous))
+    Counters(pins.map("rule_counters")).keep(used, before)
     rates, ids = pins.map("rates"), {_key(rule.id) for rule in document.rules}
     rates.delete_batch([key for key, _ in rates.items() if key not in ids])
 

@@ -156,7 +156,7 @@ class PacketPath:
         for name, number in self.classes.items():
             self.interface(name, slot=number, class_id=number, flags=abi.IfaceFlags.IFACE_PROTECTED)
         self._document: Document | None = None
-        self.rule_counters().prepare((), ())
+        self.rule_counters().prepare(None, ())
         self._fill_sets(parse_policy(""))
         self.maps["overload_head"].update(struct.pack("=I", 0), abi.OverloadHead().pack())
         for one in self.sets().known().values():
@@ -299,7 +299,7 @@ class PacketPath:
                 edges.update_batch([(struct.pack("=I", i), edge) for i, edge in enumerate(compiled.edges)])
                 self.maps["edges"].set_inner(slot, edges)
         self.maps["settings"].update(slot, compiled.settings)
-        self.rule_counters().prepare((), {rule.counter for rule in self._document.rules} - before)
+        self.rule_counters().prepare(before, {rule.counter for rule in self._document.rules} - before)
         # the sets are whole again, and whoever is judged by another generation hears of them anyway
         self.control(generation=self.generation, sets_open=0)
         return self._document
