@@ -20,8 +20,8 @@ from typing import NamedTuple, Self
 from bench.hooks import Hooks
 from bench.subject import Subject
 from bench.traffic import SERVER, SERVER_PORT, Harness
+from firewall.bindings.libc import CLONE_NEWNET, setns
 from firewall.errors import FwError
-from firewall.libc import CLONE_NEWNET, setns
 from tests.packet.path import Namespace
 
 PLAIN, FW, NFT, IPTABLES = "plain", "fw", "nftables", "iptables"

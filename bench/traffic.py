@@ -19,7 +19,7 @@ from ctypes import byref, c_uint32
 from pathlib import Path
 from typing import Self
 
-from firewall import libbpf
+from firewall.bindings import libbpf
 from firewall.bpfobject import Object
 from firewall.bpfprog import Link, Program
 from firewall.errors import FwError, KernelLacks

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from functools import partial
 
 from firewall import abi
+from firewall.bindings.libtree import TooAlike
 from firewall.change import Plan, Wishes, carry_out, limits_of, warnings_of
 from firewall.compile import CHUNK_BYTES, Compiled
 from firewall.document import Document, PlacedRule
@@ -17,7 +18,6 @@ from firewall.expand import MAX_ENTRIES, MAX_RULES, asks_more_of_addresses, entr
 from firewall.extend import Base, extended
 from firewall.generations import generation, slot_key
 from firewall.lang import MAX_LINE_CHARS
-from firewall.libtree import TooAlike
 from firewall.links import Link, list_links
 from firewall.paths import policy_path
 from firewall.pins import Pins

@@ -13,8 +13,8 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from firewall import bpf, features, tc
-from firewall.bpf import Link, Program
+from firewall import bpfprog, features, tc
+from firewall.bpfprog import Link, Program
 from firewall.errors import FwError, KernelLacks, KernelRefused, NotLoaded, UsageError
 
 MODES = ("auto", "tcx", "clsact")
@@ -153,7 +153,7 @@ def _hook_status(ifindex: int, hook: str, mode: str | None, pins: Path) -> HookS
     entries: list[tuple[bool, Other]] = []  # (is ours, what), in running order: TCX comes before filters
     link = _our_link(ifindex, hook, pins)
     ours = link.info().prog_id if link else 0
-    for number in bpf.tcx_programs(ifindex, _HOOKS[hook]):
+    for number in bpfprog.tcx_programs(ifindex, _HOOKS[hook]):
         entries.append((number == ours, Other("tcx", _program_name(number), number, 0)))
     for each in tc.filters(ifindex, _HOOKS[hook]):
         name = _program_name(each.prog_id) if each.prog_id else each.kind
@@ -168,7 +168,7 @@ def _hook_status(ifindex: int, hook: str, mode: str | None, pins: Path) -> HookS
 
 def _program_name(number: int) -> str:
     with suppress(FwError):
-        return bpf.program_by_id(number).name
+        return bpfprog.program_by_id(number).name
     return ""  # it ended just now
 
 
@@ -182,18 +182,20 @@ def _link_path(ifindex: int, hook: str, pins: Path) -> Path:
 def _our_link(ifindex: int, hook: str, pins: Path) -> Link | None:
     """Our link, if it is still at that interface: it may have gone, or moved to another network namespace."""
     try:
-        link = bpf.open_pinned_link(_link_path(ifindex, hook, pins))
+        link = bpfprog.open_pinned_link(_link_path(ifindex, hook, pins))
     except NotLoaded:
         return None
     info = link.info()
     return (
-        link if info.ifindex == ifindex and info.prog_id in bpf.tcx_programs(ifindex, _HOOKS[hook]) else None
+        link
+        if info.ifindex == ifindex and info.prog_id in bpfprog.tcx_programs(ifindex, _HOOKS[hook])
+        else None
     )
 
 
 def _drop_link(path: Path) -> bool:
     try:
-        with bpf.open_pinned_link(path) as link:
+        with bpfprog.open_pinned_link(path) as link:
             link.detach()
     except NotLoaded:
         return False
@@ -207,11 +209,11 @@ def _attach_tcx(ifindex: int, programs: dict[str, Program], pins: Path, undo: Ex
         path = _link_path(ifindex, hook, pins)
         link = _our_link(ifindex, hook, pins)
         if link:
-            undo.callback(link.update, bpf.program_by_id(link.info().prog_id))
+            undo.callback(link.update, bpfprog.program_by_id(link.info().prog_id))
             link.update(programs[hook])
             continue
         _drop_link(path)  # an interface that has gone left it
-        with bpf.link_create_tcx(programs[hook], ifindex, ingress) as made:
+        with bpfprog.link_create_tcx(programs[hook], ifindex, ingress) as made:
             undo.callback(_drop_link, path)
             made.pin(path)
 
@@ -262,7 +264,7 @@ def _put_filter(ifindex: int, hook: str, program: Program, undo: ExitStack) -> N
                 f"give it preference {_PREF + 1} or higher",
             )
     if ours:
-        old = bpf.program_by_id(ours.prog_id)
+        old = bpfprog.program_by_id(ours.prog_id)
         undo.callback(_write_filter, ifindex, hook, old, replace=True)
     _write_filter(ifindex, hook, program, replace=bool(ours))
     if not ours:

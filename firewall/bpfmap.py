@@ -10,7 +10,7 @@ from itertools import islice
 from types import TracebackType
 from typing import Self
 
-from firewall import libbpf, libbpf_map
+from firewall.bindings import libbpf, libbpf_map
 from firewall.errors import KernelLacks, fault
 
 ANY, NOEXIST, EXIST = 0, 1, 2  # how an update treats a key that is there

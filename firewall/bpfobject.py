@@ -10,9 +10,10 @@ from functools import partial
 from types import TracebackType
 from typing import Self
 
-from firewall import libbpf, libbpf_object
 from firewall.beside import Beside
-from firewall.bpf import Map, Program
+from firewall.bindings import libbpf, libbpf_object
+from firewall.bpfmap import Map
+from firewall.bpfprog import Program
 from firewall.errors import FwError, KernelRefused, fault
 
 

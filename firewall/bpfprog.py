@@ -9,7 +9,7 @@ import os
 import struct
 from typing import NamedTuple
 
-from firewall import libbpf
+from firewall.bindings import libbpf
 from firewall.bpfmap import Owned
 from firewall.errors import FwError
 

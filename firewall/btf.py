@@ -8,7 +8,7 @@ import struct
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from firewall import libbpf
+from firewall.bindings import libbpf
 from firewall.bpfmap import Map
 from firewall.layout import CStruct
 

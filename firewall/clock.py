@@ -29,7 +29,7 @@ class Moment(NamedTuple):
 
 def now() -> Moment:
     """This moment."""
-    from firewall.libc import clock_is_synchronised
+    from firewall.bindings.libc import clock_is_synchronised
 
     boot_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
     return Moment(time.time_ns(), boot_ns, clock_is_synchronised())

@@ -245,7 +245,7 @@ def _trees(
     policy: Policy, entries: bytes, positions: Sequence[int]
 ) -> tuple[bytes, Sequence[tuple[int, int]]]:
     """Lines and roots. Raises UsageError if too many entries match the same packets."""
-    from firewall.libtree import TooAlike, build
+    from firewall.bindings.libtree import TooAlike, build
 
     try:
         trees = build(entries, len(positions))

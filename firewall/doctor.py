@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from firewall import bpf, features, otherfilters
+from firewall import bpfprog, features, otherfilters
 from firewall.errors import FwError, KernelLacks, NotPermitted
 from firewall.links import list_links
 from firewall.paths import find_bpffs, find_pin_dir
@@ -48,7 +48,7 @@ def _capabilities() -> Iterator[Finding]:
 
 def _libbpf() -> Iterator[Finding]:
     try:
-        version = bpf.libbpf_version()
+        version = bpfprog.libbpf_version()
     except FwError as error:
         yield Finding("libbpf", BAD, error.message, error.hint or "install libbpf 1.0 or later", KernelLacks)
         return

@@ -16,7 +16,7 @@ from ipaddress import IPv6Address
 from typing import NamedTuple
 
 from firewall import abi
-from firewall.bpf import RingBuffer
+from firewall.bpfmap import RingBuffer
 from firewall.errors import Busy
 from firewall.fields import picker
 from firewall.paths import Lock, lock_path

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from firewall import abi
+from firewall.bindings.libtree import build
 from firewall.compile import CHUNK_BYTES, Compiled, Patterns, SetBits, pack_rule
 from firewall.document import PlacedRule
 from firewall.expand import expand
 from firewall.fields import picker
-from firewall.libtree import build
 from firewall.rule import Rule
 from firewall.terms import Names
 

@@ -14,7 +14,7 @@ from socket import inet_ntoa
 from typing import NamedTuple
 
 from firewall import abi
-from firewall.bpf import Map
+from firewall.bpfmap import Map
 from firewall.clock import hz, now_j
 from firewall.fields import picker
 from firewall.flowstate import IDLE_TIMEOUTS, STATES, Side, is_icmp, state_of, timeout_of

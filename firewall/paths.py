@@ -77,7 +77,7 @@ def namespace_id() -> str:
 
 def enter_netns(name: str) -> None:
     """Move this thread into the network namespace that `ip netns` calls `name`."""
-    from firewall import libc
+    from firewall.bindings import libc
 
     if name not in netns_names():
         known = ", ".join(netns_names())
@@ -140,7 +140,7 @@ def _views() -> Iterator[str]:
 
 
 def _is_bpffs(path: str) -> bool:
-    from firewall import libc
+    from firewall.bindings import libc
 
     try:
         return libc.filesystem_magic(path) == libc.BPF_FS_MAGIC
@@ -156,7 +156,7 @@ def find_bpffs() -> Path | None:
 
 
 def _mount_bpffs() -> None:
-    from firewall import libc
+    from firewall.bindings import libc
 
     for path in (RUN_DIR, _BPFFS):
         os.makedirs(path, 0o700, exist_ok=True)
@@ -171,7 +171,7 @@ def _mount_bpffs() -> None:
 
 def _mount_bpffs_in(keeper: str) -> None:
     """`_mount_bpffs` in another process's mount namespace, by a child: who goes there does not come back."""
-    from firewall import libc
+    from firewall.bindings import libc
 
     read_end, write_end = os.pipe()
     child = os.fork()

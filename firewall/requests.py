@@ -13,7 +13,8 @@ from itertools import islice
 from typing import NamedTuple
 
 from firewall import abi
-from firewall.bpf import Map, Program
+from firewall.bpfmap import Map
+from firewall.bpfprog import Program
 from firewall.pins import REQUEST, Pins, offset_of
 
 _OP, _ANSWER = offset_of(abi.Request, "op"), offset_of(abi.Request, "answer")

@@ -79,7 +79,7 @@ def _cgroup2() -> Iterator[Path | None]:
     if seen:
         yield seen
         return
-    from firewall.libc import mount_nowhere
+    from firewall.bindings.libc import mount_nowhere
 
     try:
         root = mount_nowhere("cgroup2")

@@ -13,7 +13,8 @@ from functools import cached_property
 from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING, NamedTuple
 
-from firewall import abi, libbpf_map
+from firewall import abi
+from firewall.bindings import libbpf_map
 from firewall.bpfmap import Map
 from firewall.errors import FwError, KernelLacks
 from firewall.evaluate import Membership

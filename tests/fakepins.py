@@ -17,7 +17,7 @@ GENERATION = 5
 
 
 class FakeMap:
-    """What a reader asks of `bpf.Map`."""
+    """What a reader asks of `bpfmap.Map`."""
 
     def __init__(self, entries: Mapping[bytes, bytes], max_entries: int = 0) -> None:
         self.entries = dict(entries)

@@ -42,13 +42,13 @@ def doctor(ctx: typer.Context) -> None:
 @app.command(cls=Report, epilog="fw version\nfw version --json\n")
 def version(ctx: typer.Context) -> None:
     """Show the versions of fw, libbpf and the kernel."""
-    from firewall import abi, bpf
+    from firewall import abi, bpfprog
     from firewall.paths import find_pin_dir
     from firewall.pins import layout_of
 
     session = session_of(ctx)
     try:
-        libbpf = bpf.libbpf_version()
+        libbpf = bpfprog.libbpf_version()
     except FwError:
         libbpf = None
     try:

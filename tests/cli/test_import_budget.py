@@ -20,7 +20,14 @@ NEVER = (
     "asyncio click concurrent dataclasses difflib email html http logging multiprocessing optparse pyroute2 pydantic "
     "platform pygments rich shellingham subprocess tempfile traceback typing_extensions unittest uuid xml"
 ).split()
-KERNEL = ["ctypes", "firewall.bpf", "firewall.libbpf", "firewall.state", "firewall.engine"]
+KERNEL = [
+    "ctypes",
+    "firewall.bpfmap",
+    "firewall.bpfprog",
+    "firewall.bindings.libbpf",
+    "firewall.state",
+    "firewall.engine",
+]
 LANGUAGE = ["firewall.lang", "firewall.rule", "firewall.policy"]
 
 MODULES = {

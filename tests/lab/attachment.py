@@ -47,9 +47,9 @@ def pins(host: Host) -> list[Path]:
 
 ASK = """
 import json, sys
-from firewall import bpf
+from firewall import bpfprog
 index = int(sys.argv[1])
-print(json.dumps({hook: [bpf.program_by_id(i).name for i in bpf.tcx_programs(index, hook == "ingress")]
+print(json.dumps({hook: [bpfprog.program_by_id(i).name for i in bpfprog.tcx_programs(index, hook == "ingress")]
                   for hook in ("ingress", "egress")}))
 """
 
@@ -78,11 +78,11 @@ def programs(host: Host, interface: str) -> dict[str, list[str]]:
 DETACH = """
 import sys
 from pathlib import Path
-from firewall import bpf
+from firewall import bpfprog
 from firewall.errors import FwError
 for path in Path(sys.argv[1]).rglob("*"):
     try:
-        link = bpf.open_pinned_link(path)
+        link = bpfprog.open_pinned_link(path)
     except FwError:
         continue
     if link.info().ifindex == int(sys.argv[2]):

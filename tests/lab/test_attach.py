@@ -23,8 +23,10 @@ from pathlib import Path
 import pytest
 
 from firewall import attach as at
-from firewall import bpf, features, libc, paths, tc
-from firewall.bpf import MapType, Program
+from firewall import bpfmap, bpfprog, features, paths, tc
+from firewall.bindings import libc
+from firewall.bpfmap import MapType
+from firewall.bpfprog import Program
 from firewall.errors import FwError, KernelLacks, KernelRefused, NotLoaded, UsageError
 from tests.lab.host import Host
 from tests.lab.lab import PairLab
@@ -38,7 +40,7 @@ class Counting:
     """A program that counts its packets and returns the same verdict for all."""
 
     def __init__(self, name: str, verdict: int) -> None:
-        self.count_map = bpf.create_map(MapType.ARRAY, "t_count", 4, 8, 1)
+        self.count_map = bpfmap.create_map(MapType.ARRAY, "t_count", 4, 8, 1)
         pseudo_map_value = 2
         code = [
             (0x18, 1 | pseudo_map_value << 4, 0, self.count_map.fd),  # r1 = &value, in two halves
@@ -48,7 +50,7 @@ class Counting:
             (0xB7, 0, 0, verdict),  # r0 = verdict
             (0x95, 0, 0, 0),
         ]
-        self.program = bpf.load_program(b"".join(struct.pack("=BBhi", *each) for each in code), name)
+        self.program = bpfprog.load_program(b"".join(struct.pack("=BBhi", *each) for each in code), name)
 
     @property
     def count(self) -> int:
@@ -162,7 +164,7 @@ def test_verdicts_count_and_detaching_ends_them(scene: Scene, attach: str) -> No
     assert not at.detach(scene.ifindex, scene.pins)
     assert scene.status() == (None, (None, [], []), (None, [], []), False)
     assert (qdiscs(scene), pinned(scene), at.attached(scene.pins)) == ([], [], [])
-    assert bpf.tcx_programs(scene.ifindex, ingress=True) == ()
+    assert bpfprog.tcx_programs(scene.ifindex, ingress=True) == ()
 
 
 def test_attaching_twice_is_attaching_once(scene: Scene, attach: str) -> None:
@@ -253,7 +255,7 @@ def test_one_that_comes_later_is_told(scene: Scene, attach: str) -> None:
 def foreign(scene: Scene, program: Program, mode: str) -> Iterator[None]:
     """Somebody else's program, first at both hooks."""
     if mode == "tcx":
-        links = [bpf.link_create_tcx(program, scene.ifindex, ingress) for ingress in (True, False)]
+        links = [bpfprog.link_create_tcx(program, scene.ifindex, ingress) for ingress in (True, False)]
         yield
         for link in links:
             link.close()
@@ -372,7 +374,7 @@ def test_half_an_attachment_is_completed(scene: Scene, attach: str) -> None:
     scene.attach(ours, ours, attach)
     if attach == "tcx":
         path = scene.pins / "links" / f"{scene.ifindex}-ingress"
-        bpf.open_pinned_link(path).detach()
+        bpfprog.open_pinned_link(path).detach()
     else:
         scene.server.run("tc filter del dev eth0 ingress pref 1")
     assert (scene.status().mode, scene.status().ingress.prog_id) == (attach, None)
@@ -482,7 +484,7 @@ def test_an_interface_that_leaves_for_another_namespace(scene: Scene) -> None:
     assert at.attached(scene.pins) == [scene.ifindex]
     assert at.detach(scene.ifindex, scene.pins)
     with inside(scene.client):
-        assert bpf.tcx_programs(socket.if_nametoindex("moved"), ingress=True) == ()
+        assert bpfprog.tcx_programs(socket.if_nametoindex("moved"), ingress=True) == ()
 
 
 def test_lists_are_read_anew_when_they_change_meanwhile(scene: Scene) -> None:

@@ -19,8 +19,9 @@ from pathlib import Path
 
 import pytest
 
-from firewall import bpf, features, libbpf, libbpf_map, paths
-from firewall.bpf import MapType
+from firewall import bpfmap, bpfprog, features, paths
+from firewall.bindings import libbpf, libbpf_map
+from firewall.bpfmap import MapType
 from firewall.bpfobject import Object, VerifierRefused
 from firewall.errors import FwError, KernelRefused, NotLoaded, NotPermitted
 from tests.lab.wait import until
@@ -154,15 +155,15 @@ def refused(errno_wanted: int, attempt: Callable[[], object], kind: type[FwError
 
 
 def test_hash_map() -> None:
-    with bpf.create_map(MapType.HASH, "t_hash", 4, 8, 2) as each:
+    with bpfmap.create_map(MapType.HASH, "t_hash", 4, 8, 2) as each:
         facts = (each.type, each.name, each.key_size, each.value_size, each.max_entries, each.flags)
         assert facts == (MapType.HASH, "t_hash", 4, 8, 2, 0)
         assert each.lookup(b"aaaa") is None
         each.update(b"aaaa", b"00000001")
-        each.update(b"aaaa", b"00000002", bpf.EXIST)
+        each.update(b"aaaa", b"00000002", bpfmap.EXIST)
         assert each.lookup(b"aaaa") == b"00000002"
-        refused(errno.EEXIST, lambda: each.update(b"aaaa", b"00000003", bpf.NOEXIST))
-        refused(errno.ENOENT, lambda: each.update(b"bbbb", b"00000003", bpf.EXIST))
+        refused(errno.EEXIST, lambda: each.update(b"aaaa", b"00000003", bpfmap.NOEXIST))
+        refused(errno.ENOENT, lambda: each.update(b"bbbb", b"00000003", bpfmap.EXIST))
         each.update(b"bbbb", b"00000003")
         full = refused(errno.E2BIG, lambda: each.update(b"cccc", b"00000004"))
         assert (str(full), full.hint) == (
@@ -175,7 +176,7 @@ def test_hash_map() -> None:
 
 
 def test_sizes_are_checked_before_memory_is_read() -> None:
-    with bpf.create_map(MapType.HASH, "t_hash", 4, 8, 2) as each:
+    with bpfmap.create_map(MapType.HASH, "t_hash", 4, 8, 2) as each:
         for attempt in (
             lambda: each.lookup(b"aaa"),
             lambda: each.update(b"aaaa", b"0"),
@@ -189,7 +190,7 @@ def test_sizes_are_checked_before_memory_is_read() -> None:
 @pytest.mark.parametrize("kind", [MapType.HASH, MapType.LRU_HASH])
 def test_many_entries(kind: MapType) -> None:
     wanted = {U32.pack(i): U64.pack(i * i) for i in range(40_000)}  # several batches
-    with bpf.create_map(kind, "t_many", 4, 8, 80_000) as each:
+    with bpfmap.create_map(kind, "t_many", 4, 8, 80_000) as each:
         assert each.update_batch(wanted.items()) == len(wanted)
         assert dict(each.items()) == wanted
         gone = [U32.pack(i) for i in range(0, 50_000, 2)]  # some of them were never there
@@ -198,7 +199,7 @@ def test_many_entries(kind: MapType) -> None:
 
 
 def test_batches_grow_when_a_bucket_does_not_fit() -> None:
-    with bpf.create_map(MapType.HASH, "t_bucket", 4, 8, 64) as each:
+    with bpfmap.create_map(MapType.HASH, "t_bucket", 4, 8, 64) as each:
         each.update_batch((U32.pack(i), U64.pack(i)) for i in range(64))
         read = list(libbpf_map.read_batches(each.fd, 4, 8, 1))  # 64 entries share 64 buckets: some hold two
         keys = b"".join(keys for _, keys, _ in read)
@@ -207,12 +208,12 @@ def test_batches_grow_when_a_bucket_does_not_fit() -> None:
 
 
 def test_array_map_and_prefix_trie() -> None:
-    with bpf.create_map(
+    with bpfmap.create_map(
         MapType.ARRAY, "t_array", 4, 5, 3
     ) as each:  # values are padded in the kernel, not here
         each.update(U32.pack(1), b"abcde")
         assert [value for _, value in each.items()] == [bytes(5), b"abcde", bytes(5)]
-    with bpf.create_map(MapType.LPM_TRIE, "t_trie", 8, 4, 1000, bpf.F_NO_PREALLOC) as each:
+    with bpfmap.create_map(MapType.LPM_TRIE, "t_trie", 8, 4, 1000, bpfmap.F_NO_PREALLOC) as each:
         wanted = {struct.pack("=I4B", 24, 10, 0, i, 0): U32.pack(i) for i in range(200)}
         each.update_batch(wanted.items())
         assert dict(each.items()) == wanted
@@ -221,7 +222,7 @@ def test_array_map_and_prefix_trie() -> None:
 
 
 def test_queue() -> None:
-    with bpf.create_map(MapType.QUEUE, "t_queue", 0, 4, 2) as each:
+    with bpfmap.create_map(MapType.QUEUE, "t_queue", 0, 4, 2) as each:
         assert each.pop() is None
         each.push(b"old!")
         each.push(b"new!")
@@ -231,11 +232,11 @@ def test_queue() -> None:
 
 @pytest.mark.parametrize("kind", [MapType.PERCPU_HASH, MapType.PERCPU_ARRAY])
 def test_per_cpu_map(kind: MapType) -> None:
-    with bpf.create_map(kind, "t_percpu", 4, 4, 2) as each:
-        assert each.raw_value_size == 8 * bpf.possible_cpus()
-        raw = b"".join(U64.pack(cpu + 10) for cpu in range(bpf.possible_cpus()))
+    with bpfmap.create_map(kind, "t_percpu", 4, 4, 2) as each:
+        assert each.raw_value_size == 8 * bpfmap.possible_cpus()
+        raw = b"".join(U64.pack(cpu + 10) for cpu in range(bpfmap.possible_cpus()))
         each.update(U32.pack(1), raw)
-        wanted = [U32.pack(cpu + 10) for cpu in range(bpf.possible_cpus())]
+        wanted = [U32.pack(cpu + 10) for cpu in range(bpfmap.possible_cpus())]
         assert each.lookup_percpu(U32.pack(1)) == wanted
         assert each.split_percpu(dict(each.items())[U32.pack(1)]) == wanted
         if kind == MapType.PERCPU_HASH:
@@ -245,8 +246,8 @@ def test_per_cpu_map(kind: MapType) -> None:
 @pytest.mark.parametrize("kind", [MapType.HASH, MapType.LRU_HASH, MapType.LPM_TRIE])
 def test_reading_ends_while_the_map_changes(kind: MapType) -> None:
     """Another process adds and removes at full speed: each walk ends, and shows what stays once."""
-    flags = bpf.F_NO_PREALLOC if kind == MapType.LPM_TRIE else 0
-    with bpf.create_map(kind, "t_churn", 8, 8, 20_000, flags) as each:
+    flags = bpfmap.F_NO_PREALLOC if kind == MapType.LPM_TRIE else 0
+    with bpfmap.create_map(kind, "t_churn", 8, 8, 20_000, flags) as each:
         lasting = {struct.pack("=II", 32, i) for i in range(1000)}
         each.update_batch((key, bytes(8)) for key in lasting)
         ready, stop = os.pipe()
@@ -279,21 +280,21 @@ def test_reading_ends_while_the_map_changes(kind: MapType) -> None:
 
 
 def test_map_of_maps() -> None:
-    template = bpf.create_map(MapType.ARRAY, "t_inner", 4, 8, 1, bpf.F_INNER_MAP)
-    with bpf.create_map(MapType.ARRAY_OF_MAPS, "t_outer", 4, 4, 2, inner=template) as outer:
-        larger = bpf.create_map(MapType.ARRAY, "t_larger", 4, 8, 5000, bpf.F_INNER_MAP)
+    template = bpfmap.create_map(MapType.ARRAY, "t_inner", 4, 8, 1, bpfmap.F_INNER_MAP)
+    with bpfmap.create_map(MapType.ARRAY_OF_MAPS, "t_outer", 4, 4, 2, inner=template) as outer:
+        larger = bpfmap.create_map(MapType.ARRAY, "t_larger", 4, 8, 5000, bpfmap.F_INNER_MAP)
         assert outer.lookup_inner(U32.pack(0)) is None
         outer.set_inner(U32.pack(0), larger)
         found = outer.lookup_inner(U32.pack(0))
         assert found and (found.id, found.max_entries) == (larger.id, 5000)
         assert [key for key, _ in outer.items()] == [U32.pack(0)]
-        wrong = bpf.create_map(MapType.HASH, "t_wrong", 4, 8, 5)
+        wrong = bpfmap.create_map(MapType.HASH, "t_wrong", 4, 8, 5)
         refused(errno.EINVAL, lambda: outer.set_inner(U32.pack(1), wrong))
 
 
 def test_mapped_array() -> None:
     with (
-        bpf.create_map(MapType.ARRAY, "t_mapped", 4, 12, 2000, bpf.F_MMAPABLE) as each,
+        bpfmap.create_map(MapType.ARRAY, "t_mapped", 4, 12, 2000, bpfmap.F_MMAPABLE) as each,
         each.mmap() as memory,
     ):
         assert memory.stride == 16
@@ -311,23 +312,23 @@ def test_mapped_array() -> None:
                 store(offset, 1)
         with pytest.raises(IndexError):
             memory.store_u32(2000 * 16 + mmap.PAGESIZE, 1)
-    with bpf.create_map(MapType.ARRAY, "t_plain", 4, 4, 1) as plain:
+    with bpfmap.create_map(MapType.ARRAY, "t_plain", 4, 4, 1) as plain:
         refused(errno.EINVAL, plain.mmap)
 
 
 def test_pins_and_ids(pins: Path) -> None:
-    with bpf.create_map(MapType.ARRAY, "t_pinned", 4, 4, 1) as each:
+    with bpfmap.create_map(MapType.ARRAY, "t_pinned", 4, 4, 1) as each:
         each.pin(pins / "map")
         each.update(U32.pack(0), b"kept")
         refused(errno.EEXIST, lambda: each.pin(pins / "map"))
-        assert bpf.map_by_id(each.id).lookup(U32.pack(0)) == b"kept"
-    with bpf.open_pinned(pins / "map") as again:
+        assert bpfmap.map_by_id(each.id).lookup(U32.pack(0)) == b"kept"
+    with bpfmap.open_pinned(pins / "map") as again:
         assert again.lookup(U32.pack(0)) == b"kept"
         again.freeze()
         refused(errno.EPERM, lambda: again.update(U32.pack(0), b"lost"), NotPermitted)
-    missing = refused(errno.ENOENT, lambda: bpf.open_pinned(pins / "nothing"), NotLoaded)
+    missing = refused(errno.ENOENT, lambda: bpfmap.open_pinned(pins / "nothing"), NotLoaded)
     assert str(missing) == f"nothing is pinned at {pins}/nothing"
-    refused(errno.ENOENT, lambda: bpf.map_by_id(0x7FFFFFFF))
+    refused(errno.ENOENT, lambda: bpfmap.map_by_id(0x7FFFFFFF))
 
 
 # Programs and object files
@@ -349,13 +350,13 @@ def test_load_and_run(opened: Object) -> None:
     assert program.jited == features.jit()
 
     records: list[bytes] = []
-    with bpf.RingBuffer(opened.maps["events"], records.append) as ring:
+    with bpfmap.RingBuffer(opened.maps["events"], records.append) as ring:
         mark = struct.pack("=3I", 0, 0, 5)  # struct __sk_buff up to `mark`
         run = program.test_run(PACKET, ctx=mark, repeat=3, ctx_out_size=256)
         assert run.retval == 0xFFFFFFFF
         assert run.data_out == PACKET
         assert struct.unpack_from("=3I", run.ctx_out)[2] == 7
-        inner = bpf.create_map(MapType.ARRAY, "t_inner", 4, 8, 10, bpf.F_INNER_MAP)
+        inner = bpfmap.create_map(MapType.ARRAY, "t_inner", 4, 8, 10, bpfmap.F_INNER_MAP)
         inner.update(U32.pack(0), U64.pack(99))
         outer.set_inner(U32.pack(1), inner)
         program.test_run(PACKET)
@@ -443,10 +444,12 @@ def test_without_privilege(opened: Object) -> None:
     """In a child that gave up root: one line, and what to do."""
     code = """
 import os
-from firewall import bpf, features
+from firewall import bpfmap, bpfprog, features
 os.setresuid(65534, 65534, 65534)
 from firewall.errors import NotPermitted
-for attempt in (lambda: bpf.create_map(1, "x", 4, 4, 1), lambda: bpf.program_by_id(1), features.tcx, features.lru):
+def make():
+    bpfmap.create_map(1, "x", 4, 4, 1)
+for attempt in (make, lambda: bpfprog.program_by_id(1), features.tcx, features.lru):
     try:
         attempt()
     except NotPermitted as error:
@@ -466,9 +469,9 @@ def fake(name, **options):
     if name == "libbpf.so.1": raise OSError("cannot open shared object file")
     return real(name, **options)
 ctypes.CDLL = fake
-from firewall import bpf
+from firewall import bpfmap, bpfprog
 try:
-    bpf.possible_cpus()
+    bpfmap.possible_cpus()
 except Exception as error:
     print(type(error).__name__, error.exit_code, error.message, "|", error.hint)
 """
@@ -480,10 +483,10 @@ except Exception as error:
 
 def test_raw_program() -> None:
     code = struct.pack("=BBhi", 0xB7, 0, 0, 42) + struct.pack("=BBhi", 0x95, 0, 0, 0)
-    with bpf.load_program(code, "answer") as program:
+    with bpfprog.load_program(code, "answer") as program:
         assert program.test_run(PACKET).retval == 42
-        assert bpf.program_by_id(program.id).name == "answer"
-    refused(errno.EINVAL, lambda: bpf.load_program(code[:8], "endless"))
+        assert bpfprog.program_by_id(program.id).name == "answer"
+    refused(errno.EINVAL, lambda: bpfprog.load_program(code[:8], "endless"))
 
 
 # Ring buffers
@@ -499,7 +502,7 @@ def test_ring_buffer_callback_that_raises(opened: Object) -> None:
         if len(seen) == 1:
             raise RuntimeError("first")
 
-    with bpf.RingBuffer(opened.maps["events"], once) as ring:
+    with bpfmap.RingBuffer(opened.maps["events"], once) as ring:
         program.test_run(PACKET, repeat=3)
         with pytest.raises(RuntimeError, match="first"):
             ring.consume()
@@ -512,7 +515,7 @@ def test_ring_buffer_wakes_a_waiting_reader(opened: Object) -> None:
     opened.load()
     (program,) = opened.programs.values()
     seen: list[bytes] = []
-    with bpf.RingBuffer(opened.maps["events"], seen.append) as ring:
+    with bpfmap.RingBuffer(opened.maps["events"], seen.append) as ring:
         poll = select.epoll()
         poll.register(ring.epoll_fd)
         assert poll.poll(0) == []
@@ -535,7 +538,7 @@ def test_a_signal_ends_the_wait(opened: Object) -> None:
 
     before = signal.signal(signal.SIGALRM, ring_bell)
     try:
-        with bpf.RingBuffer(opened.maps["events"], lambda _: None) as ring, pytest.raises(Alarm):
+        with bpfmap.RingBuffer(opened.maps["events"], lambda _: None) as ring, pytest.raises(Alarm):
             signal.setitimer(signal.ITIMER_REAL, 0.05)
             ring.poll(60_000)
     finally:
@@ -566,11 +569,11 @@ def test_a_missing_feature_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(libbpf.functions(), "bpf_map_create", lacks)
     monkeypatch.setattr(libbpf.functions(), "bpf_map_lookup_batch", lambda *_: -524)
     assert not any((features.tcx(), features.ringbuf(), features.lru(), features.inner_maps()))
-    assert bpf.tcx_programs(1, ingress=True) == ()
+    assert bpfprog.tcx_programs(1, ingress=True) == ()
 
 
 def test_without_batches_all_is_done_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    with bpf.create_map(MapType.HASH, "t_single", 4, 8, 100) as each:
+    with bpfmap.create_map(MapType.HASH, "t_single", 4, 8, 100) as each:
         for name in ("lookup", "update", "delete"):
             monkeypatch.setattr(libbpf.functions(), f"bpf_map_{name}_batch", lambda *_: -524)
         assert not each.reads_batches()

@@ -56,13 +56,13 @@ def program_ids(pair: PairLab) -> dict[str, list[int]]:
 def table_ids(pair: PairLab) -> list[int]:
     """The maps of flows that both programs and the pins use; one number if they agree."""
     code = """
-from firewall import attach, bpf
+from firewall import attach, bpfmap, bpfprog
 from firewall.paths import find_pin_dir
 pins = find_pin_dir()
-table = bpf.open_pinned(pins / "flows")
+table = bpfmap.open_pinned(pins / "flows")
 found = attach.status(int(sys.argv[1]), pins)
 for hook in (found.ingress, found.egress):
-    assert table.id in bpf.program_by_id(hook.prog_id).map_ids, "a program uses another table"
+    assert table.id in bpfprog.program_by_id(hook.prog_id).map_ids, "a program uses another table"
 print(table.id)
 """
     return [int(inside(pair.server, code, index_of(pair.server, "eth0")))]

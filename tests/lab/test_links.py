@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from firewall import libc, links, paths
+from firewall import links, paths
+from firewall.bindings import libc
 from firewall.errors import UsageError
 from firewall.links import Link
 from tests.lab.device import need

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from firewall import bpf
+from firewall import bpfmap
 from tests.lab.attachment import pins, protect, reasons
 from tests.lab.host import Host
 from tests.lab.lab import PairLab
@@ -80,7 +80,7 @@ def test_rules_by_the_thousand_come_and_go_under_traffic(pair: PairLab, attach: 
 def large(host: Host, name: str) -> int:
     """How many inner maps of 128 KiB and more a pinned map of maps has."""
     (directory,) = pins(host)
-    with bpf.open_pinned(directory / name) as outer:
+    with bpfmap.open_pinned(directory / name) as outer:
         inner = [outer.lookup_inner(n.to_bytes(4, sys.byteorder)) for n in range(outer.max_entries)]
         return sum(one.max_entries * one.value_size >= 1 << 17 for one in inner if one)
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from firewall import bpf, paths
-from firewall.bpf import MapType
+from firewall import bpfmap, paths
+from firewall.bpfmap import MapType
 from firewall.errors import UsageError
 from tests.lab.host import ROOT
 from tests.lab.lab import PairLab
@@ -65,7 +65,8 @@ def test_an_unnamed_namespace(pair: PairLab) -> None:
 def test_an_inode_used_again_is_another_namespace() -> None:
     """The kernel gives inodes of namespaces out anew; the cookie it never does."""
     code = """
-from firewall import libc, paths
+from firewall import paths
+from firewall.bindings import libc
 for _ in range(20):
     libc.unshare(libc.CLONE_NEWNET)  # the one before ends
     print(paths.namespace_id())
@@ -88,15 +89,15 @@ def test_pins_are_one_place_for_all(pair: PairLab) -> None:
     for number, way in enumerate(ways):
         name = f"test-{os.getpid()}-{number}"
         code = f"""
-from firewall import bpf, paths
-from firewall.bpf import MapType
-bpf.create_map(MapType.ARRAY, "t_place", 4, 4, 1).pin(paths.bpffs() / {name!r})
+from firewall import bpfmap, paths
+from firewall.bpfmap import MapType
+bpfmap.create_map(MapType.ARRAY, "t_place", 4, 4, 1).pin(paths.bpffs() / {name!r})
 print(paths.bpffs())
 """
         done = subprocess.run([*way, sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
         assert done.returncode == 0, done.stderr
         assert done.stdout.strip() == str(here) or done.stdout.startswith("/proc/")
-        with bpf.open_pinned(here / name) as found:
+        with bpfmap.open_pinned(here / name) as found:
             assert found.type == MapType.ARRAY
         (here / name).unlink()
         assert (number == 0) == (done.stdout.strip() == str(here))
@@ -106,7 +107,8 @@ def test_a_bpffs_is_mounted_where_it_lasts() -> None:
     """Started with none anywhere, from a mount namespace of its own: it appears in the one outside."""
     code = """
 import os, subprocess, sys
-from firewall import libc, paths
+from firewall import paths
+from firewall.bindings import libc
 # This process is init, in a process tree of its own; its child is a command in a private mount namespace.
 libc.unshare(libc.CLONE_NEWNS)
 libc.mount("none", "/", "none", 1 << 18 | 1 << 14)  # MS_PRIVATE, MS_REC
@@ -134,7 +136,8 @@ print(paths.find_bpffs(), os.path.isdir("/run/fw/bpf/x"), oct(os.stat("/run/fw")
 def test_a_read_only_run_is_told_in_one_line() -> None:
     code = """
 import os
-from firewall import libc, paths
+from firewall import paths
+from firewall.bindings import libc
 from firewall.errors import FwError
 libc.unshare(libc.CLONE_NEWNS)
 libc.mount("none", "/", "none", 1 << 18 | 1 << 14)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from firewall import abi, clock
-from firewall.bpf import RingBuffer
+from firewall.bpfmap import RingBuffer
 from tests.packet.ends import FAMILIES, V4, V6, Ends
 from tests.packet.path import PacketPath, let_time_pass
 from tests.packets import SCTP, TCP, UDP, arp, eth, gre, ip, sctp, tcp, udp, vlan

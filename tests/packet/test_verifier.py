@@ -9,7 +9,7 @@ import re
 
 import pytest
 
-from firewall import libbpf
+from firewall.bindings import libbpf
 from firewall.bpfobject import Object
 from firewall.clock import hz
 from tests.packet.path import OBJECT

@@ -35,7 +35,7 @@ def healthy(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     monkeypatch.setattr(doctor, "list_links", lambda: [eth0, eth0._replace(name="off", up=False)])
     monkeypatch.setattr("firewall.attach.status", lambda *_: Status(None, NO_HOOK, NO_HOOK, False))
     monkeypatch.setattr("firewall.programs.object_path", lambda: Path("/lib/fw.bpf.o"))
-    monkeypatch.setattr("firewall.bpf.libbpf_version", lambda: "v1.1")
+    monkeypatch.setattr("firewall.bpfprog.libbpf_version", lambda: "v1.1")
     monkeypatch.setattr(doctor, "find_bpffs", lambda: None)
     monkeypatch.setattr(doctor, "find_pin_dir", lambda: None)
     monkeypatch.setattr(otherfilters, "nft_tables", list)
@@ -83,7 +83,7 @@ def test_without_privileges_nothing_is_claimed(healthy: pytest.MonkeyPatch) -> N
 
 def test_no_libbpf_and_no_object(healthy: pytest.MonkeyPatch) -> None:
     healthy.setattr(
-        "firewall.bpf.libbpf_version", fail(KernelLacks("there is no libbpf.so.1", "install libbpf1"))
+        "firewall.bpfprog.libbpf_version", fail(KernelLacks("there is no libbpf.so.1", "install libbpf1"))
     )
     healthy.setattr(
         "firewall.programs.object_path", fail(FwError("there is no fw.bpf.o", "'make' builds it"))

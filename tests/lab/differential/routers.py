@@ -22,7 +22,7 @@ import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
-from firewall import libc
+from firewall.bindings import libc
 from tests.lab.attachment import protect
 from tests.lab.differential.talk import (
     CLIENT,

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from ctypes import byref, c_size_t, c_uint32
 
-from firewall.libbpf import Handle, OpenOptions, done, functions, made, messages
+from firewall.bindings.libbpf import Handle, OpenOptions, done, functions, made, messages
 
 BTF_KIND_DATASEC = 15  # include/uapi/linux/btf.h
 

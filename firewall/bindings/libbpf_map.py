@@ -1,13 +1,21 @@
 # SPDX-License-Identifier: MIT
-"""The map calls of libbpf.so.1, one thin wrapper each: ints and bytes in and out. `bpf.Map` is their user."""
+"""The map calls of libbpf.so.1, one thin wrapper each: ints and bytes in and out. `bpfmap.Map` is their user."""
 
 import ctypes
 import errno
 from collections.abc import Callable, Iterator
 from ctypes import byref, c_uint32
 
+from firewall.bindings.libbpf import (
+    BatchOptions,
+    Handle,
+    MapCreateOptions,
+    SampleCallback,
+    done,
+    functions,
+    made,
+)
 from firewall.errors import fault
-from firewall.libbpf import BatchOptions, Handle, MapCreateOptions, SampleCallback, done, functions, made
 
 
 def create(kind: int, name: str, key: int, value: int, entries: int, flags: int, inner_fd: int) -> int:
