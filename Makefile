@@ -25,7 +25,7 @@ PYTEST  := $(PY) -m pytest
 unexport PYTHONDONTWRITEBYTECODE
 
 .DELETE_ON_ERROR:
-.PHONY: all setup demo test test-fast test-differential test-kernels abi lint format bench bench-commands bench-classifier bench-new-flows bench-full-table bench-many-rules bench-policy wheel install uninstall clean help
+.PHONY: all setup demo test test-fast test-differential test-kernels abi lint format bench bench-commands bench-classifier bench-new-flows bench-full-table bench-many-rules bench-policy bench-sets wheel install uninstall clean help
 
 all: build/fw.bpf.o $(OBJECTS) build/libfwtree.so $(VENV)/bin/fw	## build the object, the library and .venv/bin/fw
 
@@ -93,6 +93,9 @@ bench-many-rules: all	## measure the memory of 100,000 rules, and the commands t
 
 bench-policy: all	## measure commands on policies of up to 100,000 rules, for some minutes (as root)
 	@$(PY) bench/policy
+
+bench-sets: all	## measure commands on sets of up to a million prefixes, for some minutes (as root)
+	@$(PY) bench/sets
 
 wheel: all	## build/dist/fw-*.whl, with the object in it
 	@rm -rf build/dist

@@ -33,7 +33,7 @@ from firewall.sparing import NONE, Flows, in_force
 from firewall.sshguard import caller_connections
 from firewall.state import ENFORCE, Running
 from firewall.terms import Names
-from firewall.written import Written, split_lines
+from firewall.written import Written
 
 _CANDIDATES_MAX = 1000  # rules that may cover the new one
 # What rules ask that is looked up at each change.
@@ -58,12 +58,12 @@ def add(running: Running, rule: Rule, wishes: Wishes) -> ApplyReport | None:
     base = _read_base(pins, running.generation)
     if base is None:
         return None
-    lists = _lists(base, document.rules)
+    lists = _lists(base, document)
     around = set(base.around(rule))
     if (
         len(str(rule)) > MAX_LINE_CHARS
         or not _extends(base, lists, rule)
-        or len(document.rules) >= MAX_RULES
+        or document.size >= MAX_RULES
         or len(around) > _CANDIDATES_MAX
         or not _stay(running, rest, links)
         or limits_of(rest) != running.flow_limits()
@@ -72,15 +72,16 @@ def add(running: Running, rule: Rule, wishes: Wishes) -> ApplyReport | None:
         or in_force(pins) != NONE
     ):
         return None
-    line = document.rules[-1].line
+    line = document.last_line
     written = Written(add_behind(document.text, line, rule))
-    policy = _with_rules(rest, [one for one in document.rules if one.id in around], rule, line + 1)
+    policy = _with_rules(rest, document.some(around), rule, line + 1)
     already = is_saved(written)
+    new, placed = document.with_last(
+        str(rule), written.text, wishes.save or already, abi.Limits.RULE_COUNTERS
+    )
     plan = Plan(
         policy=policy,
-        document=document.with_last(
-            str(rule), written.text, wishes.save or already, abi.Limits.RULE_COUNTERS
-        ),
+        document=new,
         joining=[],
         leaving=[],
         staying={interface.ifindex for interface in running.interfaces()},
@@ -93,7 +94,6 @@ def add(running: Running, rule: Rule, wishes: Wishes) -> ApplyReport | None:
         demand_saveable(written)
     warnings = warnings_of(policy, document, True)
     running.stand_in(Policy.of(Rule("allow", ("forward",), on=names) for names in lists))
-    placed = plan.document.rules[-1]
     try:
         carry_out(
             running, plan._replace(ready=partial(_ready, running, base, lists, rule, placed)), links, wishes
@@ -130,10 +130,9 @@ def _may_cut(rule: Rule, running: Running, wishes: Wishes) -> bool:
 
 def _without_rules(document: Document) -> Policy | None:
     """The policy without its rules; None if it says what rules depend on."""
-    if not document.rules or document.included:
+    if not document.size or document.included:
         return None
-    of_rules = {rule.line for rule in document.rules}
-    others = [(n, line) for n, line in enumerate(split_lines(document.text), 1) if n not in of_rules]
+    others = document.beside_rules()
     small = parse_policy("\n".join(line for _, line in others) + "\n")
     if not all(isinstance(one.value, Default | Setting | Protect) for one in small.statements):
         return None
@@ -166,13 +165,13 @@ def _extends(base: Base, lists: list[Names], rule: Rule) -> bool:
     )
 
 
-def _lists(base: Base, rules: Iterable[PlacedRule]) -> list[Names]:
+def _lists(base: Base, document: Document) -> list[Names]:
     """The lists of interfaces that the rules name, in the order of their numbers."""
     places = base.lists()
     if not places:
         return []
     wanted = {rule_id for rule_id, _ in places.values()}
-    found = {rule.id: Rule.parse(rule.text) for rule in rules if rule.id in wanted}
+    found = {rule.id: Rule.parse(rule.text) for rule in document.some(wanted)}
     lists = (found[rule_id].via if via else found[rule_id].on for rule_id, via in places.values())
     return [names for names in lists if names]
 

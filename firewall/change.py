@@ -313,7 +313,8 @@ def warnings_of(policy: Policy, old: Document, edited: bool) -> list[str]:
     """What is odd about the policy; after an edit only about its new rules, with the insertion that would work."""
     if not edited:
         return [warning.told(policy.name) for warning in verify(policy) + unknown_here(policy)]
-    before = Counter(rule.text for rule in old.rules)
+    said = set(policy.rule_texts)
+    before = Counter([text for text in old.texts if text in said])
     fresh = []
     for index, text in enumerate(policy.rule_texts):
         if before[text]:
@@ -323,15 +324,15 @@ def warnings_of(policy: Policy, old: Document, edited: bool) -> list[str]:
     odd: dict[tuple[int, str], list[str]] = {}
     for warning in verify(policy, set(fresh)) + unknown_here(policy):
         odd.setdefault((warning.line, warning.file), []).append(warning.message)
-    said = []
+    told = []
     for index in fresh:
         messages = odd.get((policy.rule_lines[index], policy.rule_files[index]), [])
         killer = dead_by(policy.rules, index) if messages else None
         if killer is None or policy.rules[killer].action == policy.rules[index].action:
-            said += messages
+            told += messages
         else:
-            said.append(_say_dead(policy, index, killer, old))
-    return said
+            told.append(_say_dead(policy, index, killer, old))
+    return told
 
 
 def _say_dead(policy: Policy, index: int, killer: int, old: Document) -> str:

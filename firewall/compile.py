@@ -13,7 +13,7 @@ from firewall.clock import Moment
 from firewall.document import Document, PlacedRule
 from firewall.edges import Edges
 from firewall.errors import UsageError
-from firewall.expand import SCOPE_BITS, InSets, expand, interface_lists, list_key
+from firewall.expand import SCOPE_BITS, Entry, InSets, expand, interface_lists, list_key
 from firewall.further import Furthers
 from firewall.hostpart import HostPart
 from firewall.options import effective
@@ -175,11 +175,9 @@ def compile_policy(
     settings.asks = furthers.asks()
     settings.edges = len(edges)
     settings.spares_from, settings.spares_to, settings.spares_admission = sparing
-    ends = [
-        (bool(rule.src.addrs and rule.src.addrs.sets), bool(rule.dst.addrs and rule.dst.addrs.sets))
-        for rule in policy.rules
-    ]
-    settings.sets_of = any(src for src, _ in ends) | any(dst for _, dst in ends) << 1
+    if sets:
+        ends = [[end.addrs and end.addrs.sets for end in (rule.src, rule.dst)] for rule in policy.rules]
+        settings.sets_of = any(src for src, _ in ends) | any(dst for _, dst in ends) << 1
     return Compiled(entries, lines, furthers.records(), edges, settings.pack())
 
 
@@ -191,10 +189,10 @@ def _entries(
     What is behind the last entry is zero, which ends the list where it is scanned in order.
     """
     packed, positions = bytearray(), array("I")
-    pairs = zip(counted("compiling", policy.rules), document.rules, strict=True)
-    for position, (rule, placed) in enumerate(pairs):
+    rules = zip(counted("compiling", policy.rules), document.rules, policy.boxes, strict=True)
+    for position, (rule, placed, box) in enumerate(rules):
         before = len(packed)
-        pack_rule(packed, rule, placed, patterns, bits, furthers.number)
+        pack_rule(packed, rule, placed, patterns, bits, furthers.number, box)
         positions.extend(repeat(position, (len(packed) - before) // _ENTRY.size))
     packed += bytes(-len(packed) % CHUNK_BYTES if packed else CHUNK_BYTES)
     return bytes(packed), positions
@@ -211,22 +209,22 @@ def pack_rule(
     patterns: Patterns,
     bits: SetBits,
     further: Callable[[Rule, HostPart | None, HostPart | None], int],
+    box: Entry | None = None,
 ) -> None:
-    """Adds the entries of a rule; `further` is `Furthers.number`."""
+    """Adds the entries of a rule; `further` is `Furthers.number`, `box` its only entry if that is known."""
     action = _ANSWERS[rule.answer] if rule.action == "reject" else _ACTIONS[rule.action]
     on, via, of_all = patterns.number(rule.on), patterns.number(rule.via), further(rule, None, None)
     of_rule = _LOG if rule.log is not None else 0
     if of_all or rule.on is not None or rule.via is not None:
         of_rule |= _UNSURE
-    hosted = any(end.addrs and end.addrs.hosts for end in (rule.src, rule.dst))
-    for entry in expand(rule):
+    for entry in (box,) if box else expand(rule):
         family, proto, src_lo, src_hi, dst_lo, dst_hi, *ports, scopes, _, _, src_sets, dst_sets = entry
         whole = ADDRESS_MAX[family or 6]
         flags, sets, number = of_rule, _NO_SETS, of_all
         if src_sets or dst_sets:
             flags |= _UNSURE | bits.flags(src_sets, dst_sets)
             sets = bits.mask(src_sets), bits.mask(dst_sets)
-            if hosted:
+            if any(end.addrs and end.addrs.hosts for end in (rule.src, rule.dst)):
                 number = further(rule, _host(src_sets), _host(dst_sets))
         if src_lo or src_hi != whole:
             flags |= _SRC

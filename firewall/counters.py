@@ -6,7 +6,7 @@ or shrinks, and no packet goes uncounted.
 """
 
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from contextlib import ExitStack
 from errno import ENOENT
 from functools import partial
@@ -61,14 +61,16 @@ class Counters:
                 inner = beside.enter_context(_new_page())
                 beside.enter_context(Beside(partial(self._pages.set_inner, _key(page), inner)))
 
-    def keep(self, used: Iterable[int], before: Iterable[int] = ()) -> None:
+    def keep(self, used: Set[int], before: Set[int] = frozenset()) -> None:
         """Gives up the pages of what was used `before` in which none of these counters is, and no default's."""
-        needed, known = _pages_of((*_DEFAULTS, *used)), _pages_of(before)
+        given_up = _pages_of(before - used)
+        if given_up:
+            given_up -= _pages_of((*_DEFAULTS, *used))
         with ExitStack() as beside:
-            for page in known - needed:
+            for page in given_up:
                 beside.enter_context(Beside(partial(self._pages.drop_inner, _key(page))))
         # a killed command leaves those that come next
-        left = max(needed | known) + 1
+        left = max((*_DEFAULTS, max(used, default=0), max(before, default=0))) // _PAGE + 1
         while left < self._pages.max_entries and self._pages.drop_inner(_key(left)):
             left += 1
 

@@ -3,9 +3,9 @@
 
 import json
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import partial
-from itertools import count, groupby, zip_longest
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from functools import cached_property, partial
+from itertools import count, groupby, repeat, zip_longest
 from operator import sub
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -36,33 +36,119 @@ class PlacedRule(NamedTuple):
 
 
 _new_rule = partial(tuple.__new__, PlacedRule)
+# Numbers that go up by one each, as the first of them and how many there are: of most policies one pair has all.
+_Runs = tuple[tuple[int, int], ...]
 
 
-class Document(NamedTuple):
-    """`text` is a policy file byte for byte, `included` what it includes; `saved` tells whether it was saved when it
-    was put in force.
-    """
-
+class _Fields(NamedTuple):
     text: str
-    rules: tuple[PlacedRule, ...]
+    ids: _Runs
+    lines: _Runs
+    places: _Runs
+    said: Mapping[int, str]
+    files: tuple[str, ...]
     next_id: int
     saved: bool
-    included: Included = ()
+    included: Included
+
+
+class Document(_Fields):
+    """`text` is a policy file byte for byte, `included` what it includes; `saved` tells whether it was saved when it
+    was put in force.
+
+    Of its rules `ids`, `lines` and `places` (in rule_counters) are columns of numbers, `said` has the texts of those
+    whose lines do not say it, by index. `files` is empty where no rule is of an included file. What is made of these is
+    made when it is asked for: there may be 100,000 rules, and most commands ask for few.
+    """
+
+    @classmethod
+    def of(
+        cls,
+        written: Written,
+        columns: tuple[Sequence[int], ...],
+        texts: Sequence[str],
+        files: Sequence[str],
+        next_id: int,
+        saved: bool,
+    ) -> "Document":
+        """A document of rules whose ids, lines and counters are the `columns`."""
+        ids, lines, places = map(_runs, columns)
+        of_files = tuple(files) if any(files) else ()
+        as_written = [] if of_files else _at(split_lines(written.text), lines)
+        said = {i: text for i, (text, line) in enumerate(zip_longest(texts, as_written)) if text != line}
+        return cls(written.text, ids, lines, places, said, of_files, next_id, saved, written.included)
+
+    @cached_property
+    def rules(self) -> tuple[PlacedRule, ...]:
+        """The rules in the order of the policy."""
+        columns = (*map(_unrolled, self._numbers), self.texts, self.files or repeat(""))
+        return tuple(map(_new_rule, zip(*columns)))  # noqa: B905 - the last may go on for ever
+
+    @property
+    def size(self) -> int:
+        """How many rules there are."""
+        return sum(length for _, length in self.ids)
+
+    @cached_property
+    def counters(self) -> frozenset[int]:
+        """The places in rule_counters that its rules have."""
+        return frozenset(_unrolled(self.places))
+
+    @cached_property
+    def texts(self) -> list[str]:
+        """What the rules say."""
+        texts = [] if self.files else _at(self.source_lines, self.lines)
+        texts += [""] * (self.size - len(texts))
+        for index, text in self.said.items():
+            texts[index] = text
+        return texts
+
+    @cached_property
+    def source_lines(self) -> list[str]:
+        """The lines of the file."""
+        return split_lines(self.text)
+
+    @property
+    def last_line(self) -> int:
+        """The line of the last rule; there must be one."""
+        first, length = self.lines[-1]
+        return first + length - 1
+
+    def some(self, ids: Set[int]) -> list[PlacedRule]:
+        """The rules of these ids."""
+        found = [index for index, id_ in enumerate(_unrolled(self.ids)) if id_ in ids]
+        if not found:
+            return []
+        columns = [*map(_unrolled, self._numbers), self.texts, self.files or [""] * self.size]
+        return [_new_rule([column[index] for column in columns]) for index in found]
+
+    def beside_rules(self) -> list[tuple[int, str]]:
+        """The numbered lines that are not those of rules; the file must include none."""
+        lines = self.source_lines
+        starts = [1, *(first + length for first, length in self.lines)]
+        ends = [*(first for first, _ in self.lines), len(lines) + 1]
+        gaps = zip(starts, ends, strict=True)
+        return [(number, lines[number - 1]) for start, end in gaps for number in range(start, end)]
 
     @property
     def written(self) -> Written:
         """The policy as it is written, for `firewall.policy`."""
         return Written(self.text, self.included)
 
-    def with_last(self, text: str, written: str, saved: bool, counters: int) -> "Document":
-        """What `place` makes of this policy with a rule behind its last: `text` is the rule's, `written` the file's.
+    @property
+    def _numbers(self) -> tuple[_Runs, _Runs, _Runs]:
+        return self.ids, self.lines, self.places
 
-        There must be a rule, and it must be of the policy's own file.
+    def with_last(self, text: str, written: str, saved: bool, counters: int) -> tuple["Document", PlacedRule]:
+        """What `place` makes of this policy with a rule behind its last, and that rule: `text` is the rule's and its
+        line's, `written` the file's.
+
+        There must be a rule, and all must be of the policy's own file.
         """
-        used = {rule.counter for rule in self.rules}
-        counter = next(_free_counters(used, (), {}, counters))
-        rule = PlacedRule(self.next_id, self.rules[-1].line + 1, counter, text)
-        return Document(written, (*self.rules, rule), self.next_id + 1, saved)
+        counter = next(_free_counters(self.counters, (), {}, counters))
+        rule = PlacedRule(self.next_id, self.last_line + 1, counter, text)
+        ids, lines, places = map(_runs_with, self._numbers, (rule.id, rule.line, rule.counter))
+        return Document(written, ids, lines, places, self.said, (), self.next_id + 1, saved, ()), rule
 
     def encode(self) -> bytes:
         """The bytes to keep: the length of what follows in 32 bits, little-endian, and compressed: the length of JSON
@@ -70,19 +156,12 @@ class Document(NamedTuple):
 
         Of a rule that is written as it prints the text is left out, which its line says, unless files are included.
         """
-        ids = _runs([rule.id for rule in self.rules])
-        lines = _runs([rule.line for rule in self.rules])
-        counters = _runs([rule.counter for rule in self.rules])
-        texts, files = [rule.text for rule in self.rules], [rule.file for rule in self.rules]
-        of_files = any(files)
-        written = [] if of_files else _at(split_lines(self.text), lines)
-        said = {i: text for i, (text, line) in enumerate(zip_longest(texts, written)) if text != line}
         own = self.text.encode()
         head = json.dumps(
             {
                 "schema": SCHEMA,
                 "text_bytes": len(own),
-                "rules": [ids, lines, counters, said, files if of_files else ()],
+                "rules": [*self._numbers, self.said, self.files],
                 "included": self.written.encode()[1],
                 "next_id": self.next_id,
                 "saved": self.saved,
@@ -107,13 +186,15 @@ class Document(NamedTuple):
                 raise ValueError("the text is cut off")
             written = Written.decode((own.decode(), fields["included"]))
             *runs, said, files = fields["rules"]
-            ids, lines, counters = map(_unrolled, runs)
-            texts = [""] * len(ids) if files else _at(split_lines(written.text), runs[1])
-            for place, text in said.items():
-                texts[int(place)] = text
-            columns = ids, lines, counters, texts, files or [""] * len(ids)
-            rules = tuple(map(_new_rule, zip(*columns, strict=True)))
-            return cls(written.text, rules, fields["next_id"], fields["saved"], written.included)
+            ids, lines, places = (tuple((first, length) for first, length in one) for one in runs)
+            texts = {int(index): text for index, text in said.items()}
+            last = max((first + length for first, length in lines), default=0)
+            if len({sum(length for _, length in one) for one in (ids, lines, places)}) > 1:
+                raise ValueError("the columns are not of one length")
+            if not files and last > own.count(b"\n") + 2:
+                raise ValueError("there are rules behind the text's end")
+            rest = fields["next_id"], fields["saved"], written.included
+            return cls(written.text, ids, lines, places, texts, tuple(files), *rest)
         except (ValueError, TypeError, KeyError, IndexError, zlib.error):
             hint = "'fw unload --all' removes it"
             raise FwError("the running policy's document cannot be read", hint) from None
@@ -131,30 +212,37 @@ def place(
     from firewall.policyfile import assign_ids
 
     old: dict[str, list[int]] = {}
-    for rule in previous.rules if previous else ():
-        old.setdefault(rule.text, []).append(rule.id)
+    before = (_unrolled(previous.ids), _unrolled(previous.places)) if previous else ([], [])
+    for text, id_ in zip(previous.texts if previous else (), before[0], strict=True):
+        old.setdefault(text, []).append(id_)
     ids, next_id = assign_ids(policy.rule_texts, old, previous.next_id if previous else 1)
-    kept = {rule.id: rule.counter for rule in previous.rules} if previous else {}
-    free = _free_counters(kept.values(), ids, kept, counters)
+    kept = dict(zip(*before, strict=True))
+    free = _free_counters(previous.counters if previous else frozenset(), ids, kept, counters)
     places = [kept[id_] if id_ in kept else next(free) for id_ in ids]
-    columns = ids, policy.rule_lines, places, policy.rule_texts, policy.rule_files
-    rules = tuple(map(_new_rule, zip(*columns, strict=True)))
     if isinstance(written, str):
         written = Written(written)
-    return Document(written.text, rules, next_id, saved, written.included)
+    columns = ids, policy.rule_lines, places
+    return Document.of(written, columns, policy.rule_texts, policy.rule_files, next_id, saved)
 
 
-def _runs(numbers: Sequence[int]) -> list[tuple[int, int]]:
-    """Numbers that go up by one each, as the first of them and how many there are."""
+def _runs(numbers: Sequence[int]) -> _Runs:
     runs, at = [], 0
     for _, group in groupby(map(sub, numbers, count())):
         length = len(list(group))
         runs.append((numbers[at], length))
         at += length
-    return runs
+    return tuple(runs)
 
 
-def _unrolled(runs: Iterable[tuple[int, int]]) -> list[int]:
+def _runs_with(runs: _Runs, number: int) -> _Runs:
+    """One number more behind the last."""
+    first, length = runs[-1]
+    if number == first + length:
+        return (*runs[:-1], (first, length + 1))
+    return (*runs, (number, 1))
+
+
+def _unrolled(runs: _Runs) -> list[int]:
     """The numbers that `_runs` was given."""
     return [number for first, length in runs for number in range(first, first + length)]
 
@@ -165,10 +253,9 @@ def _at(source: Sequence[str], runs: Iterable[tuple[int, int]]) -> list[str]:
 
 
 def _free_counters(
-    used: Iterable[int], ids: Sequence[int], kept: Mapping[int, int], counters: int
+    in_use: Set[int], ids: Sequence[int], kept: Mapping[int, int], counters: int
 ) -> Iterator[int]:
     """Counters that no rule has; after them, if every rule changes at once, those that become free."""
-    in_use = set(used)
     freed = in_use - {kept[id_] for id_ in ids if id_ in kept}
     yield from (slot for slot in range(FIRST_RULE_COUNTER, counters) if slot not in in_use)
     yield from sorted(freed)

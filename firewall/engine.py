@@ -200,7 +200,7 @@ def edit(
         with Running(pins) as running:
             if not runtime:
                 _demand_same(running)
-            if added and len(running.document.rules) >= _MANY_RULES:
+            if added and running.document.size >= _MANY_RULES:
                 from firewall.addition import add
 
                 done = add(running, added, wishes)

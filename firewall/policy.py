@@ -30,6 +30,7 @@ from firewall.written import Written, split_lines
 from firewall.zones import Zone, read_zone
 
 if TYPE_CHECKING:  # which small policies do not need
+    from firewall.expand import Entry
     from firewall.quick import Reader
 
 # What becomes of a packet that no rule matches, where the policy does not say.
@@ -93,24 +94,22 @@ class Statement(NamedTuple):
 class Policy:
     """The statements of one policy, in order. Immutable.
 
-    Two policies are equal if they decide alike word for word: the same rules in the same order, and the same
-    defaults, options, sets and protected names, whether said or left to their defaults. Lines and comments do not
-    count.
+    Two are equal if they decide alike word for word: the same rules in the same order, and the same defaults, options,
+    sets and protected names, whether said or left to their defaults. Lines and comments do not count.
     """
 
     __slots__ = (
-        *(
-            "_rule_texts",
-            "defaults",
-            "name",
-            "options",
-            "protect",
-            "rule_files",
-            "rule_lines",
-            "rules",
-            "sets",
-            "statements",
-        ),
+        "_boxes",
+        "_rule_texts",
+        "defaults",
+        "name",
+        "options",
+        "protect",
+        "rule_files",
+        "rule_lines",
+        "rules",
+        "sets",
+        "statements",
         "zones",
     )
 
@@ -124,6 +123,7 @@ class Policy:
         self.rule_lines = tuple([statement.line for statement in said])
         self.rule_files = tuple([statement.file for statement in said])
         self._rule_texts: tuple[str, ...] | None = None
+        self._boxes: tuple[Entry | None, ...] | None = None
         self.protect = tuple(value.names for value in values if isinstance(value, Protect))
         self.zones = {value.name: value.names for value in values if isinstance(value, Zone)}
         self.sets = {value.name: value for value in values if isinstance(value, SetDef)}
@@ -157,6 +157,15 @@ class Policy:
             said = [statement for statement in self.statements if isinstance(statement.value, Rule)]
             self._rule_texts = tuple([statement.text or str(statement.value) for statement in said])
         return self._rule_texts
+
+    @property
+    def boxes(self) -> "tuple[Entry | None, ...]":
+        """What `firewall.expand.single` says of each rule: who verifies a policy and who compiles it ask for it."""
+        if self._boxes is None:
+            from firewall.expand import scope_mask, single
+
+            self._boxes = tuple([single(rule, scope_mask(rule)) for rule in self.rules])
+        return self._boxes
 
     def protects(self, ifname: str) -> bool:
         """Whether a `protect` statement names this interface; the loopback interface never is."""
@@ -214,9 +223,7 @@ def parse_policy(text: str | bytes | Written, name: str = "rules.fw", alone: boo
 
         statements, misused = with_zones(statements, name)
     if misused:
-        problems = sorted(
-            problems + misused, key=lambda problem: (problem.name != name, problem.name, problem.line)
-        )
+        problems = sorted(problems + misused, key=lambda one: (one.name != name, one.name, one.line))
     if problems:
         raise PolicyError(problems)
     return Policy(statements, name)
@@ -227,7 +234,11 @@ def _read_file(
 ) -> None:
     included = iter(written.included)
     lines = split_lines(written.text)
-    quick = _quick_reader() if len(lines) >= _MANY_LINES else None
+    quick = None
+    if len(lines) >= _MANY_LINES:
+        from firewall.quick import Reader
+
+        quick = Reader()
     for number, line in enumerate(counted("reading", lines), 1):
         try:
             value, printed = _known.get(line) or _read_line(line, name, number, quick)
@@ -246,12 +257,6 @@ def _read_file(
             for path, inner in files or ():
                 inner_name = file_name(name, path)
                 _read_file(inner, inner_name, inner_name, alone, statements, problems)
-
-
-def _quick_reader() -> "Reader":
-    from firewall.quick import Reader
-
-    return Reader()
 
 
 def lists_of(value: Value) -> list[Names]:

@@ -34,9 +34,12 @@ def add_rule(text: str, rule: Rule) -> str:
 
 def add_behind(text: str, line: int, rule: Rule) -> str:
     """Adds a rule after the last one of a policy, which is on `line`."""
-    lines = _Lines(text)
-    lines.insert(line + 1, rule)
-    return lines.text()
+    line_end = "\r\n" if text.partition("\n")[0].endswith("\r") else "\n"
+    end = len(text)
+    for _ in range(text.count("\n") - line + 1):  # from the end, which is near
+        end = text.rfind("\n", 0, end)
+    before, behind = (text[: end + 1], text[end + 1 :]) if end < len(text) else (text + line_end, "")
+    return f"{before}{rule}{line_end}{behind}"
 
 
 def insert_rule(text: str, line: int, rule: Rule) -> str:

@@ -56,19 +56,18 @@ def publish(
     stale = _stale(pins, [number for number in held if number])
     with Beside(lambda: _give_up(pins, old, stale)):
         _build(pins, policy, document, classes, new, sets, sparing, ready)
-        before = {rule.counter for rule in previous.rules} if previous else set()
-        fresh = {rule.counter for rule in document.rules} - before
-        Counters(pins.map("rule_counters")).prepare(before if previous else None, fresh)
+        before = previous.counters if previous else None
+        Counters(pins.map("rule_counters")).prepare(before, document.counters - (before or set()))
     pins.control.store_u32(_PREVIOUS, old)
     pins.control.store_u32(_GENERATION, new)
 
 
 def settle(pins: Pins, document: Document, previous: Document) -> None:
     """Gives up what rules had that are not in the policy in force. There is no way back to the one before it."""
-    used, before = ({rule.counter for rule in one.rules} for one in (document, previous))
-    Counters(pins.map("rule_counters")).keep(used, before)
-    rates, ids = pins.map("rates"), {_key(rule.id) for rule in document.rules}
-    rates.delete_batch([key for key, _ in rates.items() if key not in ids])
+    Counters(pins.map("rule_counters")).keep(document.counters, previous.counters)
+    rates = pins.map("rates")
+    if have := [key for key, _ in rates.items()]:
+        rates.delete_batch(set(have) - {_key(rule.id) for rule in document.rules})
 
 
 def return_to(pins: Pins, old: int) -> None:
@@ -114,11 +113,13 @@ def _build(
     sparing: Sparing,
     ready: Callable[[int], Compiled] | None,
 ) -> None:
-    if ready:
-        compiled = ready(new)
-    else:
-        owners = find_owners(policy.rules)
-        compiled = compile_policy(policy, document, classes, new, hz(), now(), sets, owners, sparing)
+    pieces: list[bytes] = []
+    with Beside(lambda: pieces.extend(_cut(document.encode()))):
+        if ready:
+            compiled = ready(new)
+        else:
+            owners = find_owners(policy.rules)
+            compiled = compile_policy(policy, document, classes, new, hz(), now(), sets, owners, sparing)
     key = slot_key(new)
     names = "classifiers", "trees", "furthers", "edges", "policies"
     classifiers, trees, further, times, policies = map(pins.map, names)
@@ -128,7 +129,7 @@ def _build(
         mapped_map("chunks", CHUNK_BYTES, compiled.entries) as chunks,
         mapped_map("lines", LINE_BYTES, compiled.lines) as lines,
         _inner_map("further", abi.Further.SIZE, compiled.furthers) as furthers,
-        _inner_map("document", int(abi.Limits.POLICY_CHUNK), _cut(document.encode())) as text,
+        _inner_map("document", int(abi.Limits.POLICY_CHUNK), pieces) as text,
         _inner_map("edge", abi.Edge.SIZE, compiled.edges or (bytes(abi.Edge.SIZE),)) as edges,
         Beside(lambda: trees.set_inner(key, lines)),
         Beside(lambda: further.set_inner(key, furthers)),

@@ -18,7 +18,6 @@ from firewall.expand import (
     entry_count,
     interface_lists,
     sets_of,
-    single,
 )
 from firewall.expect import Expectation, Unmet
 from firewall.lang import PolicyError, Problem
@@ -57,7 +56,7 @@ def verify(policy: Policy, rules: Collection[int] | None = None) -> list[PolicyW
     Raises PolicyError if it cannot be loaded: statements contradict each other, or it is larger than the
     kernel's tables; and Unmet if it is not what it says that it is to be.
     """
-    boxes = [single(rule) for rule in policy.rules]
+    boxes = policy.boxes
     problems = [*_contradictions(policy), *set_problems(policy), *_limits(policy, boxes)]
     if problems:
         raise PolicyError(problems)

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
 """`fw flow`: the connections that are tracked."""
 
-import gc
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
@@ -64,9 +63,7 @@ def list_(
 
     session = session_of(ctx)
     wanted = filters.flow_filter(proto, address, port, state, rule, iface)
-    # A million flows are no garbage, and to look for it takes as long as to list them.
-    gc.disable()
-    # Nor is more kept of each than what is printed.
+    # No more is kept of each than what is printed.
     form: Callable[[Flow], Any] = fields_of if session.json else row_of
     with demand_pins() as pins:
         chosen = ((_order(one), form(one)) for one in Table(pins) if wanted.matches(one))

@@ -37,7 +37,7 @@ def status(ctx: typer.Context) -> None:
             "mode": running.mode,
             "generation": running.generation,
             "spares": running.spares,
-            "rules": len(running.document.rules),
+            "rules": running.document.size,
             "differs": running.differs(),
             "interfaces": [{"name": i.name, "ifindex": i.ifindex, "attach": i.attach} for i in interfaces],
             "unprotected": [

@@ -107,6 +107,13 @@ def test_classifier_measures_each_ruleset() -> None:
     assert all(int(cost) < 100_000 for row in rows for cost in row[2:])
 
 
+def test_commands_on_sets_of_several_sizes() -> None:
+    said = json.loads(run(BENCH / "sets", "--json", "--sizes", "5", "2000", "--rounds", "1"))
+    assert [row["prefixes"] for row in said["measured"]] == [5] * 6 + [2000] * 6
+    assert {row["command"] for row in said["measured"]} >= {"fw apply", "fw set add bad 198.51.100.7"}
+    assert all(len(row["runs"]) == 1 and row["runs"][0]["wall_s"] > 0 for row in said["measured"])
+
+
 def test_commands_on_policies_of_several_sizes() -> None:
     said = json.loads(run(BENCH / "policy", "--json", "--sizes", "3", "210", "--rounds", "1"))
     commands = (

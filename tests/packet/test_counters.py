@@ -34,7 +34,7 @@ def pages(path: PacketPath) -> list[int]:
 def test_a_counter_keeps_its_numbers_when_the_policy_grows_and_shrinks(path: PacketPath) -> None:
     """And a flow goes on counting for its rule, from which it learns nothing of the change."""
     kept, other = path.policy(FEW).rules
-    path.rule_counters().keep(used(path.policy(FEW)))
+    path.rule_counters().keep(path.policy(FEW).counters)
     assert pages(path) == [0]
     talk = V4.arriving(udp(4000, 53))
     path.flood(talk, 10)
@@ -46,7 +46,7 @@ def test_a_counter_keeps_its_numbers_when_the_policy_grows_and_shrinks(path: Pac
     assert path.rule_counter(kept.counter).packets == 15
     assert path.rule_counter(kept.counter).bytes == 15 * len(talk)
     shrunk = path.policy(FEW)
-    path.rule_counters().keep(used(shrunk))
+    path.rule_counters().keep(shrunk.counters)
     assert pages(path) == [0] and used(shrunk) == [kept.counter, other.counter]
     path.flood(talk, 1)
     assert [path.rule_counter(number).packets for number in used(shrunk)] == [16, 0]
@@ -79,7 +79,7 @@ def test_what_a_new_rule_finds_is_zero(path: PacketPath) -> None:
 def test_a_counter_without_a_page_reads_zero_and_stops_nothing(path: PacketPath) -> None:
     """As for what is left of a rule that has gone."""
     document = path.policy(MANY)
-    path.rule_counters().keep(())
+    path.rule_counters().keep(frozenset())
     assert pages(path) == [0]
     assert path.rule_counter(document.rules[-1].counter) == (0, 0, 0)
     assert path.ingress(V4.arriving(tcp(4000, 2 * PAGE, "S"))).reason == "rule_drop"

@@ -150,7 +150,7 @@ def test_the_bytes_mean_what_the_rules_say(seed: int) -> None:
 def test_ids_and_counters_come_from_the_document() -> None:
     policy = parse_policy("allow in icmp\nallow out udp to port 53, 54\n")
     document = place(policy, "", True, None, 2048)
-    document = document._replace(rules=tuple(r._replace(id=r.id + 40, counter=99) for r in document.rules))
+    document = document._replace(ids=((41, 2),), places=((99, 1), (99, 1)))
     found = entries(compile_policy(policy, document, CLASSES, 7, HZ, MOMENT))
     assert [(entry.rule, entry.counter) for entry in found] == [(41, 99), (42, 99)]
 

@@ -112,4 +112,5 @@ def test_a_rule_behind_the_last() -> None:
     before = placed("allow in udp\n", placed("allow in icmp\n", before))
     text = "allow in udp\nallow in tcp to port 22\n"
     rule = "allow in tcp to port 22"
-    assert before.with_last(rule, text, True, COUNTERS) == placed(text, before)
+    after = placed(text, before)
+    assert before.with_last(rule, text, True, COUNTERS) == (after, after.rules[-1])

@@ -68,8 +68,9 @@ CONNTRACK = Suite(
     (
         f"{_DIFFERENTIAL}test_fw_judges_as_netfilter_does",
         f"{_DIFFERENTIAL}test_each_entry_of_the_list_is_needed",
+        "tests/lab/test_rules_as_nft.py",
     ),
-    settings="PACKETS=10000",
+    settings="PACKETS=10000 RULESETS=30",
     judged=Amount(3000, 3000),
 )
 """fw beside that kernel's conntrack, and beside itself on this kernel."""

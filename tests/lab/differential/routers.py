@@ -91,6 +91,7 @@ _ROUTERS = {socket.inet_aton(f"192.168.{side}.1") for side in (0, 1)}
 _MARK_ENDS = Ends(0, 4, (9, UDP_PORT))
 _MARK = Datagram(side=CLIENT, why="mark")
 _MARK_TO = bytes.fromhex(ENDS_MAC[SERVER])
+_MARK_PORTS = b"".join(port.to_bytes(2, "big") for port in _MARK_ENDS.ports)
 _FOUR, _SIX = b"\x08\x00", b"\x86\xdd"
 
 
@@ -267,7 +268,7 @@ class Routers(Lab):
                         frames[at] = [frame]
                     else:
                         got.append(frame)
-            elif not tag and frame[:6] == _MARK_TO and frame[12:14] == _FOUR:
+            elif not tag and frame[:6] == _MARK_TO and frame[34:38] == _MARK_PORTS:
                 return True
 
     def close(self) -> None:
