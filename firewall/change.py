@@ -314,7 +314,7 @@ def warnings_of(policy: Policy, old: Document, edited: bool) -> list[str]:
     if not edited:
         return [warning.told(policy.name) for warning in verify(policy) + unknown_here(policy)]
     said = set(policy.rule_texts)
-    before = Counter([text for text in old.texts if text in said])
+    before = Counter(filter(said.__contains__, old.texts))
     fresh = []
     for index, text in enumerate(policy.rule_texts):
         if before[text]:

@@ -47,14 +47,14 @@ class Counters:
     def __init__(self, pages: Map) -> None:
         self._pages = pages
 
-    def prepare(self, used: Iterable[int] | None, new: Iterable[int]) -> None:
+    def prepare(self, used: Set[int] | None, new: Iterable[int]) -> None:
         """Makes room for what a policy counts, beside what is `used` by the one in force (None: there is none).
 
         What is `new`, and counts nothing yet, is 0.
         """
         fresh = sorted(set(new))
-        have = set() if used is None else _pages_of((*_DEFAULTS, *used))
         wanted = _pages_of((*_DEFAULTS, *fresh))
+        have = set() if used is None else {page for page in wanted if _is_needed(page, used)}
         self._zero([counter for counter in fresh if counter // _PAGE in have])
         with ExitStack() as beside:
             for page in wanted - have:
@@ -63,12 +63,10 @@ class Counters:
 
     def keep(self, used: Set[int], before: Set[int] = frozenset()) -> None:
         """Gives up the pages of what was used `before` in which none of these counters is, and no default's."""
-        given_up = _pages_of(before - used)
-        if given_up:
-            given_up -= _pages_of((*_DEFAULTS, *used))
         with ExitStack() as beside:
-            for page in given_up:
-                beside.enter_context(Beside(partial(self._pages.drop_inner, _key(page))))
+            for page in _pages_of(before - used):
+                if not _is_needed(page, used):
+                    beside.enter_context(Beside(partial(self._pages.drop_inner, _key(page))))
         # a killed command leaves those that come next
         left = max((*_DEFAULTS, max(used, default=0), max(before, default=0))) // _PAGE + 1
         while left < self._pages.max_entries and self._pages.drop_inner(_key(left)):
@@ -117,6 +115,10 @@ def ages() -> Callable[[Count], float | None]:
 
 def _pages_of(numbers: Iterable[int]) -> set[int]:
     return {number // _PAGE for number in numbers}
+
+
+def _is_needed(page: int, used: Set[int]) -> bool:
+    return page in _pages_of(_DEFAULTS) or not used.isdisjoint(range(page * _PAGE, (page + 1) * _PAGE))
 
 
 def _new_page() -> Map:

@@ -5,7 +5,7 @@ import json
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from functools import cached_property, partial
-from itertools import count, groupby, repeat, zip_longest
+from itertools import chain, count, groupby, repeat, zip_longest
 from operator import sub
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -244,7 +244,7 @@ def _runs_with(runs: _Runs, number: int) -> _Runs:
 
 def _unrolled(runs: _Runs) -> list[int]:
     """The numbers that `_runs` was given."""
-    return [number for first, length in runs for number in range(first, first + length)]
+    return [*chain.from_iterable(range(first, first + length) for first, length in runs)]
 
 
 def _at(source: Sequence[str], runs: Iterable[tuple[int, int]]) -> list[str]:

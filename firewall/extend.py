@@ -21,10 +21,9 @@ from firewall.terms import Names
 _AT = {name: offset for name, offset, *_ in abi.Entry.FIELDS}
 _ANY = int(abi.Limits.PATTERN_ANY)
 _SIZE = abi.Entry.SIZE
-_BOX = picker(
+_SRC = picker(abi.Entry, "src.0.lo", "src.0.hi")
+_REST = picker(
     abi.Entry,
-    "src.0.lo",
-    "src.0.hi",
     "dst.0.lo",
     "dst.0.hi",
     "sport_lo",
@@ -77,18 +76,28 @@ class Base(NamedTuple):
         box = expand(rule)[0]
         family = box.family or 4
         src, dst = ((low >> _HALF_BITS, low & _LOW_HALF) for low in (box.src_lo, box.dst_lo))
-        found: dict[int, None] = {}
-        for entry in _BOX.iter_unpack(self.entries):
+        # few are around the address that a packet comes from: of the others nothing more is read
+        high, low = src
+        near = [
+            at
+            for at, (low_high, low_low, high_high, high_low) in enumerate(_SRC.iter_unpack(self.entries))
             if (
-                (entry[2], entry[3]) >= src >= (entry[0], entry[1])
-                and (entry[6], entry[7]) >= dst >= (entry[4], entry[5])
-                and entry[12] in (0, family)
-                and entry[13] in (0, box.proto)
-                and entry[8] <= box.sport_lo <= entry[9]
-                and entry[10] <= box.dport_lo <= entry[11]
-                and not box.scopes & ~entry[14]
+                low_low <= low <= high_low
+                if low_high == high == high_high
+                else (low_high, low_low) <= src <= (high_high, high_low)
+            )
+        ]
+        found: dict[int, None] = {}
+        for entry in (_REST.unpack_from(self.entries, at * _SIZE) for at in near):
+            if (
+                (entry[2], entry[3]) >= dst >= (entry[0], entry[1])
+                and entry[8] in (0, family)
+                and entry[9] in (0, box.proto)
+                and entry[4] <= box.sport_lo <= entry[5]
+                and entry[6] <= box.dport_lo <= entry[7]
+                and not box.scopes & ~entry[10]
             ):
-                found[entry[15]] = None
+                found[entry[11]] = None
         return list(found)
 
 

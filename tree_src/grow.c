@@ -102,11 +102,10 @@ static int divide(struct build *b, const struct place *p, const struct split *s,
 		for (i = 0; i < p->count; i++) {
 			const struct range *r = &ranges[(size_t)list[i] * b->boxes->dims];
 
-			if (side ? r->hi > s->threshold : r->lo <= s->threshold) {
-				*to++ = list[i];
-				counts[side]++;
-			}
+			to[counts[side]] = list[i]; /* without a branch: it would be a toss */
+			counts[side] += side ? r->hi > s->threshold : r->lo <= s->threshold;
 		}
+		to += counts[side];
 	}
 	return FWTREE_OK;
 }

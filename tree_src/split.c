@@ -50,13 +50,12 @@ static bool take(const struct boxes *b, const uint32_t *list, uint32_t count,
 {
 	uint64_t inside
 		[SAMPLE]; /* hi below lo: where ranges do not overlap, his are in order then too */
-	uint32_t i, n = 0;
+	uint32_t step = (count + SAMPLE - 1) / SAMPLE, i, n = 0;
 
-	s->count = count < SAMPLE ? count : SAMPLE;
+	s->count = (count + step - 1) / step;
 	s->los = s->his = 0;
 	for (i = 0; i < s->count; i++) {
-		uint32_t at = (uint32_t)((uint64_t)i * count / s->count);
-		const struct range *r = &b->ranges[(size_t)list[at] * b->dims + dim];
+		const struct range *r = &b->ranges[(size_t)list[(size_t)i * step] * b->dims + dim];
 		uint32_t lo = r->lo > within->lo ? r->lo : within->lo;
 		uint32_t hi = r->hi < within->hi ? r->hi : within->hi;
 
@@ -125,6 +124,9 @@ bool split_choose(const struct boxes *b, const uint32_t *list, uint32_t count,
 			best = cost;
 			*split = (struct split){dim, threshold};
 		}
+		/* even halves and nothing in both: no field has a better one */
+		if (2 * best <= (uint64_t)s.count * s.count + 1)
+			break;
 	}
 	return best < UINT64_MAX;
 }
