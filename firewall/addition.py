@@ -10,12 +10,13 @@ from collections.abc import Iterable
 from functools import partial
 
 from firewall import abi
+from firewall.beside import Beside
 from firewall.bindings.libtree import TooAlike
 from firewall.change import Plan, Wishes, carry_out, limits_of, warnings_of
 from firewall.compile import CHUNK_BYTES, Compiled
 from firewall.document import Document, PlacedRule
 from firewall.expand import MAX_ENTRIES, MAX_RULES, asks_more_of_addresses, entry_count
-from firewall.extend import Base, extended
+from firewall.extend import Base, extended, renewed
 from firewall.generations import generation, slot_key
 from firewall.lang import MAX_LINE_CHARS
 from firewall.links import Link, list_links
@@ -59,12 +60,10 @@ def add(running: Running, rule: Rule, wishes: Wishes) -> ApplyReport | None:
     if base is None:
         return None
     lists = _lists(base, document)
-    around = set(base.around(rule))
     if (
         len(str(rule)) > MAX_LINE_CHARS
         or not _extends(base, lists, rule)
         or document.size >= MAX_RULES
-        or len(around) > _CANDIDATES_MAX
         or not _stay(running, rest, links)
         or limits_of(rest) != running.flow_limits()
         or SetTable(pins).known()
@@ -72,32 +71,16 @@ def add(running: Running, rule: Rule, wishes: Wishes) -> ApplyReport | None:
         or in_force(pins) != NONE
     ):
         return None
-    line = document.last_line
-    written = Written(add_behind(document.text, line, rule))
-    policy = _with_rules(rest, document.some(around), rule, line + 1)
-    already = is_saved(written)
-    new, placed = document.with_last(
-        str(rule), written.text, wishes.save or already, abi.Limits.RULE_COUNTERS
-    )
-    plan = Plan(
-        policy=policy,
-        document=new,
-        joining=[],
-        leaving=[],
-        staying={interface.ifindex for interface in running.interfaces()},
-        limits=running.flow_limits(),
-        sets=plan_sets(policy, policy, {}, wishes.sets),
-        writes=wishes.save and not already,
-        runs=True,
-    )
-    if plan.writes:
-        demand_saveable(written)
-    warnings = warnings_of(policy, document, True)
-    running.stand_in(Policy.of(Rule("allow", ("forward",), on=names) for names in lists))
+    placed = document.next_rule(str(rule), abi.Limits.RULE_COUNTERS)
     try:
-        carry_out(
-            running, plan._replace(ready=partial(_ready, running, base, lists, rule, placed)), links, wishes
-        )
+        with Beside(partial(extended, base, lists, rule, placed)) as growing:
+            around = set(base.around(rule))
+            if len(around) > _CANDIDATES_MAX:
+                return None
+            plan = _plan(running, rest, rule, placed, around, wishes)
+            warnings = warnings_of(plan.policy, document, True)
+            running.stand_in(Policy.of(Rule("allow", ("forward",), on=names) for names in lists))
+            carry_out(running, plan._replace(ready=partial(_ready, running, growing)), links, wishes)
     except TooAlike:
         return None
     return ApplyReport(
@@ -114,6 +97,30 @@ def add(running: Running, rule: Rule, wishes: Wishes) -> ApplyReport | None:
         other=(),
         seeded=0,
         texts=None,
+    )
+
+
+def _plan(
+    running: Running, rest: Policy, rule: Rule, placed: PlacedRule, around: set[int], wishes: Wishes
+) -> Plan:
+    """What is to be done, but for the compiled ruleset. Raises FwError if it could not be read where it is saved."""
+    document = running.document
+    written = Written(add_behind(document.text, document.last_line, rule))
+    policy = _with_rules(rest, document.some(around), rule, placed.line)
+    already = is_saved(written)
+    writes = wishes.save and not already
+    if writes:
+        demand_saveable(written)
+    return Plan(
+        policy=policy,
+        document=document.with_last(placed, written.text, wishes.save or already),
+        joining=[],
+        leaving=[],
+        staying={interface.ifindex for interface in running.interfaces()},
+        limits=running.flow_limits(),
+        sets=plan_sets(policy, policy, {}, wishes.sets),
+        writes=writes,
+        runs=True,
     )
 
 
@@ -176,12 +183,10 @@ def _lists(base: Base, document: Document) -> list[Names]:
     return [names for names in lists if names]
 
 
-def _ready(
-    running: Running, base: Base, lists: list[Names], rule: Rule, placed: PlacedRule, number: int
-) -> Compiled:
+def _ready(running: Running, growing: Beside[Compiled], number: int) -> Compiled:
     """What is in force with the rule, as generation `number`; what its settings say of interfaces may be new by now."""
     settings = running.pins.map("settings").lookup(slot_key(running.generation)) or b""
-    return extended(base._replace(settings=settings), lists, rule, placed, number)
+    return renewed(growing.result(), settings, number)
 
 
 def _read_base(pins: Pins, number: int) -> Base | None:

@@ -4,24 +4,36 @@
 from collections.abc import Callable
 from threading import Thread
 from types import TracebackType
+from typing import Generic, TypeVar
+
+_T = TypeVar("_T")
 
 
-class Beside:
+class Beside(Generic[_T]):
     """A call in a thread of its own, beside the block; what it raises comes out at the block's end."""
 
-    def __init__(self, call: Callable[[], object]) -> None:
+    def __init__(self, call: Callable[[], _T]) -> None:
         self._call = call
+        self._returned: list[_T] = []
         self._error: BaseException | None = None
         self._thread = Thread(target=self._run)
 
     def _run(self) -> None:
         try:
-            self._call()
+            self._returned.append(self._call())
         except BaseException as error:
             self._error = error
 
-    def __enter__(self) -> None:
+    def result(self) -> _T:
+        """What the call returned, as soon as it has; what it raises comes out here."""
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+        return self._returned[0]
+
+    def __enter__(self) -> "Beside[_T]":
         self._thread.start()
+        return self
 
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
         self._thread.join()

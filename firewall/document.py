@@ -139,16 +139,18 @@ class Document(_Fields):
     def _numbers(self) -> tuple[_Runs, _Runs, _Runs]:
         return self.ids, self.lines, self.places
 
-    def with_last(self, text: str, written: str, saved: bool, counters: int) -> tuple["Document", PlacedRule]:
-        """What `place` makes of this policy with a rule behind its last, and that rule: `text` is the rule's and its
-        line's, `written` the file's.
-
-        There must be a rule, and all must be of the policy's own file.
-        """
+    def next_rule(self, text: str, counters: int) -> PlacedRule:
+        """What `place` makes of a rule behind the last, if nothing else changes; there must be a rule."""
         counter = next(_free_counters(self.counters, (), {}, counters))
-        rule = PlacedRule(self.next_id, self.last_line + 1, counter, text)
+        return PlacedRule(self.next_id, self.last_line + 1, counter, text)
+
+    def with_last(self, rule: PlacedRule, written: str, saved: bool) -> "Document":
+        """This policy with its `next_rule`, which is written as it prints; `written` is the file's text.
+
+        All rules must be of the policy's own file.
+        """
         ids, lines, places = map(_runs_with, self._numbers, (rule.id, rule.line, rule.counter))
-        return Document(written, ids, lines, places, self.said, (), self.next_id + 1, saved, ()), rule
+        return Document(written, ids, lines, places, self.said, (), self.next_id + 1, saved, ())
 
     def encode(self) -> bytes:
         """The bytes to keep: the length of what follows in 32 bits, little-endian, and compressed: the length of JSON

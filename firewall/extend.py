@@ -101,8 +101,8 @@ class Base(NamedTuple):
         return list(found)
 
 
-def extended(base: Base, lists: Sequence[Names], rule: Rule, placed: PlacedRule, generation: int) -> Compiled:
-    """The ruleset with a rule behind its last. Raises TooAlike.
+def extended(base: Base, lists: Sequence[Names], rule: Rule, placed: PlacedRule) -> Compiled:
+    """The ruleset with a rule behind its last, as of the same generation. Raises TooAlike.
 
     `lists` are the lists of interfaces in the order of their numbers, and those of the rule among them; the rule has
     neither sets nor further clauses.
@@ -115,9 +115,16 @@ def extended(base: Base, lists: Sequence[Names], rule: Rule, placed: PlacedRule,
     entries = bytes(packed)
     trees = build(entries, count)
     settings = abi.Settings.unpack(base.settings)
-    settings.generation = generation
     settings.trees = [abi.TreeRoot(root=root, first=first) for root, first in trees.roots]
     return Compiled(entries, trees.lines, base.furthers, base.edges, settings.pack())
+
+
+def renewed(compiled: Compiled, current: bytes, generation: int) -> Compiled:
+    """The ruleset as a generation that comes later: what `current` settings say of all but its trees may be new."""
+    settings = abi.Settings.unpack(current)
+    settings.trees = abi.Settings.unpack(compiled.settings).trees
+    settings.generation = generation
+    return compiled._replace(settings=settings.pack())
 
 
 def _id_at(entries: bytes, offset: int) -> int:

@@ -41,3 +41,17 @@ def test_its_error_comes_out_at_the_end_of_the_block() -> None:
 def test_an_error_of_the_block_goes_first() -> None:
     with pytest.raises(KeyError), Beside(fail):
         raise KeyError("block")
+
+
+def test_what_the_call_returned_is_there_as_soon_as_it_is_asked_for() -> None:
+    with Beside(lambda: 7) as seven:
+        assert seven.result() == 7
+
+
+def test_an_error_comes_out_where_the_result_is_asked_for() -> None:
+    reached = []
+    with pytest.raises(ValueError, match="beside"), Beside(fail) as failing:
+        reached.append(1)
+        failing.result()
+        reached.append(2)
+    assert reached == [1]

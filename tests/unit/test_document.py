@@ -113,4 +113,5 @@ def test_a_rule_behind_the_last() -> None:
     text = "allow in udp\nallow in tcp to port 22\n"
     rule = "allow in tcp to port 22"
     after = placed(text, before)
-    assert before.with_last(rule, text, True, COUNTERS) == (after, after.rules[-1])
+    last = before.next_rule(rule, COUNTERS)
+    assert (before.with_last(last, text, True), last) == (after, after.rules[-1])

@@ -14,7 +14,7 @@ from firewall.clauses import FURTHER
 from firewall.clock import Moment
 from firewall.compile import Compiled, Patterns, compile_policy
 from firewall.document import place
-from firewall.extend import Base, extended
+from firewall.extend import Base, extended, renewed
 from firewall.policy import Policy
 from firewall.rule import Rule
 from firewall.shadow import dead_by
@@ -66,7 +66,7 @@ def test_one_rule_more(some: list[Rule], rule: Rule) -> None:
     assert [Patterns(before).number(names) for names in lists] == list(range(len(lists)))
     whole, _ = compiled([*before, rule], 8)
     placed = place(Policy.of([*before, rule]), "", True, None, 8192).rules[-1]
-    assert extended(base, lists, rule, placed, 8) == whole
+    assert renewed(extended(base, lists, rule, placed), base.settings, 8) == whole
 
 
 @steady
@@ -90,4 +90,4 @@ def test_what_is_behind_the_last_entry_is_left_out(count: int) -> None:
     rule = Rule.parse("allow in udp to port 53")
     placed = place(Policy.of([*listed, rule]), "", True, None, 8192).rules[-1]
     assert placed.id + 1 == next_id
-    assert extended(base, [], rule, placed, 2) == whole
+    assert renewed(extended(base, [], rule, placed), base.settings, 2) == whole
