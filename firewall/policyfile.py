@@ -12,13 +12,14 @@ from firewall import options
 from firewall.errors import UsageError
 from firewall.include import Include
 from firewall.lang import WORD, Source, Token, lex_line
-from firewall.policy import Default, Protect, Setting, Statement, Value, parse_policy, parse_words
+from firewall.policy import Default, Protect, Setting, Statement, Value, parse_policy, parse_words, zones_of
 from firewall.rule import Rule
 from firewall.setdef import SetDef
 from firewall.terms import Names
 from firewall.written import Included, Written
 from firewall.zones import Zone, resolve
 
+_ZONE_WORDS = 3  # in `zone NAME =`
 _BOM = "\ufeff"
 # The order in which kinds of statements stand, where a file does not have one of its own.
 _ORDER = (Zone, Protect, Setting, Default, SetDef, Rule)
@@ -113,7 +114,71 @@ def remove_protect(text: str, ifname: str, included: Included = ()) -> str:
             message = f"'{ifname}' is protected by line {line} of the policy: {value}"
             raise UsageError(message, "edit that line; it may speak of other interfaces too")
     for line, value in reversed(found):
-        file.remove_name(line, value, ifname)
+        file.remove_name(line, value.names, ifname)
+    return file.text()
+
+
+def add_to_zone(text: str, name: str, interfaces: Sequence[str]) -> str:
+    """Puts interfaces into a zone, which is made where there is none; those that it has already stay as they are.
+
+    The first of them may be `not`, where the zone is new. Raises UsageError where it is every interface but some.
+    """
+    negation = interfaces[:1] if interfaces[:1] == ["not"] else []
+    listed = ", ".join(interfaces[len(negation) :]).split(" ")
+    wanted = parse_words(["zone", name, "=", *negation, *listed])
+    assert isinstance(wanted, Zone)
+    file = _File(text)
+    found = file.zone(name)
+    if found is None:
+        file.insert(file.place(Zone), wanted)
+        return file.text()
+    line, names = found
+    if names.negated or wanted.names.negated:
+        message = (
+            f"zone '{name}' is every interface but some: {names}"
+            if names.negated
+            else "'not' is for a new zone"
+        )
+        raise UsageError(message, f"edit line {line} of the policy")
+    fresh = [one for one in wanted.names.patterns if one not in names.patterns]
+    last = file.words(line)[-1]
+    end = last.column - 1 + last.width
+    file.cut(line, end, end, "".join(f", {one}" for one in fresh))
+    return file.text()
+
+
+def take_from_zone(text: str, name: str, interfaces: Sequence[str]) -> str:
+    """Takes interfaces out of a zone; without any, the zone itself.
+
+    Raises UsageError where it has them not, or is used and would be gone: its name would mean an interface then.
+    """
+    file = _File(text)
+    found = file.zone(name)
+    if found is None:
+        hint = "'fw zone list' lists them; one of an included file is changed there"
+        raise UsageError(f"the policy has no zone '{name}'", hint)
+    line, names = found
+    if names.negated and interfaces:
+        raise UsageError(
+            f"zone '{name}' is every interface but some: {names}", f"edit line {line} of the policy"
+        )
+    for one in interfaces:
+        if one not in names.patterns:
+            raise UsageError(f"zone '{name}' does not have '{one}': it is {names}")
+    if interfaces and set(names.patterns) <= set(interfaces):
+        raise UsageError(f"zone '{name}' would have no interface", f"'fw zone delete {name}' takes it away")
+    if not interfaces:
+        user = next(
+            (one for one in file.policy.statements if name in zones_of(one.value, file.policy.zones)), None
+        )
+        if user:
+            place = file.policy.place(user.line, user.file, "")
+            hint = f"change that first: without the zone '{name}' would be an interface there"
+            raise UsageError(f"zone '{name}' is used by {place}: {user.value}", hint)
+        del file.lines[line - 1]
+    for one in dict.fromkeys(interfaces):
+        file.remove_name(line, names, one, _ZONE_WORDS)
+        names = names._replace(patterns=tuple(other for other in names.patterns if other != one))
     return file.text()
 
 
@@ -199,19 +264,24 @@ class _File(_Lines):
         old = self.lines[line - 1]
         self.lines[line - 1] = old[:start] + text + old[end:]
 
-    def remove_name(self, line: int, value: Protect, ifname: str) -> None:
-        """Takes a name out of a list; the whole line, if it is the only one."""
-        if value.names.negated or ifname not in value.names.patterns:
+    def zone(self, name: str) -> tuple[int, Names] | None:
+        """The line of a zone, and what it says."""
+        zones = ((one.line, one.value) for one in self.statements(Zone) if isinstance(one.value, Zone))
+        return next(((line, zone.names) for line, zone in zones if zone.name == name), None)
+
+    def remove_name(self, line: int, listed: Names, ifname: str, before: int = 1) -> None:
+        """Takes a name out of a list behind so many words; the whole line, if it is the only one."""
+        if listed.negated or ifname not in listed.patterns:
             return
-        names = self.words(line)[1:]
-        index = value.names.patterns.index(ifname)
+        names = self.words(line)[before:]
+        index = listed.patterns.index(ifname)
         if len(names) == 1:
             del self.lines[line - 1]
         elif index + 1 < len(names):
             self.cut(line, names[index].column - 1, names[index + 1].column - 1)
         else:
-            before = names[index - 1]
-            self.cut(line, before.column - 1 + before.width, names[index].column - 1 + names[index].width)
+            left = names[index - 1]
+            self.cut(line, left.column - 1 + left.width, names[index].column - 1 + names[index].width)
 
 
 def _set(text: str, kind: type, value: Value) -> str:

@@ -7,7 +7,27 @@ from firewall.cli.base import Session
 from firewall.errors import WouldChange
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from firewall.engine import Source
     from firewall.reports import ApplyReport
+    from firewall.rule import Rule
+
+
+def edit(
+    session: Session,
+    change: "Callable[[Source], str]",
+    yes: bool,
+    runtime: bool,
+    dry_run: bool,
+    keep_flows: bool,
+    added: "Rule | None" = None,
+) -> None:
+    """Changes the policy's text, as `engine.edit`, and reports it."""
+    from firewall import engine
+
+    done = engine.edit(change, yes=yes, runtime=runtime, dry_run=dry_run, keep_flows=keep_flows, added=added)
+    report(session, done, dry_run)
 
 
 def report(session: Session, done: "ApplyReport", dry_run: bool) -> None:

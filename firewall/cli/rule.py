@@ -23,7 +23,7 @@ from firewall.cli.base import (
 from firewall.errors import NotLoaded, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from firewall.document import PlacedRule
     from firewall.engine import Source
@@ -152,9 +152,18 @@ def add(
 ) -> None:
     """Add a rule after the last one."""
     from firewall import policyfile
+    from firewall.cli.changes import edit
 
     new = _read(words, length)
-    _edit(ctx, lambda source: policyfile.add_rule(source.text, new), yes, runtime, dry_run, keep_flows, new)
+    edit(
+        session_of(ctx),
+        lambda source: policyfile.add_rule(source.text, new),
+        yes,
+        runtime,
+        dry_run,
+        keep_flows,
+        new,
+    )
 
 
 @app.command(cls=Command, epilog=_INSERT)
@@ -170,10 +179,11 @@ def insert(
 ) -> None:
     """Add a rule before another one."""
     from firewall import policyfile
+    from firewall.cli.changes import edit
 
     new = _read(words, length)
-    _edit(
-        ctx,
+    edit(
+        session_of(ctx),
         lambda source: policyfile.insert_rule(source.text, source.line_of(before), new),
         yes,
         runtime,
@@ -193,6 +203,7 @@ def delete(
 ) -> None:
     """Delete a rule; what it let in is cut at its next packet."""
     from firewall import policyfile
+    from firewall.cli.changes import edit
     from firewall.lang import number
 
     rule_id = number(words[0]) if len(words) == 1 else None
@@ -205,7 +216,7 @@ def delete(
         left.extend(source.like(wanted)[1:])
         return policyfile.delete_rule(source.text, source.line_like(wanted))
 
-    _edit(ctx, change, yes, runtime, dry_run, keep_flows)
+    edit(session_of(ctx), change, yes, runtime, dry_run, keep_flows)
     for rule in left:
         place = f"{rule.file}, line {rule.line}" if rule.file else "this file"
         session_of(ctx).warn(f"an equal rule is left in {place}, which decides as this one did")
@@ -260,22 +271,6 @@ def _read(words: list[str], length: str | None) -> "Rule":
     if end.end_s > LAST_S:
         raise UsageError(f"--for {length} is too long")
     return new._replace(until=end)
-
-
-def _edit(
-    ctx: typer.Context,
-    change: "Callable[[Source], str]",
-    yes: bool,
-    runtime: bool,
-    dry_run: bool,
-    keep_flows: bool,
-    added: "Rule | None" = None,
-) -> None:
-    from firewall import engine
-    from firewall.cli.changes import report
-
-    done = engine.edit(change, yes=yes, runtime=runtime, dry_run=dry_run, keep_flows=keep_flows, added=added)
-    report(session_of(ctx), done, dry_run)
 
 
 def _list_saved(session: Session) -> None:

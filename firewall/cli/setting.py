@@ -21,8 +21,6 @@ from firewall.cli.reading import policy_in_force
 from firewall.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from firewall.engine import Source
 
 app = new_app()
@@ -94,10 +92,11 @@ def default(
         raise unknown_value("scope", scope, SCOPES)
     if scope is not None and action is not None:
         from firewall import policyfile
+        from firewall.cli.changes import edit
         from firewall.policy import parse_words
 
         parse_words(["default", scope, action])
-        _edit(
+        edit(
             session,
             lambda source: policyfile.set_default(source.text, scope, action),
             yes,
@@ -132,6 +131,7 @@ def option(
 ) -> None:
     """List all options, show one, or set it."""
     from firewall import options, policyfile
+    from firewall.cli.changes import edit
 
     session = session_of(ctx)
     if name is None:
@@ -155,7 +155,7 @@ def option(
             return policyfile.unset_option(source.text, name)
         return policyfile.set_option(source.text, name, value)
 
-    _edit(session, change, yes, runtime, dry_run, keep_flows)
+    edit(session, change, yes, runtime, dry_run, keep_flows)
 
 
 @app.command("options", cls=Report, epilog="fw options\nfw options --json\n")
@@ -177,18 +177,3 @@ def _list_options(session: Session) -> None:
         return
     rows = [(o.name, value, "" if value == o.default else o.default, o.help) for o, value in listed]
     session.print(*render.table(("option", "value", "default", "meaning"), rows))
-
-
-def _edit(
-    session: Session,
-    change: "Callable[[Source], str]",
-    yes: bool,
-    runtime: bool,
-    dry_run: bool,
-    keep_flows: bool,
-) -> None:
-    from firewall import engine
-    from firewall.cli.changes import report
-
-    done = engine.edit(change, yes=yes, runtime=runtime, dry_run=dry_run, keep_flows=keep_flows)
-    report(session, done, dry_run)

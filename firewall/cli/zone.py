@@ -1,22 +1,47 @@
 # SPDX-License-Identifier: MIT
 """`fw zone`: the names that stand for interfaces."""
 
+from typing import TYPE_CHECKING, Annotated
+
 import typer
 
 from firewall import render
-from firewall.cli.base import Report, new_app, run_default, session_of
+from firewall.cli.base import (
+    Command,
+    DryRun,
+    KeepFlows,
+    Report,
+    Runtime,
+    Yes,
+    new_app,
+    run_default,
+    session_of,
+)
+
+if TYPE_CHECKING:
+    pass
 
 app = new_app()
 
+_Name = Annotated[str, typer.Argument(metavar="NAME", help="A zone.")]
+
+_ADD = """
+fw zone add lan br-lan eth3
+fw zone add outside not lan
+"""
+_DELETE = """
+fw zone delete lan eth3
+fw zone delete lan            the zone itself
+"""
 _LIST = """
 fw zones                 the same
 fw zone list --json
 """
 
 
-@app.callback(invoke_without_command=True, epilog=_LIST)
+@app.callback(invoke_without_command=True, epilog=_LIST + _ADD.lstrip() + _DELETE.lstrip())
 def zone(ctx: typer.Context) -> None:
-    """List the zones.
+    """List and change the zones.
 
     Without a verb: list.
     """
@@ -57,3 +82,68 @@ def list_(ctx: typer.Context) -> None:
         for name, zone in policy.zones.items()
     ]
     session.print(*render.table(("zone", "used", "stands for", "now"), rows, right=["used"]))
+
+
+@app.command(cls=Command, epilog=_ADD)
+def add(
+    ctx: typer.Context,
+    name: _Name,
+    interfaces: Annotated[
+        list[str], typer.Argument(metavar="[not] IF...", help="Interfaces, or other zones.")
+    ],
+    yes: Yes = False,
+    runtime: Runtime = False,
+    dry_run: DryRun = False,
+    keep_flows: KeepFlows = False,
+) -> None:
+    """Put interfaces into a zone.
+
+    Where there is no such zone it is made.
+    """
+    from firewall.cli.changes import edit
+    from firewall.policyfile import add_to_zone
+
+    listed = _listed(interfaces)
+    edit(
+        session_of(ctx),
+        lambda source: add_to_zone(source.text, name, listed),
+        yes,
+        runtime,
+        dry_run,
+        keep_flows,
+    )
+
+
+@app.command(cls=Command, epilog=_DELETE)
+def delete(
+    ctx: typer.Context,
+    name: _Name,
+    interfaces: Annotated[
+        list[str] | None, typer.Argument(metavar="[IF...]", help="Those to go.", show_default=False)
+    ] = None,
+    yes: Yes = False,
+    runtime: Runtime = False,
+    dry_run: DryRun = False,
+    keep_flows: KeepFlows = False,
+) -> None:
+    """Take interfaces out of a zone; without any, the zone itself.
+
+    A zone that is used stays: without it its name would mean an interface.
+    """
+    from firewall.cli.changes import edit
+    from firewall.policyfile import take_from_zone
+
+    listed = _listed(interfaces or [])
+    edit(
+        session_of(ctx),
+        lambda source: take_from_zone(source.text, name, listed),
+        yes,
+        runtime,
+        dry_run,
+        keep_flows,
+    )
+
+
+def _listed(words: list[str]) -> list[str]:
+    """Names of interfaces, whether or not there are commas between them as in a policy."""
+    return [name for word in words for name in word.replace(",", " ").split()]

@@ -65,7 +65,13 @@ _fw() {
                     if [[ -z $verb ]]; then words="in out forward $change --json"; else words="allow drop reject $change"; fi
                     ;;
                 option) words="$_fw_options --unset $change --json" ;;
-                zone) if [[ -z $verb ]]; then words="list --json"; else words="--json"; fi ;;
+                zone)
+                    case $verb in
+                        "") words="list add delete --json" ;;
+                        list) words="--json" ;;
+                        *) words="$(_fw_interfaces) $change" ;;
+                    esac
+                    ;;
                 rules) words="--unused --since --json" ;;
                 options | zones | sets | status | doctor | version) words="--json" ;;
                 rule)

@@ -9,7 +9,7 @@ function __fw_namespaces
     command ls /run/netns 2>/dev/null
 end
 
-set -l change apply default option rule
+set -l change apply default option rule zone
 set -l json status check mode default option options rule rules zone zones set sets flow flows log doctor version
 set -l flows flow flows
 set -l with __fish_seen_subcommand_from
@@ -35,7 +35,7 @@ complete -c fw -n __fish_use_subcommand -a option -d 'List options, show one, or
 complete -c fw -n __fish_use_subcommand -a options -d 'List options'
 complete -c fw -n __fish_use_subcommand -a rule -d 'List, add, insert and delete rules'
 complete -c fw -n __fish_use_subcommand -a rules -d 'List the rules and what they decided'
-complete -c fw -n __fish_use_subcommand -a zone -d 'List the zones'
+complete -c fw -n __fish_use_subcommand -a zone -d 'List and change the zones'
 complete -c fw -n __fish_use_subcommand -a zones -d 'List the zones'
 complete -c fw -n __fish_use_subcommand -a set -d 'List and change sets of addresses'
 complete -c fw -n __fish_use_subcommand -a sets -d 'List the sets'

@@ -11,7 +11,10 @@ from typing import Any
 import pytest
 import typer
 
+from firewall import abi
 from firewall.cli.app import app
+from firewall.document import place
+from firewall.policy import parse_policy
 from tests.cli.conftest import Fw
 from tests.cli.machine import Machine
 
@@ -78,6 +81,9 @@ def test_examples_work(
     (machine.file.parent / "blocklist.yaml").write_text("- 192.0.2.7\n")
     monkeypatch.setattr("firewall.links.find", lambda name: None)
     monkeypatch.setattr("firewall.doctor.examine", list)
+    if path.startswith("fw zone"):
+        text = "zone lan = br-lan, eth3\n" + machine.document.text
+        machine.document = place(parse_policy(text), text, True, machine.document, abi.Limits.RULE_COUNTERS)
     output = ""
     for part in line.split(" | "):
         command, _, target = part.partition(" > ")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`fw zone list`: what zones come to, of the running policy or of the saved one."""
+"""`fw zone`: what zones come to, of the running policy or of the saved one, and changes of them."""
 
 from __future__ import annotations
 
@@ -61,3 +61,29 @@ def test_a_rule_of_a_zone_is_added_and_listed_by_its_name(fw: Fw, machine: Machi
     machine.document = place(parse_policy(POLICY), POLICY, True, None, abi.Limits.RULE_COUNTERS)
     assert fw("rule add drop in on outside udp").out == "+ rule 3: drop in on outside udp\n"
     assert "on outside" in fw("rules").out
+
+
+def test_zones_are_changed(fw: Fw, machine: Machine) -> None:
+    machine.document = place(parse_policy(POLICY), POLICY, True, None, abi.Limits.RULE_COUNTERS)
+    for words, line in (
+        ("add lan wg0, eth7", "zone lan = docker0, eth+, wg0, eth7"),
+        ("delete lan docker0", "zone lan = eth+, wg0, eth7"),
+        ("add dmz not lan tun7", "zone dmz = not lan, tun7"),
+        ("delete spare", None),
+    ):
+        done = fw(f"zone {words}")
+        assert done.status == 0, done.err
+        assert line is None or line in machine.document.text.splitlines()
+    assert "spare" not in machine.document.text
+    assert [one.split()[0] for one in fw("zones").out.splitlines()] == ["zone", "lan", "outside", "dmz"]
+
+
+def test_a_zone_that_is_used_stays(fw: Fw, machine: Machine) -> None:
+    machine.document = place(parse_policy(POLICY), POLICY, True, None, abi.Limits.RULE_COUNTERS)
+    done = fw("zone delete outside")
+    assert done.status == 2
+    assert done.err == (
+        "fw: zone 'outside' is used by line 6: allow forward on lan via outside\n"
+        "hint: change that first: without the zone 'outside' would be an interface there\n"
+    )
+    assert machine.document.text == POLICY

@@ -12,12 +12,14 @@ from firewall.policyfile import (
     add_behind,
     add_protect,
     add_rule,
+    add_to_zone,
     assign_ids,
     delete_rule,
     insert_rule,
     remove_protect,
     set_default,
     set_option,
+    take_from_zone,
     unset_option,
 )
 from firewall.rule import Rule
@@ -246,3 +248,75 @@ def test_ids_are_kept_and_never_shared(before: list[Rule], after: list[Rule], fi
     assert set(ids) <= set(new_ids), "each old rule is still there"
     assert all(number < new_free for number in new_ids)
     assert new_free == free + len(after)
+
+
+ZONES = """\
+# Inside and out.
+zone lan = eth1,  eth2 # home
+zone outside = not lan
+protect lan
+zone spare = tun+
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "interfaces", "line", "changed"),
+    [
+        ("lan", ["eth3", "eth1", "wg+"], 2, "zone lan = eth1,  eth2, eth3, wg+ # home"),
+        ("lan", ["eth2"], 2, "zone lan = eth1,  eth2 # home"),
+        ("lan", ["spare"], 2, "zone lan = eth1,  eth2, spare # home"),
+        ("dmz", ["eth4", "eth5"], 6, "zone dmz = eth4, eth5"),
+        ("dmz", ["not", "eth4", "eth5"], 6, "zone dmz = not eth4, eth5"),
+    ],
+)
+def test_interfaces_of_a_zone(name: str, interfaces: list[str], line: int, changed: str) -> None:
+    lines = ZONES.splitlines()
+    lines[line - 1 : line] = [changed]
+    assert add_to_zone(ZONES, name, interfaces) == "".join(f"{one}\n" for one in lines)
+
+
+@pytest.mark.parametrize(
+    ("name", "interfaces", "line", "changed"),
+    [
+        ("lan", ["eth1"], 2, ["zone lan = eth2 # home"]),
+        ("lan", ["eth2", "eth2"], 2, ["zone lan = eth1 # home"]),
+        ("outside", [], 3, []),
+        ("spare", [], 5, []),
+    ],
+)
+def test_less_of_a_zone(name: str, interfaces: list[str], line: int, changed: list[str]) -> None:
+    lines = ZONES.splitlines()
+    lines[line - 1 : line] = changed
+    assert take_from_zone(ZONES, name, interfaces) == "".join(f"{one}\n" for one in lines)
+
+
+@pytest.mark.parametrize(
+    ("name", "interfaces", "said"),
+    [
+        ("lan", [], "zone 'lan' is used by line 3: zone outside = not lan"),
+        ("lan", ["eth1", "eth2"], "zone 'lan' would have no interface"),
+        ("lan", ["eth3"], "zone 'lan' does not have 'eth3': it is eth1, eth2"),
+        ("outside", ["lan"], "zone 'outside' is every interface but some: not lan"),
+        ("land", [], "the policy has no zone 'land'"),
+    ],
+)
+def test_what_cannot_be_taken_from_a_zone(name: str, interfaces: list[str], said: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        take_from_zone(ZONES, name, interfaces)
+    assert caught.value.message == said
+
+
+@pytest.mark.parametrize(
+    ("name", "interfaces"),
+    [
+        ("lan", ["not", "eth3"]),
+        ("outside", ["eth3"]),
+        ("l+", ["eth3"]),
+        ("lan", ["a b"]),
+        ("dmz", ["not"]),
+        ("dmz", []),
+    ],
+)
+def test_what_no_zone_can_have(name: str, interfaces: list[str]) -> None:
+    with pytest.raises(UsageError):
+        add_to_zone(ZONES, name, interfaces)
