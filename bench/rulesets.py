@@ -117,6 +117,8 @@ class _Maker:
 
 def made(kind: str, count: int, family: int = 4, seed: int = 1) -> list[Rule]:
     """`count` rules of a kind in KINDS; hostile kinds may need less, and then give less."""
+    if kind == "apart":
+        return apart(count, family, seed)
     dice = random.Random(f"{kind} {count} {family} {seed}")
     if kind in SHAPES:
         maker = _Maker(SHAPES[kind], family, count, dice)
@@ -124,13 +126,14 @@ def made(kind: str, count: int, family: int = 4, seed: int = 1) -> list[Rule]:
     return list(_HOSTILE[kind](count, family, dice))
 
 
-def apart(count: int) -> list[Rule]:
-    """Rules as `acl` has them of which few hide another: none is from or to more than 65,536 addresses."""
+def apart(count: int, family: int = 4, seed: int = 1) -> list[Rule]:
+    """Rules as `acl` has them of which few hide another: none is from or to more than a /16, or a /48 of IPv6."""
     kept: dict[Rule, None] = {}
-    for seed in range(1, 100):
-        for rule in made("acl", 2 * count, seed=seed):
+    most = 1 << (16 if family == 4 else 80)
+    for more in range(100):
+        for rule in made("acl", 2 * count, family, seed + more):
             if all(
-                end.addrs and end.addrs.spans[0].high - end.addrs.spans[0].low < 1 << 16
+                end.addrs and end.addrs.spans[0].high - end.addrs.spans[0].low < most
                 for end in (rule.src, rule.dst)
             ):
                 kept[rule] = None
@@ -217,7 +220,7 @@ _HOSTILE: dict[str, Callable[[int, int, random.Random], Iterator[Rule]]] = {
     "interfaces": _interfaces,
 }
 HOSTILE = tuple(_HOSTILE)
-KINDS = (*SHAPES, *HOSTILE)
+KINDS = (*SHAPES, "apart", *HOSTILE)
 
 
 def policy_of(rules: list[Rule]) -> Policy:

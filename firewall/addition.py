@@ -31,7 +31,7 @@ from firewall.saved import demand_saveable, is_saved
 from firewall.setload import plan_sets
 from firewall.settable import SetTable
 from firewall.sparing import NONE, Flows, in_force
-from firewall.sshguard import caller_connections
+from firewall.sshguard import cuts_by
 from firewall.state import ENFORCE, Running
 from firewall.terms import Names
 from firewall.written import Written
@@ -53,9 +53,11 @@ def add(running: Running, rule: Rule, wishes: Wishes) -> ApplyReport | None:
     """
     document, pins = running.document, running.pins
     rest = _without_rules(document)
-    if rest is None or wishes.dry_run or not _is_plain(rule) or _may_cut(rule, running, wishes):
+    if rest is None or wishes.dry_run or not _is_plain(rule):
         return None
     links = list_links()
+    if _may_cut(rule, running, links, wishes):
+        return None
     base = _read_base(pins, running.generation)
     if base is None:
         return None
@@ -82,6 +84,7 @@ def add(running: Running, rule: Rule, wishes: Wishes) -> ApplyReport | None:
             running.stand_in(Policy.of(Rule("allow", ("forward",), on=names) for names in lists))
             carry_out(running, plan._replace(ready=partial(_ready, running, growing)), links, wishes)
     except TooAlike:
+        running.stand_in(None)
         return None
     return ApplyReport(
         changed=True,
@@ -128,11 +131,16 @@ def _is_plain(rule: Rule) -> bool:
     return not rule.has_further and not asks_more_of_addresses(rule)
 
 
-def _may_cut(rule: Rule, running: Running, wishes: Wishes) -> bool:
-    """Whether the rule might cut the caller's connection, which is to be asked of the whole policy."""
+def _may_cut(rule: Rule, running: Running, links: list[Link], wishes: Wishes) -> bool:
+    """Whether the rule might cut the caller's connection, which is to be asked of the whole policy.
+
+    An `allow` behind all others cuts nobody, and what does not match a connection where all else is allowed does not
+    cut it.
+    """
     if rule.action == "allow" or wishes.yes or running.mode != ENFORCE:
         return False
-    return bool(caller_connections())
+    alone = Policy([Statement(1, "", Default("in", "allow")), Statement(2, str(rule), rule)])
+    return bool(cuts_by(alone, {interface.name for interface in running.interfaces()}, links))
 
 
 def _without_rules(document: Document) -> Policy | None:

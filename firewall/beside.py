@@ -2,7 +2,7 @@
 """Work beside other work: system calls that take long, or wait for the kernel, while Python goes on."""
 
 from collections.abc import Callable
-from threading import Thread
+from threading import Event, Thread
 from types import TracebackType
 from typing import Generic, TypeVar
 
@@ -16,6 +16,7 @@ class Beside(Generic[_T]):
         self._call = call
         self._returned: list[_T] = []
         self._error: BaseException | None = None
+        self._done = Event()  # a thread that somebody was interrupted in waiting for counts as ended
         self._thread = Thread(target=self._run)
 
     def _run(self) -> None:
@@ -23,10 +24,12 @@ class Beside(Generic[_T]):
             self._returned.append(self._call())
         except BaseException as error:
             self._error = error
+        finally:
+            self._done.set()
 
     def result(self) -> _T:
         """What the call returned, as soon as it has; what it raises comes out here."""
-        self._thread.join()
+        self._done.wait()
         if self._error is not None:
             raise self._error
         return self._returned[0]
@@ -36,6 +39,12 @@ class Beside(Generic[_T]):
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
-        self._thread.join()
-        if self._error is not None and kind is None:
-            raise self._error
+        interrupted: KeyboardInterrupt | None = None
+        while not self._done.is_set():
+            try:
+                self._done.wait()
+            except KeyboardInterrupt as interruption:
+                interrupted = interruption
+        first = interrupted or self._error
+        if first is not None and kind is None:
+            raise first

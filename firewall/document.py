@@ -188,16 +188,14 @@ class Document(_Fields):
                 raise ValueError("the text is cut off")
             written = Written.decode((own.decode(), fields["included"]))
             *runs, said, files = fields["rules"]
-            ids, lines, places = (tuple((first, length) for first, length in one) for one in runs)
+            ids, lines, places = map(_decoded_runs, runs)
             texts = {int(index): text for index, text in said.items()}
-            last = max((first + length for first, length in lines), default=0)
-            if len({sum(length for _, length in one) for one in (ids, lines, places)}) > 1:
-                raise ValueError("the columns are not of one length")
-            if not files and last > own.count(b"\n") + 2:
-                raise ValueError("there are rules behind the text's end")
+            ends = 0 if files else own.count(b"\n") + (not own.endswith(b"\n"))
             rest = fields["next_id"], fields["saved"], written.included
-            return cls(written.text, ids, lines, places, texts, tuple(files), *rest)
-        except (ValueError, TypeError, KeyError, IndexError, zlib.error):
+            document = cls(written.text, ids, lines, places, texts, tuple(files), *rest)
+            _demand_whole(document, ends)
+            return document
+        except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError, zlib.error):
             hint = "'fw unload --all' removes it"
             raise FwError("the running policy's document cannot be read", hint) from None
 
@@ -234,6 +232,27 @@ def _runs(numbers: Sequence[int]) -> _Runs:
         runs.append((numbers[at], length))
         at += length
     return tuple(runs)
+
+
+def _decoded_runs(pairs: Iterable[Sequence[object]]) -> _Runs:
+    """Runs as JSON has them. Raises ValueError if they are none."""
+    runs = []
+    for first, length in pairs:
+        if type(first) is not int or type(length) is not int or first < 1 or length < 1:
+            raise ValueError(f"[{first}, {length}] is no run of numbers")
+        runs.append((first, length))
+    return tuple(runs)
+
+
+def _demand_whole(document: Document, lines: int) -> None:
+    """Raises ValueError if the columns do not go together, or there are rules behind so many lines (0: of files)."""
+    sizes = {sum(length for _, length in runs) for runs in (document.ids, document.lines, document.places)}
+    if len(sizes) > 1 or (document.files and {len(document.files)} != sizes):
+        raise ValueError("the columns are not of one length")
+    if not all(0 <= index < document.size and type(text) is str for index, text in document.said.items()):
+        raise ValueError("there are texts of no rule")
+    if lines and any(first + length > lines + 1 for first, length in document.lines):
+        raise ValueError("there are rules behind the text's end")
 
 
 def _runs_with(runs: _Runs, number: int) -> _Runs:

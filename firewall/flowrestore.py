@@ -24,6 +24,7 @@ from firewall.interfaces import Known
 from firewall.interfaces import read as read_interfaces
 from firewall.links import list_links
 from firewall.pins import Pins
+from firewall.progress import counted
 from firewall.requests import Answers, requests_of
 from firewall.services import PORT_PROTOCOLS, TCP
 
@@ -78,7 +79,7 @@ def read(pins: Pins, lines: Iterable[bytes], name: str) -> Flows:
     try:
         reader = _Reader(flows.known, _object(next(rest, b"")))
         table = Table(pins)
-        for number, line in enumerate(rest, 2):
+        for number, line in enumerate(counted("reading flows", rest), 2):
             record = _object(line)
             if "end" in record:
                 _end(record, number, rest)

@@ -19,6 +19,7 @@ from firewall.clock import hz, now_j
 from firewall.fields import picker
 from firewall.flowstate import IDLE_TIMEOUTS, STATES, Side, is_icmp, state_of, timeout_of
 from firewall.pins import Pins, offset_of
+from firewall.progress import counted
 from firewall.ranges import Range
 from firewall.requests import requests_of
 from firewall.services import AH, ESP, GRE
@@ -127,7 +128,7 @@ class Table:
 
     def __iter__(self) -> Iterator[Flow]:
         """The live flows, confirmed ones first."""
-        return (self.flow(*entry) for entry in self.entries())
+        return (self.flow(*entry) for entry in counted("reading flows", self.entries()))
 
     def entries(self) -> Iterator[Entry]:
         """The live flows as the tables hold them, confirmed ones first."""

@@ -5,7 +5,7 @@ Whoever has a terminal says so by `shown`; work counts what it does by `counted`
 looks.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sized
 from contextlib import contextmanager
 from time import monotonic
 from typing import TextIO, TypeVar
@@ -58,14 +58,21 @@ def shown(stream: TextIO) -> Iterator[None]:
         _line = before
 
 
-def counted(what: str, items: Sequence[_Item]) -> Iterable[_Item]:
-    """The items, counted as they are taken: `what` is done to them, as in "reading"."""
-    return items if _line is None or len(items) <= _STEP else _count(what, items, _line)
+def counted(what: str, items: Iterable[_Item], total: int | None = None) -> Iterable[_Item]:
+    """The items, counted as they are taken: `what` is done to them, as in "reading".
+
+    `total` says how many they are where that is known but to them.
+    """
+    if _line is None:
+        return items
+    total = len(items) if isinstance(items, Sized) else total
+    return items if total is not None and total <= _STEP else _count(what, items, total, _line)
 
 
-def _count(what: str, items: Sequence[_Item], line: _Line) -> Iterator[_Item]:
+def _count(what: str, items: Iterable[_Item], total: int | None, line: _Line) -> Iterator[_Item]:
+    of_all = "" if total is None else f" of {total:,}"
     for number, item in enumerate(items):
         if number % _STEP == 0:
-            line.show(f"{what}: {number:,} of {len(items):,}")
+            line.show(f"{what}: {number:,}{of_all}")
         yield item
     line.clear()

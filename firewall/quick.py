@@ -26,9 +26,10 @@ _EndPart = tuple[End, bool, int, bool] | None
 _LIST = r'(?:not )?[^ ,"#]+(?:, ?[^ ,"#]+)*'
 _END = rf"port {_LIST}|{_LIST}(?: port {_LIST})?"
 _PROTO = r"(?:tcp|udp|sctp|gre|esp|ah)"  # of both families
+_WAY = rf"(?: on ({_LIST}))?(?: via ({_LIST}))?"  # as it prints, or where many write it
 _SHAPE = re.compile(
-    rf"(allow|drop|reject) (in|out|forward)(?: on ({_LIST}))?(?: via ({_LIST}))?(?: ({_PROTO}(?:, {_PROTO})*))?"
-    rf'(?: from ({_END}))?(?: to ({_END}))?(?: (log)(?: "([^"]+)")?)?(?: comment "([^"]+)")?'
+    rf"(allow|drop|reject) (in|out|forward){_WAY}(?: ({_PROTO}(?:, {_PROTO})*))?"
+    rf'(?: from ({_END}))?(?: to ({_END}))?{_WAY}(?: (log)(?: "([^"]+)")?)?(?: comment "([^"]+)")?'
 )
 _FOUR, _SIX = 1, 2
 _SCOPES = {scope: (scope,) for scope in ("in", "out", "forward")}
@@ -59,16 +60,22 @@ class Reader:
         found = _SHAPE.fullmatch(text)
         if found is None or len(line) > MAX_LINE_CHARS or not text.isprintable():
             return None
-        action, scope, on, via, protos, src, dst, log, logged, comment = found.groups()
+        action, scope, on, via, protos, src, dst, late_on, late_via, log, logged, comment = found.groups()
         on_names = via_names = None
         numbers: tuple[int, ...] = ()
         from_end = to_end = ANY_END
         families, plain, ported = _FOUR | _SIX, True, False
+        late = late_on is not None or late_via is not None
+        if late:
+            if on is not None or via is not None:
+                return None
+            on, via = late_on, late_via
         if on is not None or via is not None:
             interfaces = self._interfaces(scope, on, via)
             if interfaces is None:
                 return None
             on_names, via_names, plain = interfaces
+            plain = plain and not late
         if protos is not None:
             listed = self._protos[protos] if protos in self._protos else self._new_protos(protos)
             if listed is None:

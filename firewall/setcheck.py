@@ -2,7 +2,9 @@
 """What the rules of a policy say of sets, against the sets that it has."""
 
 from collections.abc import Iterator
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from firewall import abi
 from firewall.errors import FwError
@@ -11,6 +13,9 @@ from firewall.lang import PolicyError, Problem, closest
 from firewall.policy import Policy, Statement
 from firewall.rule import Rule
 from firewall.setdef import SetDef
+
+if TYPE_CHECKING:
+    from firewall.evaluate import Membership
 
 MAX_SETS = int(abi.Limits.SETS_MAX)
 
@@ -54,21 +59,34 @@ def problem_at(
     return Problem(name, statement.line, text.index(word) + 1, len(word), text, message, hint)
 
 
-def check_sets(policy: Policy, directory: Path) -> None:
-    """Reads the files of a policy's sets, whose paths are relative to `directory`. Raises PolicyError."""
-    from firewall.setfile import read_elements, read_file
+def check_sets(policy: Policy, directory: Path) -> "Membership":
+    """Reads the files of a policy's sets, whose paths are relative to `directory`: what the policy lists in all.
+
+    Raises PolicyError.
+    """
+    from firewall.evaluate import listed_by
+    from firewall.setfile import host_keys, read_elements, read_file
 
     problems: list[Problem] = []
+    files: dict[str, set[bytes]] = {}
     for statement in policy.statements:
         definition = statement.value
         if not isinstance(definition, SetDef) or definition.path is None:
             continue
         try:
             path = str(directory / definition.path)
-            read_elements(read_file(path), path)
+            files[definition.name] = read_elements(read_file(path), path)
         except PolicyError as error:
             problems += error.problems
         except FwError as error:
             problems.append(problem_at(policy, statement, error.message, None, definition.path))
     if problems:
         raise PolicyError(problems)
+    in_lines = listed_by(policy)
+
+    def member(name: str, address: IPv4Address | IPv6Address) -> bool:
+        if name not in files:
+            return in_lines(name, address)
+        return any(key in files[name] for key in host_keys(address.version, int(address)))
+
+    return member

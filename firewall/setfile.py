@@ -15,6 +15,7 @@ from firewall import abi
 from firewall.addresses import Span, parse_span
 from firewall.errors import FwError
 from firewall.lang import MAX_PROBLEMS_SHOWN, PolicyError, Problem
+from firewall.progress import counted
 
 MAX_ELEMENTS = int(abi.Limits.SET_ELEMENTS_MAX)
 
@@ -74,7 +75,7 @@ def read_elements(data: bytes, name: str) -> set[bytes]:
         raise PolicyError([Problem(name, bad, 1, 1, "", "this is no UTF-8 text", None)]) from None
     found: set[bytes] = set()
     problems: list[Problem] = []
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(counted("reading addresses", lines, data.count(b"\n")), 1):
         text = line.partition("#")[0].strip()
         if not text:
             continue

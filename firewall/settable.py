@@ -19,6 +19,7 @@ from firewall.bpfmap import Map
 from firewall.errors import FwError, KernelLacks
 from firewall.evaluate import Membership
 from firewall.pins import Pins, offset_of
+from firewall.progress import counted
 from firewall.setfile import KEY_BITS, host_keys
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ class SetTable:
         """Each element, raw. What comes meanwhile may be missed; if another writer takes some away, others may be
         told twice.
         """
-        return raw_items(self.elements, _BATCH)
+        return iter(counted("reading sets", raw_items(self.elements, _BATCH)))
 
     def get(self, key: bytes) -> Value:
         """The sets that exactly this prefix is in."""
@@ -221,7 +222,8 @@ class SetTable:
         raw = value.pack(bytes(self.elements.key_size))
         # all but the byte that says how long a prefix is
         packed = [raw[:_VALUE_BITS_AT] + bytes([bits]) + raw[_VALUE_BITS_AT + 1 :] for bits in range(256)]
-        self.elements.update_batch((key, packed[key[KEY_BITS_AT]]) for key in keys)
+        listed = counted("writing sets", keys)
+        self.elements.update_batch((key, packed[key[KEY_BITS_AT]]) for key in listed)
 
     def find(self, keys: Collection[bytes]) -> dict[bytes, Value]:
         """Those of the prefixes that are in any set; one by one if they are few, else by reading all."""
@@ -269,13 +271,13 @@ def raw_items(table: Map, batch: int) -> Iterator[tuple[bytes, bytes]]:
         yield from table.items()
 
 
-def membership_of(pins: Pins) -> Membership:
-    """Which address is in which set now."""
+def membership_of(pins: Pins, listed: bool = True) -> Membership:
+    """Which address is in which set now; to which it was added at run time, if not `listed`."""
     table = SetTable(pins)
     known = table.known()
 
     def member(name: str, address: IPv4Address | IPv6Address) -> bool:
-        return name in known and bool(table.member_bits(address) >> known[name].number & 1)
+        return name in known and bool(table.member_bits(address, listed) >> known[name].number & 1)
 
     return member
 

@@ -102,8 +102,11 @@ class Running:
 
         return in_force(self.pins).origin or None
 
-    def stand_in(self, policy: "Policy") -> None:
-        """Lets a policy stand for the one in force, for who asks of it only which interfaces its rules name."""
+    def stand_in(self, policy: "Policy | None") -> None:
+        """Lets a policy stand for the one in force, for who asks of it only which interfaces its rules name.
+
+        With None the one in force stands for itself again.
+        """
         self._policy = policy
 
     def interfaces(self) -> list[Interface]:

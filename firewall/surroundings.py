@@ -11,19 +11,23 @@ from typing import TYPE_CHECKING
 from firewall.errors import FwError
 from firewall.hours import broken_zone
 from firewall.lang import closest
-from firewall.policy import LOOPBACK, Default, Policy, lists_of
+from firewall.policy import LOOPBACK, Default, Policy, Statement, lists_of
 from firewall.resolve import find_owners
 from firewall.verify import PolicyWarning
 from firewall.zones import Zone
 
 if TYPE_CHECKING:
+    from firewall.evaluate import Membership
     from firewall.links import Link
 
 _DIGITS = "0123456789"
 
 
-def odd_here(policy: Policy) -> list[PolicyWarning]:
-    """Names that no interface, user or unit has, zones called like an interface, and what would cut the caller."""
+def odd_here(policy: Policy, listed: "Membership | None" = None) -> list[PolicyWarning]:
+    """Names that no interface, user or unit has, zones called like an interface, and what would cut the caller.
+
+    `listed` tells what its sets have by their files too.
+    """
     owners = unknown_here(policy)
     if not any(lists_of(statement.value) for statement in policy.statements):
         return owners
@@ -33,7 +37,7 @@ def odd_here(policy: Policy) -> list[PolicyWarning]:
         links = list_links()
     except (FwError, OSError):
         return owners
-    found = [*owners, *_unknown(policy, links), *_like_zones(policy, links), *_cuts(policy, links)]
+    found = [*owners, *_unknown(policy, links), *_like_zones(policy, links), *_cuts(policy, links, listed)]
     return sorted(found, key=lambda warning: (warning.file, warning.line))
 
 
@@ -64,17 +68,23 @@ def _unknown_owners(policy: Policy) -> list[PolicyWarning]:
 
 
 def _unknown(policy: Policy, links: Sequence["Link"]) -> Iterator[PolicyWarning]:
+    """Once for each name, where it is first."""
+    from firewall.render import counted
+
     present = {link.name for link in links}
+    places: dict[str, list[Statement]] = {}
     for statement in policy.statements:
-        names = [name for one in lists_of(statement.value) for name in one.patterns]
-        for name in dict.fromkeys(names):
-            if name in present or name in policy.zones or name.endswith("+"):
-                continue
-            near = closest(name, [*(present - {LOOPBACK}), *policy.zones])
-            if near and near.rstrip(_DIGITS) == name.rstrip(_DIGITS):
-                near = None  # the next of a kind is no slip
-            hint = f"; did you mean '{near}'?" if near else ""
-            yield PolicyWarning(f"no interface is called '{name}' now{hint}", statement.line, statement.file)
+        named = [name for one in lists_of(statement.value) for name in one.patterns]
+        for name in dict.fromkeys(named):
+            if not (name in present or name in policy.zones or name.endswith("+")):
+                places.setdefault(name, []).append(statement)
+    for name, (first, *others) in places.items():
+        near = closest(name, [*(present - {LOOPBACK}), *policy.zones])
+        if near and near.rstrip(_DIGITS) == name.rstrip(_DIGITS):
+            near = None  # the next of a kind is no slip
+        hint = f"; did you mean '{near}'?" if near else ""
+        more = f" ({counted(len(others), 'more line')} with it)" if others else ""
+        yield PolicyWarning(f"no interface is called '{name}' now{more}{hint}", first.line, first.file)
 
 
 def _like_zones(policy: Policy, links: Sequence["Link"]) -> Iterator[PolicyWarning]:
@@ -86,7 +96,7 @@ def _like_zones(policy: Policy, links: Sequence["Link"]) -> Iterator[PolicyWarni
             yield PolicyWarning(message, statement.line, statement.file)
 
 
-def _cuts(policy: Policy, links: Sequence["Link"]) -> Iterator[PolicyWarning]:
+def _cuts(policy: Policy, links: Sequence["Link"], listed: "Membership | None") -> Iterator[PolicyWarning]:
     from firewall.links import why_not_loadable
 
     protected = {
@@ -97,7 +107,7 @@ def _cuts(policy: Policy, links: Sequence["Link"]) -> Iterator[PolicyWarning]:
     from firewall.sshguard import cuts_by
 
     try:
-        cuts = cuts_by(policy, protected, links)
+        cuts = cuts_by(policy, protected, links, _members(policy, listed))
     except (FwError, OSError):
         return
     for cut in cuts:
@@ -105,6 +115,23 @@ def _cuts(policy: Policy, links: Sequence["Link"]) -> Iterator[PolicyWarning]:
         if cut.position is not None:
             line, file = policy.rule_lines[cut.position], policy.rule_files[cut.position]
         yield PolicyWarning(f"this would cut {cut}", line, file)
+
+
+def _members(policy: Policy, listed: "Membership | None") -> "Membership | None":
+    """With what was added to sets at run time, which they would go on to have."""
+    if not policy.sets:
+        return None
+    from firewall.evaluate import listed_by, no_member
+    from firewall.pins import open_pins
+    from firewall.settable import membership_of
+
+    first = listed or listed_by(policy)
+    try:
+        pins = open_pins()
+        added = membership_of(pins, listed=False) if pins else no_member
+    except (FwError, OSError):
+        added = no_member
+    return lambda name, address: first(name, address) or added(name, address)
 
 
 def _default_place(policy: Policy) -> tuple[int, str]:

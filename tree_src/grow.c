@@ -132,7 +132,8 @@ static int cut(struct build *b, struct place *p, struct split *s, uint32_t count
 	if (split_choose(b->boxes, b->lists.data + p->list, p->count, &p->region, s)) {
 		if (divide(b, p, s, counts))
 			return FWTREE_NO_MEMORY;
-		*made = counts[0] < p->count && counts[1] < p->count;
+		/* to cut off what nothing is in is of use too: the next cut is within what is left */
+		*made = (counts[0] < p->count && counts[1] < p->count) || !counts[0] || !counts[1];
 	}
 	if (!*made && trim(b, p, s)) {
 		if (divide(b, p, s, counts))

@@ -12,6 +12,7 @@ import typer
 from firewall import render
 from firewall.cli.base import session_of
 from firewall.errors import FwError, NotPermitted
+from firewall.progress import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,7 +61,7 @@ def save(ctx: typer.Context, file: Target = None) -> None:
 
             def parts() -> "Iterator[bytes]":
                 nonlocal count
-                for line in saved_lines(pins):
+                for line in counted("saving flows", saved_lines(pins)):
                     count += 1
                     yield f"{line}\n".encode()
 

@@ -95,8 +95,8 @@ def check(ctx: typer.Context, file: File = None) -> None:
     try:
         written, name = read_policy(file)
         policy = parse_policy(written, name)
-        warnings = verify(policy) + odd_here(policy)
-        check_sets(policy, Path(file).parent if file != STDIN else policy_path().parent)
+        listed = check_sets(policy, Path(file).parent if file != STDIN else policy_path().parent)
+        warnings = verify(policy) + odd_here(policy, listed)
     except (PolicyError, Unmet) as error:
         if session.json:
             session.print_json(

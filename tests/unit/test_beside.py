@@ -43,6 +43,29 @@ def test_an_error_of_the_block_goes_first() -> None:
         raise KeyError("block")
 
 
+def test_who_is_interrupted_waits_nevertheless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As by Ctrl-C, once in waiting for the result and once in waiting for the end."""
+    may_end, done = Event(), []
+    wait = Event.wait
+
+    def call() -> None:
+        assert wait(may_end, 30)
+        done.append(1)
+
+    interruptions = iter((may_end.is_set, may_end.set))
+
+    def interrupted(event: Event, timeout_s: float | None = None) -> bool:
+        for happens in interruptions:
+            happens()
+            raise KeyboardInterrupt
+        return wait(event, timeout_s)
+
+    with pytest.raises(KeyboardInterrupt), Beside(call) as slow:
+        monkeypatch.setattr(Event, "wait", interrupted)
+        slow.result()
+    assert done == [1]
+
+
 def test_what_the_call_returned_is_there_as_soon_as_it_is_asked_for() -> None:
     with Beside(lambda: 7) as seven:
         assert seven.result() == 7

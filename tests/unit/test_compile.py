@@ -223,3 +223,13 @@ def test_entries_that_no_tree_can_tell_apart_are_refused() -> None:
     assert len(entries(most)) == 4096
     with pytest.raises(UsageError, match="line 4097: more than 4096 combinations"):
         compiled("\n".join(rules))
+
+
+def test_narrow_entries_among_wide_ones_of_many_interfaces_are_told_apart() -> None:
+    """All are within one prefix that the wide ones have: nothing is outside of it, so that only cuts inside of it tell."""
+    wide = "allow in on eth{} tcp from 10.0.0.0/8"
+    narrow = "drop in on eth{} tcp from 10.{}.{}.0/24"
+    rules = [
+        narrow.format(i % 60, i >> 8, i & 255) if i % 2 else wide.format(i // 2 % 60) for i in range(5000)
+    ]
+    assert len(entries(compiled("\n".join(rules)))) == 5000

@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import json
+import zlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -87,6 +90,39 @@ def test_a_document_that_is_cut_off_is_none() -> None:
 def test_what_is_no_document_is_said_to_be_none(data: bytes) -> None:
     with pytest.raises(FwError, match="cannot be read"):
         Document.decode(data)
+
+
+DAMAGED: list[tuple[int | slice, object]] = [
+    *((column, [["1", 2]]) for column in range(3)),
+    *((column, [[1.0, 2]]) for column in range(3)),
+    *((column, [[1, True], [3, 1]]) for column in range(3)),
+    *((column, [[1, -1], [3, 3]]) for column in range(3)),
+    *((column, [[0, 2]]) for column in range(3)),
+    *((column, [[1, 3]]) for column in range(3)),
+    *((column, [[1, 10**15]]) for column in range(3)),
+    (1, [[2, 2]]),
+    (slice(0, 3), [[[1, 3]]] * 3),
+    (3, {"2": "allow in"}),
+    (3, {"-1": "allow in"}),
+    (3, {"0": 7}),
+    (3, ["allow in"]),
+    (4, ["rules.d/a.fw"]),
+    (4, ["a", "b", "c"]),
+]
+
+
+@pytest.mark.parametrize(("column", "value"), DAMAGED)
+def test_columns_that_say_nonsense_are_no_document(column: int | slice, value: object) -> None:
+    data = placed("allow in tcp\ndrop in\n").encode()
+    body = zlib.decompress(data[4:])
+    end = 4 + int.from_bytes(body[:4], "little")
+    fields = json.loads(body[4:end])
+    assert fields["rules"][:3] == [[[1, 2]], [[1, 2]], [[3, 2]]]
+    fields["rules"][column] = value
+    head = json.dumps(fields).encode()
+    damaged = zlib.compress(len(head).to_bytes(4, "little") + head + body[end:])
+    with pytest.raises(FwError, match="cannot be read"):
+        Document.decode(len(damaged).to_bytes(4, "little") + damaged)
 
 
 def test_the_most_rules_fit_their_counters() -> None:

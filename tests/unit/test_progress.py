@@ -42,6 +42,18 @@ def test_what_fails_midway_leaves_the_line_clear() -> None:
     assert terminal.getvalue().endswith("reading: 2,048 of 5,000\r\x1b[K")
 
 
+def test_what_has_no_length() -> None:
+    terminal = Terminal()
+    with shown(terminal):
+        assert list(counted("reading", iter(ITEMS[:2500]))) == list(ITEMS[:2500])
+        assert list(counted("again", iter(ITEMS[:2500]), 2500)) == list(ITEMS[:2500])
+        assert list(counted("short", iter(ITEMS[:9]), 9)) == list(ITEMS[:9])
+    assert terminal.getvalue().split("\r\x1b[K") == [
+        *("", "reading: 1,024", "reading: 2,048", ""),
+        *("again: 0 of 2,500", "again: 1,024 of 2,500", "again: 2,048 of 2,500", ""),
+    ]
+
+
 def test_short_work_shows_nothing() -> None:
     terminal = Terminal()
     with shown(terminal):

@@ -145,6 +145,8 @@ def test_large_rulesets_are_read_quickly_whole(kind: str, family: int) -> None:
         "allow in on eth0 tcp from 192.0.2.0/24, 2001:db8::/32 port not 1-1023 to port 22, 80",
         'drop out via wan+ udp to @bad port dns log "dns" comment "no"',
         "reject forward on not lan via wan0, wan1 sctp",
+        "allow forward udp from 192.0.2.1 to 198.51.100.0/24 port 53 on lan via wan # as many write it",
+        "allow in tcp to port 22 on lan log",
         "allow in tcp to port 22  # ssh",
         "drop in log",
     ],

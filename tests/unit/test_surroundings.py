@@ -12,6 +12,7 @@ import pytest
 from firewall.errors import NotPermitted
 from firewall.hours import local_zone
 from firewall.policy import parse_policy
+from firewall.setcheck import check_sets
 from firewall.sockets import TCP_ESTABLISHED, TcpSocket
 from firewall.surroundings import odd_here
 from firewall.written import Written
@@ -57,6 +58,13 @@ def test_names_that_no_interface_has() -> None:
     ]
 
 
+def test_a_name_is_said_once() -> None:
+    text = "allow in on lam\nzone lan = eth0\nallow in on lam tcp\ndrop in on lam, eth0\n"
+    assert said(text) == [
+        "rules.fw:1: no interface is called 'lam' now (2 more lines with it); did you mean 'lan'?"
+    ]
+
+
 def test_a_zone_with_the_name_of_an_interface() -> None:
     assert said("zone wg0 = eth0\nallow in on wg0\n") == [
         "rules.fw:1: zone 'wg0' is called like an interface, which its name does not mean"
@@ -86,6 +94,30 @@ CUT = "this would cut your connection from 192.0.2.7 (on eth0, by"
 )
 def test_the_callers_connection(text: str, expected: list[str]) -> None:
     assert said(text) == expected
+
+
+@pytest.mark.parametrize("listed", ["192.0.2.7", "192.0.2.0/24 # the office"])
+def test_a_file_has_the_callers_address(tmp_path: Path, listed: str) -> None:
+    (tmp_path / "office.txt").write_text(f"198.51.100.1\n{listed}\n")
+    for rule, cut in (
+        ("allow in tcp from @office to port 22", []),
+        ("drop in from @office\nallow in", [f"rules.fw:3: {CUT} 'drop in from @office')"]),
+        ("allow in from not @office", [f"rules.fw: {CUT} 'default in drop')"]),
+    ):
+        policy = parse_policy(f"protect eth0\nset office file office.txt\n{rule}\n")
+        warnings = odd_here(policy, check_sets(policy, tmp_path))
+        assert [warning.told("rules.fw") for warning in warnings] == cut
+
+
+def test_what_was_added_at_run_time_stays_in_a_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "protect eth0\nset office\nallow in tcp from @office to port 22\n"
+    assert said(text) == [f"rules.fw: {CUT} 'default in drop')"]
+    monkeypatch.setattr("firewall.pins.open_pins", object)
+    monkeypatch.setattr(
+        "firewall.settable.membership_of",
+        lambda _pins, listed: lambda name, address: not listed and (name, address) == ("office", CALLER),
+    )
+    assert said(text) == []
 
 
 def test_what_cannot_be_asked_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
