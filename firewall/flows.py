@@ -84,6 +84,17 @@ class Filter(NamedTuple):
     rule: int | None = None
     ifindexes: frozenset[int] | None = None
 
+    def may_match(self, key: bytes) -> bool:
+        """False if no flow of this key is like that."""
+        if self.proto is None and self.port is None and self.addresses is None:
+            return True
+        lo, hi, lo_port, hi_port, proto, family = _KEY.unpack(key)
+        if self.proto is not None and proto != self.proto:
+            return False
+        if self.port is not None and self.port.to_bytes(2) not in (lo_port, hi_port):
+            return False
+        return self.addresses is None or self._has_end(family, int.from_bytes(lo), int.from_bytes(hi))
+
     def matches(self, flow: Flow) -> bool:
         """Whether the flow is like that."""
         if self.proto is not None and flow.proto != self.proto:
@@ -96,13 +107,14 @@ class Filter(NamedTuple):
             return False
         if self.ifindexes is not None and self.ifindexes.isdisjoint(_interfaces(flow)):
             return False
-        return self.addresses is None or self._has_address(flow)
+        return self.addresses is None or self._has_end(flow.family, flow.src, flow.dst)
 
-    def _has_address(self, flow: Flow) -> bool:
-        ranges = self.addresses[flow.family] if self.addresses else ()
-        return any(low <= end <= high for end in (flow.src, flow.dst) for low, high in ranges)
+    def _has_end(self, family: int, *ends: int) -> bool:
+        ranges = self.addresses[family] if self.addresses else ()
+        return any(low <= end <= high for end in ends for low, high in ranges)
 
 
+EVERY = Filter()
 Entry = tuple[bytes, bytes, bool]
 """Key and value of a flow as the tables hold them, and whether it is confirmed."""
 
@@ -126,9 +138,13 @@ class Table:
         self._hz = hz()
         self._now_j = now_j(self._hz)
 
-    def __iter__(self) -> Iterator[Flow]:
-        """The live flows, confirmed ones first."""
-        return (self.flow(*entry) for entry in counted("reading flows", self.entries()))
+    def chosen(self, wanted: Filter = EVERY) -> Iterator[Flow]:
+        """The live flows that are like that, confirmed ones first."""
+        for key, value, confirmed in counted("reading flows", self.entries()):
+            if wanted.may_match(key):
+                found = self.flow(key, value, confirmed)
+                if wanted.matches(found):
+                    yield found
 
     def entries(self) -> Iterator[Entry]:
         """The live flows as the tables hold them, confirmed ones first."""

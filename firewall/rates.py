@@ -75,7 +75,7 @@ class Rates:
         wanted, unpack = self._wanted, _BYTES.unpack
         for entry in table.entries():
             key, value, _ = entry
-            if wanted and not wanted.matches(table.flow(*entry)):
+            if wanted and not (wanted.may_match(key) and wanted.matches(table.flow(*entry))):
                 continue
             identity = key + value[_INCARNATION]
             octets = now[identity] = unpack(value)

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Numbers with units and columns that line up. Pure: text out, nothing printed."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import repeat
 
 GAP = "  "
 _BINARY_UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB")
@@ -58,17 +59,17 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]], right: Iterable[
     cells = [tuple(row) for row in rows]
     if not cells:
         return []
-    return columns([tuple(header), *cells], [i for i, name in enumerate(header) if name in set(right)])
+    return [*columns([tuple(header), *cells], [i for i, name in enumerate(header) if name in set(right)])]
 
 
-def columns(rows: Sequence[Sequence[str]], right: Iterable[int] = ()) -> list[str]:
-    """Lines of `rows`, whose columns line up; those numbered in `right` are aligned to the right."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))] if rows else []
+def columns(rows: Iterable[Sequence[str]], right: Iterable[int] = ()) -> Iterator[str]:
+    """Lines of `rows`, whose columns line up; those numbered in `right` are aligned to the right.
+
+    The rows are gone through twice, and may be very many.
+    """
+    widths: list[int] = []
+    for row in rows:
+        widths = [*map(max, widths or repeat(0), map(len, row))]
     to_the_right = set(right)
-    return [
-        GAP.join(
-            cell.rjust(width) if i in to_the_right else cell.ljust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
+    line = GAP.join(f"{{:{'>' if i in to_the_right else '<'}{width}}}" for i, width in enumerate(widths))
+    return (line.format(*row).rstrip() for row in rows)

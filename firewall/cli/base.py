@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """What all commands share: the options --json and --netns, help that ends with examples, unknown words."""
 
-from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, TextIO
+from collections.abc import Callable, Iterable, Mapping
+from typing import Annotated, Any, NamedTuple, TextIO
 
 import typer
 from typer.core import TyperCommand, TyperGroup, TyperOption
@@ -22,6 +22,26 @@ DryRun = Annotated[
 ]
 
 
+class Encoded(NamedTuple):
+    """Items of a list that are JSON already."""
+
+    items: Iterable[str]
+
+
+def encoded(value: Any) -> str:
+    """A value as JSON, on one line."""
+    global _encode
+    if _encode is None:
+        import json
+
+        # With `indent` the encoder is the slow one, which takes seconds for a full flow table.
+        _encode = json.JSONEncoder(ensure_ascii=False).encode
+    return _encode(value)
+
+
+_encode: Callable[[Any], str] | None = None
+
+
 class Session:
     """One run of the command line: where it prints, and the options that any command may have."""
 
@@ -33,28 +53,35 @@ class Session:
 
     def print(self, *lines: str) -> None:
         """Data, one item a line."""
+        self.print_all(lines)
+
+    def print_all(self, lines: Iterable[str]) -> None:
+        """The same, of which there may be very many."""
         for line in lines:
-            print(line, file=self.out)
+            self.out.write(f"{line}\n")
 
     def print_json(self, **fields: Any) -> None:
         """The data of a command as one JSON object, an item a line."""
-        import json
+        before = "{"
+        for name, value in {"schema": JSON_SCHEMA, **fields}.items():
+            self.out.write(f"{before}\n  {encoded(name)}: ")
+            before = ","
+            if isinstance(value, dict):
+                self._print_block("{}", (f"{encoded(one)}: {encoded(item)}" for one, item in value.items()))
+            elif isinstance(value, list):
+                self._print_block("[]", map(encoded, value))
+            elif isinstance(value, Encoded):
+                self._print_block("[]", value.items)
+            else:
+                self.out.write(encoded(value))
+        self.out.write("\n}\n")
 
-        # With `indent` the encoder is the slow one, which takes seconds for a full flow table.
-        encode = json.JSONEncoder(ensure_ascii=False).encode
-
-        def block(value: Any) -> str:
-            if isinstance(value, list) and value:
-                return "[\n    " + ",\n    ".join(map(encode, value)) + "\n  ]"
-            if isinstance(value, dict) and value:
-                items = [f"{encode(name)}: {encode(item)}" for name, item in value.items()]
-                return "{\n    " + ",\n    ".join(items) + "\n  }"
-            return encode(value)
-
-        lines = [
-            f"  {encode(name)}: {block(value)}" for name, value in {"schema": JSON_SCHEMA, **fields}.items()
-        ]
-        print("{\n" + ",\n".join(lines) + "\n}", file=self.out)
+    def _print_block(self, brackets: str, items: Iterable[str]) -> None:
+        before, after = brackets[0], brackets
+        for item in items:
+            self.out.write(f"{before}\n    {item}")
+            before, after = ",", f"\n  {brackets[1]}"
+        self.out.write(after)
 
     def say(self, *lines: str) -> None:
         """What is good to know but not asked for."""

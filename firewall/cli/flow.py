@@ -1,24 +1,36 @@
 # SPDX-License-Identifier: MIT
 """`fw flow`: the connections that are tracked."""
 
-from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
 from firewall import render
 from firewall.cli import filters
-from firewall.cli.base import Command, Report, Session, Yes, new_app, run_default, session_of
+from firewall.cli.base import (
+    Command,
+    Encoded,
+    Report,
+    Session,
+    Yes,
+    encoded,
+    new_app,
+    run_default,
+    session_of,
+)
 from firewall.cli.flowwatch import WATCH, watch
 from firewall.cli.keep import RESTORE, SAVE, restore, save
 from firewall.errors import NeedsYes, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable
 
     from firewall.flows import Filter, Flow
 
 app = new_app()
+
+_HEADER = tuple("proto from to state packets bytes replies bytes age expires rule".split())
+_TO_THE_RIGHT = "packets", "bytes", "replies", "age", "expires", "rule"
 
 _LIST = """
 fw flows                                  the same
@@ -58,34 +70,22 @@ def list_(
     iface: filters.Iface = None,
 ) -> None:
     """List the live flows: between whom, state, traffic, age."""
+    from firewall.cli.flowlines import Ordered, Rows, fields_of
     from firewall.flows import Table
     from firewall.pins import demand_pins
 
     session = session_of(ctx)
     wanted = filters.flow_filter(proto, address, port, state, rule, iface)
-    # No more is kept of each than what is printed.
-    form: Callable[[Flow], Any] = fields_of if session.json else row_of
     with demand_pins() as pins:
-        chosen = ((_order(one), form(one)) for one in Table(pins) if wanted.matches(one))
-        found = [printed for _, printed in sorted(chosen, key=itemgetter(0))]
-    if session.json:
-        session.print_json(flows=found)
-    else:
-        header = (
-            "proto",
-            "from",
-            "to",
-            "state",
-            "packets",
-            "bytes",
-            "replies",
-            "bytes",
-            "age",
-            "expires",
-            "rule",
+        chosen = Table(pins).chosen(wanted)
+        if session.json:
+            session.print_json(flows=Encoded(Ordered(chosen, lambda one: encoded(fields_of(one)))))
+            return
+        rows = Rows(_HEADER, chosen)
+    if len(rows):
+        session.print_all(
+            render.columns(rows, [i for i, name in enumerate(_HEADER) if name in _TO_THE_RIGHT])
         )
-        right = ("packets", "bytes", "replies", "age", "expires", "rule")
-        session.print(*render.table(header, found, right))
 
 
 @app.command(cls=Command, epilog=_DELETE)
@@ -129,7 +129,7 @@ def _delete(session: Session, wanted: "Filter", yes: bool) -> None:
 
     with locked(), demand_pins() as pins:
         table = Table(pins)
-        found = [one for one in table if wanted.matches(one)]
+        found = list(table.chosen(wanted))
         if not yes:
             _refuse_to_cut(found)
         deleted = table.delete(found)
@@ -150,73 +150,3 @@ def _refuse_to_cut(found: "Iterable[Flow]") -> None:
         cut = own.get(frozenset(((one.src, one.sport or 0), (one.dst, one.dport or 0))))
         if cut and one.proto == TCP:
             raise NeedsYes(f"this would cut your connection from {cut.remote}", "--yes does it all the same")
-
-
-def _order(one: "Flow") -> tuple[Any, ...]:
-    return (
-        one.proto,
-        one.family,
-        one.src,
-        one.dst,
-        one.sport or 0,
-        one.dport or 0,
-        one.icmp_id or one.gre_key or 0,
-    )
-
-
-def row_of(one: "Flow") -> tuple[str, ...]:
-    """A line of the list: protocol, ends, state, and what has passed."""
-    from firewall.flows import address_text
-    from firewall.services import protocol_name
-
-    marks = (
-        ("id", one.icmp_id),
-        ("key", one.gre_key),
-        ("spi", one.spi and f"{one.spi:#010x}"),
-        ("back", one.reply_spi and f"{one.reply_spi:#010x}"),
-    )
-    target = render.endpoint(address_text(one.family, one.dst), one.dport)
-    return (
-        protocol_name(one.proto),
-        render.endpoint(address_text(one.family, one.src), one.sport),
-        " ".join([target, *(f"{name} {value}" for name, value in marks if value is not None)]),
-        one.state,
-        render.count(one.opener.packets),
-        render.size(one.opener.bytes),
-        render.count(one.responder.packets),
-        render.size(one.responder.bytes),
-        render.duration(one.age_s),
-        render.duration(one.expires_s),
-        str(one.rule or "default"),
-    )
-
-
-def fields_of(one: "Flow") -> "Mapping[str, Any]":
-    """A flow as JSON has it."""
-    from firewall.flows import address_text
-    from firewall.masks import Masked
-    from firewall.services import protocol_name
-
-    return {
-        "proto": protocol_name(one.proto),
-        "src": address_text(one.family, one.src),
-        "sport": one.sport,
-        "dst": address_text(one.family, one.dst),
-        "dport": one.dport,
-        "icmp_id": one.icmp_id,
-        "gre_key": one.gre_key,
-        "spi": one.spi,
-        "reply_spi": one.reply_spi,
-        "state": one.state,
-        "confirmed": one.confirmed,
-        "scope": one.scope,
-        "packets": one.opener.packets,
-        "bytes": one.opener.bytes,
-        "reply_packets": one.responder.packets,
-        "reply_bytes": one.responder.bytes,
-        "age_s": one.age_s,
-        "expires_s": one.expires_s,
-        "rule": one.rule or None,
-        "set_mark": str(Masked(one.mark, one.mark_mask)) if one.mark_mask else None,
-        "idle_s": one.idle_s or None,
-    }

@@ -130,7 +130,7 @@ def _lines(look: "Look", use: "Use") -> list[str]:
 
 
 def _row(rate: "Rate") -> tuple[str, ...]:
-    from firewall.cli.flow import row_of
+    from firewall.cli.flowlines import row_of
 
     return (
         *row_of(rate.flow)[:4],
@@ -143,7 +143,7 @@ def _row(rate: "Rate") -> tuple[str, ...]:
 def _json(look: "Look", use: "Use") -> str:
     import json
 
-    from firewall.cli.flow import fields_of
+    from firewall.cli.flowlines import fields_of
 
     top = [
         {

@@ -20,7 +20,7 @@ from firewall.engine import Source
 from firewall.errors import NotLoaded
 from firewall.events import Event
 from firewall.flowrestore import Restored
-from firewall.flows import Counts, Flow
+from firewall.flows import Counts, Filter, Flow
 from firewall.flowstate import Side
 from firewall.lang import decode_policy
 from firewall.links import Link
@@ -324,16 +324,27 @@ class Table:
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
 
-    def __iter__(self) -> Any:
-        return iter(self.machine.flows)
+    def chosen(self, wanted: Filter) -> Any:
+        return filter(wanted.matches, self.machine.flows)
 
     def entries(self) -> Any:
         for i, flow in enumerate(self.machine.flows):
             sides = [abi.Side(bytes=side.bytes) for side in (flow.opener, flow.responder)]
-            yield i.to_bytes(40), abi.Flow(incarnation=flow.age_s, side=sides).pack(), flow.confirmed
+            yield self._key(i, flow), abi.Flow(incarnation=flow.age_s, side=sides).pack(), flow.confirmed
+
+    @staticmethod
+    def _key(number: int, flow: Flow) -> bytes:
+        key = abi.FlowKey(lo=flow.src.to_bytes(16), hi=flow.dst.to_bytes(16), zone=number)
+        key.lo_port, key.hi_port, key.proto, key.family = (
+            flow.sport or 0,
+            flow.dport or 0,
+            flow.proto,
+            flow.family,
+        )
+        return key.pack()
 
     def flow(self, key: bytes, value: bytes, confirmed: bool) -> Flow:
-        return self.machine.flows[int.from_bytes(key)]
+        return self.machine.flows[abi.FlowKey.unpack(key).zone]
 
     def counts(self) -> Counts:
         confirmed = sum(flow.confirmed for flow in self.machine.flows)

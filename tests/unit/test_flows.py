@@ -60,7 +60,7 @@ def table(
 
 
 def only(*confirmed: tuple[bytes, bytes]) -> Flow:
-    (flow,) = table(*confirmed)
+    (flow,) = table(*confirmed).chosen()
     return flow
 
 
@@ -184,11 +184,11 @@ def test_a_flow_past_its_timeout_is_absent(proto: int, sides: Any, name: str) ->
     options = {f"timeout.{name}": value for name, value in CHOSEN.items()}
     timeout_s = int(CHOSEN[name].removesuffix("s"))
     live = table(entry(proto, sides=sides, idle_s=timeout_s - 5), options=options)
-    (flow,) = live
+    (flow,) = live.chosen()
     assert 3 <= flow.expires_s <= 5
     assert live.counts()[:2] == (1, 0)
     dead = table(entry(proto, sides=sides, idle_s=timeout_s + 1), options=options)
-    assert list(dead) == []
+    assert list(dead.chosen()) == []
     assert dead.counts()[:2] == (0, 0)
 
 
@@ -197,7 +197,7 @@ def test_a_revoked_flow_is_remembered_for_a_minute() -> None:
     assert only(entry(flags=flags, idle_s=50)).state == "revoked"
     assert only(entry(UDP, flags=flags)).expires_s <= 60
     dead = table(entry(flags=flags, idle_s=62))
-    assert (list(dead), dead.counts()[:2]) == ([], (0, 0))
+    assert (list(dead.chosen()), dead.counts()[:2]) == ([], (0, 0))
 
 
 def test_either_side_keeps_it_alive() -> None:
@@ -209,7 +209,7 @@ def test_either_side_keeps_it_alive() -> None:
 def test_a_flow_in_both_tables_is_one() -> None:
     """While a flow is promoted both entries exist."""
     one = entry()
-    found = list(table(one, embryonic=(one, entry(ports=(22, 40001)))))
+    found = list(table(one, embryonic=(one, entry(ports=(22, 40001)))).chosen())
     assert [(flow.sport, flow.confirmed) for flow in found] == [(40000, True), (40001, False)]
 
 
@@ -219,7 +219,7 @@ def test_counts_are_of_what_is_listed() -> None:
         entry(), dead, entry(UDP), embryonic=(entry(ports=(80, 1)), entry(UDP, ports=(53, 9), idle_s=999))
     )
     assert mixed.counts() == (2, 1, 2)
-    assert [flow.confirmed for flow in mixed] == [True, True, False]
+    assert [flow.confirmed for flow in mixed.chosen()] == [True, True, False]
 
 
 FLOW = entry(
@@ -253,3 +253,20 @@ FLOW = entry(
 )
 def test_filters(wanted: Filter, matches: bool) -> None:
     assert wanted.matches(only(FLOW)) is matches
+    assert len(list(table(FLOW).chosen(wanted))) == matches
+    if matches:
+        assert wanted.may_match(FLOW[0])
+
+
+@pytest.mark.parametrize(
+    ("wanted", "may"),
+    [
+        (Filter(proto=UDP), False),
+        (Filter(port=4000), False),
+        (Filter(addresses={4: [(0xC0000202, 0xC00002FF)], 6: [(0, 1 << 127)]}), False),
+        (Filter(rule=0, state="closed", ifindexes=frozenset()), True),
+        (Filter(rule=0, port=22), True),
+    ],
+)
+def test_a_key_alone_tells_most_that_are_not_wanted(wanted: Filter, may: bool) -> None:
+    assert wanted.may_match(FLOW[0]) is may
