@@ -163,10 +163,10 @@ class Table:
         confirmed, embryonic = (self._count(table) for table in self._maps)
         return Counts(confirmed[0], *embryonic)
 
-    def delete(self, flows: Iterable[Flow]) -> int:
+    def delete(self, keys: Iterable[bytes]) -> int:
         """Takes flows away; how many were still there. Their next packet is that of a stranger."""
         with requests_of(self._pins) as requests:
-            return requests.delete(flow.key for flow in flows)
+            return requests.delete(keys)
 
     def _count(self, table: Map) -> tuple[int, int]:
         """Live flows, and all entries."""

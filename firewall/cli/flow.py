@@ -23,9 +23,8 @@ from firewall.cli.keep import RESTORE, SAVE, restore, save
 from firewall.errors import NeedsYes, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from firewall.flows import Filter, Flow
+    from firewall.flows import Filter
+    from firewall.sockets import TcpSocket
 
 app = new_app()
 
@@ -126,27 +125,31 @@ def _delete(session: Session, wanted: "Filter", yes: bool) -> None:
     from firewall.flows import Table
     from firewall.pins import demand_pins
     from firewall.recover import locked
+    from firewall.services import TCP
 
     with locked(), demand_pins() as pins:
         table = Table(pins)
-        found = list(table.chosen(wanted))
-        if not yes:
-            _refuse_to_cut(found)
-        deleted = table.delete(found)
+        mine = {} if yes else _own_connections()
+        keys = []
+        for one in table.chosen(wanted):
+            # Who is its opener may have been a guess, if it was met midway.
+            cut = (
+                mine.get(frozenset(((one.src, one.sport or 0), (one.dst, one.dport or 0)))) if mine else None
+            )
+            if cut and one.proto == TCP:
+                raise NeedsYes(
+                    f"this would cut your connection from {cut.remote}", "--yes does it all the same"
+                )
+            keys.append(one.key)
+        deleted = table.delete(keys)
     session.say(f"{render.counted(deleted, 'flow')} deleted")
 
 
-def _refuse_to_cut(found: "Iterable[Flow]") -> None:
-    """Raises NeedsYes if the caller works through one of the flows: mid-stream segments open none."""
-    from firewall.services import TCP
+def _own_connections() -> "dict[frozenset[tuple[int, int]], TcpSocket]":
+    """The connections that the caller works through, by their ends: mid-stream segments would open none."""
     from firewall.sshguard import caller_connections
 
-    own = {
+    return {
         frozenset(((int(one.remote), one.remote_port), (int(one.local), one.local_port))): one
         for one in caller_connections()
     }
-    for one in found:
-        # Who is its opener may have been a guess, if it was met midway.
-        cut = own.get(frozenset(((one.src, one.sport or 0), (one.dst, one.dport or 0))))
-        if cut and one.proto == TCP:
-            raise NeedsYes(f"this would cut your connection from {cut.remote}", "--yes does it all the same")

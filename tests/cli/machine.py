@@ -325,7 +325,8 @@ class Table:
         self.machine = machine
 
     def chosen(self, wanted: Filter) -> Any:
-        return filter(wanted.matches, self.machine.flows)
+        keyed = (flow._replace(key=self._key(i, flow)) for i, flow in enumerate(self.machine.flows))
+        return filter(wanted.matches, keyed)
 
     def entries(self) -> Any:
         for i, flow in enumerate(self.machine.flows):
@@ -351,9 +352,10 @@ class Table:
         embryonic = len(self.machine.flows) - confirmed
         return Counts(confirmed, embryonic, embryonic)
 
-    def delete(self, flows: list[Flow]) -> int:
-        self.machine.flows = [flow for flow in self.machine.flows if flow not in flows]
-        return len(flows)
+    def delete(self, keys: list[bytes]) -> int:
+        left = [flow for i, flow in enumerate(self.machine.flows) if self._key(i, flow) not in keys]
+        gone, self.machine.flows = len(self.machine.flows) - len(left), left
+        return gone
 
 
 class Journal:

@@ -179,7 +179,7 @@ def test_what_is_deleted_has_to_begin_anew(path: PacketPath) -> None:
     pins = PathPins(path)
     table = Table(pins)
     assert table.counts() == (0, 2, 2)
-    chosen = list(table.chosen(Filter(port=4000)))
+    chosen = [flow.key for flow in table.chosen(Filter(port=4000))]
     assert (table.delete(chosen), table.delete(chosen)) == (1, 0)
     pins.control.close()
     assert [flow.sport for flow in listed(path)] == [4001]

@@ -226,7 +226,7 @@ def test_entries_that_no_tree_can_tell_apart_are_refused() -> None:
 
 
 def test_narrow_entries_among_wide_ones_of_many_interfaces_are_told_apart() -> None:
-    """All are within one prefix that the wide ones have: nothing is outside of it, so that only cuts inside of it tell."""
+    """All are within one prefix that the wide ones have, so that only cuts inside of it tell."""
     wide = "allow in on eth{} tcp from 10.0.0.0/8"
     narrow = "drop in on eth{} tcp from 10.{}.{}.0/24"
     rules = [
