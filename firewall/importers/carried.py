@@ -10,25 +10,28 @@ from firewall.rule import Rule
 class Left(NamedTuple):
     """A piece of the original that is not carried over: where it stands, what it says, and why.
 
-    `implied` is what needs no line of its own, since fw does it anyhow.
+    `implied` is what needs no line of its own, since fw does it anyhow. `by_hand` is what to write instead.
     """
 
     place: str
     text: str
     why: str
     implied: bool = False
+    by_hand: str = ""
 
     def __str__(self) -> str:
-        return f"{self.place}: {self.why}: {self.text}"
+        hand = f" ({self.by_hand})" if self.by_hand else ""
+        return f"{self.place}: {self.why}: {self.text}{hand}"
 
 
 class Refused(Exception):
-    """A piece cannot be carried over; the message says why."""
+    """A piece cannot be carried over; the message says why, and `by_hand` what to write where fw has the like."""
 
-    def __init__(self, why: str, implied: bool = False) -> None:
+    def __init__(self, why: str, implied: bool = False, by_hand: str = "") -> None:
         super().__init__(why)
         self.why = why
         self.implied = implied
+        self.by_hand = by_hand
 
 
 class Never(Refused):
@@ -59,7 +62,7 @@ class Carried:
 
     def leave(self, place: str, text: str, refused: Refused) -> None:
         """One piece more that is not carried over, if it is not known by now: a chain may be met on several ways."""
-        self._left[Left(place, text.strip(), refused.why, refused.implied)] = None
+        self._left[Left(place, text.strip(), refused.why, refused.implied, refused.by_hand)] = None
 
     def text(self) -> str:
         return "".join(line + "\n" for line in self.lines)

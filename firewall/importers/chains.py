@@ -67,6 +67,7 @@ class _Walk:
                     pending = step
                     continue
                 if step.does == JUMP:
+                    self._forget(step if step.log is not None else None)
                     self._jump(step, met, above + (name,))
                 else:
                     logged = pending is not None and pending.match == step.match
@@ -100,6 +101,13 @@ class _Walk:
                 if not names.negated:
                     raise Never
                 met = met._replace(on=None) if missing == "out" else met._replace(via=None)
+        if met.macs and self.scope == "out":
+            raise Never
+        if met.users and self.scope != "out":
+            raise Refused("fw knows whose packet it is of those alone that this host sends")
+        if met.marks and self.scope != "out":
+            hand = f"if another program at TC sets it, write 'mark {met.marks[0]}'"
+            raise Refused("fw judges what comes in before nft or iptables can mark it", by_hand=hand)
         for field, names in (("on", met.on), ("via", met.via)):
             if names and not names.negated and _LOOPBACK in names.names:
                 others = tuple(name for name in names.names if name != _LOOPBACK)
@@ -112,15 +120,17 @@ class _Walk:
         return met
 
     def _emit(self, step: Step, met: Match, log: str | None) -> None:
-        words = [step.does, self.scope, met.words(self.family)]
+        remarks = []
         if log is not None:
-            words.append(f'log "{plain(log)}"' if plain(log) else "log")
+            remarks.append(f'log "{plain(log)}"' if plain(log) else "log")
         if step.comment:
-            words.append(f'comment "{plain(step.comment)}"')
-        try:
-            self.carried.rule(" ".join(filter(None, words)))
-        except Refused as refused:
-            self.carried.leave(step.place, step.text, refused)
+            remarks.append(f'comment "{plain(step.comment)}"')
+        for part in met.parts():
+            words = [step.does, self.scope, part.words(self.family), *remarks]
+            try:
+                self.carried.rule(" ".join(filter(None, words)))
+            except Refused as refused:
+                self.carried.leave(step.place, step.text, refused)
 
     def _forget(self, pending: Step | None) -> None:
         if pending:

@@ -9,7 +9,7 @@ import shlex
 from collections.abc import Callable
 from itertools import pairwise
 
-from firewall.importers import match
+from firewall.importers import byhand, further, match
 from firewall.importers.carried import Carried, Refused, speak_of_one_family
 from firewall.importers.chains import JUMP, LOG, NOTHING, RETURN, Chains, Step, flatten
 from firewall.importers.match import Match, Names
@@ -30,6 +30,10 @@ _MODULES = {
     "conntrack",
     "iprange",
     "limit",
+    "mac",
+    "mark",
+    "dscp",
+    "owner",
 }
 _ICMP_NAMES = {
     "echo-request": "echo-request",
@@ -91,8 +95,7 @@ def carry(text: str) -> Carried:
                 name, step = _Line(line, place, family).step()
                 chains.setdefault(name, []).append(step)
             else:
-                why = "fw does not translate addresses" if table == "nat" else f"fw has no table '{table}'"
-                carried.leave(place, line, Refused(why))
+                carried.leave(place, line, _other_table(table, line))
         elif line.strip() and not line.startswith(("#", "COMMIT")) and (table == "filter" or line[0] != ":"):
             carried.leave(place, line, Refused("it is not of the form of iptables-save"))
     for base, scope in HOOKS.items():
@@ -112,6 +115,15 @@ def _is_v6(text: str) -> bool:
     )
 
 
+def _other_table(table: str, line: str) -> Refused:
+    """Why a rule of a table that is not `filter` is not carried over."""
+    _, _, told = line.partition(" -j ")
+    if byhand.NO_TRACKING in told:
+        return byhand.refused(byhand.TARGETS, "NOTRACK", "")
+    why = "fw does not translate addresses" if table == "nat" else f"fw has no table '{table}'"
+    return byhand.refused(byhand.TARGETS, told.partition(" ")[0], why)
+
+
 class _Line:
     """The words of one rule while they are read."""
 
@@ -124,7 +136,8 @@ class _Line:
         self.fields: dict[str, object] = {}
         self.does, self.target, self.comment, self.log = NOTHING, "", "", ""
         self.answer = ""
-        self.limited = self.others = self.cuts = False
+        self.rate = self.burst = ""
+        self.others = self.cuts = False
         self.readers: dict[str, Callable[[], None]] = {
             **{f"{dash}{name}": read for name, read in self._readers().items() for dash in ("-", "--")},
         }
@@ -167,6 +180,9 @@ class _Line:
         def names(field: str) -> Callable[[], None]:
             return lambda: self._interface(field)
 
+        def values(field: str, read: Callable[[list[str], bool], object]) -> Callable[[], None]:
+            return lambda: self._set(field, read([self._take()], self.negated))
+
         sport, dport = ports("sport"), ports("dport")
         return {
             **dict.fromkeys(("s", "source", "src-range"), addresses("src")),
@@ -183,8 +199,13 @@ class _Line:
             "comment": self._comment,
             "tcp-flags": self._flags,
             "syn": self._syn,
+            "mac-source": values("macs", further.macs),
+            "mark": values("marks", further.marks),
+            **dict.fromkeys(("dscp", "dscp-class"), values("dscp", further.classes)),
+            "uid-owner": values("users", further.users),
+            **dict.fromkeys(("g", "goto"), self._goto),
             "limit": self._limit,
-            "limit-burst": self._limit,
+            "limit-burst": self._limit_burst,
             "log-prefix": self._prefix,
             "log-level": lambda: self._ignore(),
             "log-uid": lambda: None,
@@ -211,16 +232,21 @@ class _Line:
 
     def _protocol(self) -> None:
         if self.negated:
-            raise Refused("fw has no protocols but some")
+            raise further.but("a protocol", self._take())
         self._set("protos", match.proto(self._take()))
 
     def _module(self) -> None:
         name = self._take()
         if name not in _MODULES:
-            raise Refused(f"fw has nothing like the match '{name}'")
+            raise byhand.refused(byhand.MATCHES, name, f"fw has nothing like the match '{name}'")
+
+    def _goto(self) -> None:
+        raise Refused("a 'goto' cannot be flattened")
 
     def _jump(self) -> None:
         target = self._take()
+        if target in byhand.TARGETS:
+            raise byhand.refused(byhand.TARGETS, target, "")
         self.does = _TARGETS.get(target, JUMP)
         self.target = target
 
@@ -235,7 +261,7 @@ class _Line:
     def _icmp(self) -> None:
         text = self._take()
         if self.negated:
-            raise Refused("fw has no ICMP types but some")
+            raise further.but("an ICMP type", f"icmp-type {text}")
         if text not in ("any", "255"):
             number = text.replace("/", "", 1)
             name = text if number.isdigit() else _ICMP_NAMES.get(text)
@@ -257,8 +283,10 @@ class _Line:
         self.others = self.others or self.negated
 
     def _limit(self) -> None:
-        self._take()
-        self.limited = True
+        self.rate = self._take()
+
+    def _limit_burst(self) -> None:
+        self.burst = self._take()
 
     def _prefix(self) -> None:
         self.log = self._take()
@@ -276,8 +304,9 @@ class _Line:
                 raise Refused("fw cannot decide anew on what belongs to a connection")
             why = "answers, later packets and errors follow their connection, and invalid packets are dropped"
             raise Refused(why, implied=True)
-        if self.limited and self.does != LOG:
-            raise Refused("fw does not carry limits over")
+        if self.rate and self.does != LOG:
+            # Five is the burst that iptables has where none is said.
+            raise byhand.limit(self.rate, self.burst or "5")
         does = self.does
         if does == "reject":
             does = f"reject with {self.answer or 'port'}"

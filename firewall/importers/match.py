@@ -4,10 +4,14 @@
 So a rule of a chain that another rule jumps to becomes one rule: it asks for what both ask for.
 """
 
+from itertools import product
 from typing import NamedTuple, TypeVar
 
 from firewall.addresses import Span
+from firewall.headers import MACS_MAX
+from firewall.importers import further
 from firewall.importers.carried import Never, Refused
+from firewall.masks import Masked
 from firewall.ranges import ADDRESS_MAX, PORT_MAX, Range, complement, merge
 from firewall.services import PORT_PROTOCOLS, PROTOCOLS, protocol_name
 from firewall.terms import name_matches
@@ -26,7 +30,9 @@ class Names(NamedTuple):
 
 
 class Match(NamedTuple):
-    """None for what is not asked. `icmp` are types as fw writes them; ports and types need protocols."""
+    """None for what is not asked. `icmp` are types as fw writes them; ports and types need protocols. A packet has one
+    of `marks`, `dscp`, `macs` and `users`, which are as in `firewall.importers.further`.
+    """
 
     on: Names | None = None
     via: Names | None = None
@@ -36,6 +42,10 @@ class Match(NamedTuple):
     sport: tuple[Range, ...] | None = None
     dport: tuple[Range, ...] | None = None
     icmp: tuple[str, ...] | None = None
+    marks: tuple[Masked, ...] | None = None
+    dscp: tuple[int, ...] | None = None
+    macs: tuple[str, ...] | None = None
+    users: tuple[str, ...] | None = None
 
     def meet(self, other: "Match") -> "Match":
         """What both ask for. Raises Refused where nothing is left, or fw cannot say it."""
@@ -56,6 +66,10 @@ class Match(NamedTuple):
             _ports(self.sport, other.sport),
             _ports(self.dport, other.dport),
             icmp,
+            further.both_marks(self.marks, other.marks),
+            _listed(self.dscp, other.dscp),
+            _listed(self.macs, other.macs),
+            further.both_users(self.users, other.users),
         )
         if not met.families():
             raise Never
@@ -74,8 +88,22 @@ class Match(NamedTuple):
             family for family in found if any(_ONLY_IN.get(proto, family) == family for proto in self.protos)
         }
 
+    def parts(self) -> list["Match"]:
+        """The same as matches that are one rule of fw each, which has one mark, one user and few MAC addresses."""
+        marks = [None] if self.marks is None else [(mark,) for mark in self.marks]
+        users = [None] if self.users is None else [(user,) for user in self.users]
+        macs: list[tuple[str, ...] | None] = [None]
+        if self.macs is not None:
+            macs = [self.macs[start : start + MACS_MAX] for start in range(0, len(self.macs), MACS_MAX)]
+        return [
+            self._replace(marks=mark, users=user, macs=some)
+            for mark, user, some in product(marks, users, macs)
+        ]
+
     def words(self, family: int | None) -> str:
-        """The clauses of a rule of fw; with `family` of packets of that family alone. Raises Refused."""
+        """The clauses of a rule of fw, where this is one of `parts`; with `family` of packets of that family alone.
+        Raises Refused.
+        """
         if family and family not in self.families():
             raise Never
         words = []
@@ -99,6 +127,8 @@ class Match(NamedTuple):
                 words.append(f"{word} {' '.join(end)}")
         if self.icmp:
             words.append("icmp-type " + ", ".join(self.icmp))
+        mark, user = (self.marks or (None,))[0], (self.users or (None,))[0]
+        words += further.clauses(mark, self.dscp, self.macs, user)
         return " ".join(words)
 
 
@@ -170,6 +200,15 @@ def has_ports(protos: tuple[str, ...] | None) -> bool:
 
 def _both(one: _T | None, other: _T | None) -> _T | None:
     return other if one is None else one
+
+
+def _listed(one: tuple[_T, ...] | None, other: tuple[_T, ...] | None) -> tuple[_T, ...] | None:
+    if one is None or other is None:
+        return _both(one, other)
+    found = tuple(value for value in one if value in other)
+    if not found:
+        raise Never
+    return found
 
 
 def _names(one: Names | None, other: Names | None) -> Names | None:

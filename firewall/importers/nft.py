@@ -5,35 +5,29 @@ The format is that of libnftables-json(5). A rule is named by its table, its cha
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from firewall.errors import UsageError
-from firewall.importers import match
-from firewall.importers.carried import Carried, Never, Refused
+from firewall.importers import byhand, nftmatch
+from firewall.importers.carried import Carried, Refused
 from firewall.importers.chains import JUMP, LOG, NOTHING, RETURN, Chains, Step, flatten
-from firewall.importers.match import EVERYWHERE, Match, Names
+from firewall.importers.match import EVERYWHERE, Match
 
 HOOKS = {"input": "in", "forward": "forward", "output": "out"}
 _FAMILIES = {"ip": 4, "ip6": 6, "inet": None}
 _POLICIES = {"accept": "allow", "drop": "drop"}
-_NFPROTO = {"ipv4": 4, "ip": 4, "ipv6": 6, "ip6": 6}
 _ANSWERS = {
     "port-unreachable": "port",
     "admin-prohibited": "admin",
     "host-unreachable": "host",
     "addr-unreachable": "host",
 }
-_ICMP_NAMES = {
-    "nd-router-solicit": "router-solicitation",
-    "nd-router-advert": "router-advertisement",
-    "nd-neighbor-solicit": "neighbor-solicitation",
-    "nd-neighbor-advert": "neighbor-advertisement",
-    "nd-redirect": "redirect",
-    "mld-listener-query": "mld-query",
-    "mld-listener-report": "mld-report",
-    "mld-listener-done": "mld-done",
-    "mld2-listener-report": "mld2-report",
+# What nft leaves out of a rule that it prints, since the answer says it.
+_ANSWERED = {
+    "icmp": Match(src={4: EVERYWHERE[4]}),
+    "icmpv6": Match(src={6: EVERYWHERE[6]}),
+    "tcp reset": Match(protos=("tcp",)),
 }
 
 
@@ -74,13 +68,32 @@ def carry(text: str) -> Carried:
             )
         elif hook:
             kinds[name] = f"fw has no hook '{hook}'"
+    filled = set(_filled(rules))
     for name, rule in rules:
-        chains.setdefault(name, []).extend(_steps(rule, sets, kinds.get(name)))
+        chains.setdefault(name, []).extend(_steps(rule, sets, filled, kinds.get(name)))
     _flatten(carried, chains, bases)
     for name in kinds:
         for step in chains[name]:
             carried.leave(step.place, step.text, step.refused or Refused(kinds[name]))
     return carried
+
+
+def _filled(rules: list[tuple[str, dict[str, Any]]]) -> Iterator[str]:
+    """The names of the sets that rules add to. nft does not print which sets are dynamic."""
+    for _, rule in rules:
+        expressions = rule.get("expr")
+        for expression in expressions if isinstance(expressions, list) else []:
+            if isinstance(expression, dict) and isinstance(expression.get("set"), dict):
+                yield str(expression["set"].get("set", "")).removeprefix("@")
+
+
+def _changed(value: dict[str, Any]) -> Refused:
+    """Why a rule that changes what it meets is not carried over."""
+    if value.get("key") == {"meta": {"key": "mark"}} and isinstance(value.get("value"), int):
+        return byhand.sets_mark(hex(value["value"]))
+    if "payload" in value["key"]:
+        return Refused("fw changes nothing of a packet but its mark")
+    return byhand.refused(byhand.TARGETS, "MARK", "")
 
 
 def _key(item: dict[str, Any], name: str) -> str:
@@ -112,14 +125,14 @@ def _flatten(carried: Carried, chains: Chains, bases: list[_Base]) -> None:
                 carried.rule(f"allow {scope} from {'0.0.0.0/0' if other == 4 else '::/0'}")
 
 
-def _steps(rule: dict[str, Any], sets: dict[str, Any], why: str | None) -> Iterator[Step]:
+def _steps(rule: dict[str, Any], sets: dict[str, Any], filled: set[str], why: str | None) -> Iterator[Step]:
     place = f"{_key(rule, 'chain')} handle {rule.get('handle', '?')}"
     text = json.dumps(rule.get("expr", []))
     if why:
         yield Step(place, text, refused=Refused(why))
         return
     try:
-        yield from _Rule(rule, sets, place, text).steps()
+        yield from _Rule(rule, sets, filled, place, text).steps()
     except Refused as refused:
         yield Step(place, text, refused=refused)
     except (AttributeError, KeyError, TypeError, ValueError):
@@ -129,13 +142,17 @@ def _steps(rule: dict[str, Any], sets: dict[str, Any], why: str | None) -> Itera
 class _Rule:
     """The expressions of one rule while they are read."""
 
-    def __init__(self, rule: dict[str, Any], sets: dict[str, Any], place: str, text: str) -> None:
+    def __init__(
+        self, rule: dict[str, Any], sets: dict[str, Any], filled: set[str], place: str, text: str
+    ) -> None:
         self.rule = rule
         self.sets = sets
+        self.filled = filled
         self.place = place
         self.text = text
         self.asked = Match()
-        self.others = self.cuts = self.limited = False
+        self.others = self.cuts = False
+        self.limit: dict[str, Any] | None = None
         self.log: str | None = None
 
     def steps(self) -> Iterator[Step]:
@@ -144,7 +161,7 @@ class _Rule:
             if kind == "match":
                 self.asked = self.asked.meet(self._match(value))
             elif kind == "limit":
-                self.limited = True
+                self.limit = value or {}
             elif kind == "log":
                 self.log = ((value or {}).get("prefix") or "").strip()
             elif kind == "vmap":
@@ -153,8 +170,10 @@ class _Rule:
             elif kind in ("accept", "drop", "reject", "jump", "goto", "return"):
                 yield self._step(self.asked, kind, value)
                 return
+            elif kind == "mangle":
+                raise _changed(value)
             elif kind != "counter":
-                raise Refused(f"fw has nothing like '{kind}'")
+                raise byhand.refused(byhand.STATEMENTS, kind, f"fw has nothing like '{kind}'")
         if self.others:
             raise Refused(_FOLLOWED, implied=True)
         yield Step(self.place, self.text, self.asked, LOG if self.log is not None else NOTHING, log=self.log)
@@ -167,8 +186,10 @@ class _Rule:
             if does == "allow" or (does == "drop" and not self.cuts):
                 raise Refused(_FOLLOWED, implied=True)
             raise Refused("fw cannot decide anew on what belongs to a connection")
-        if self.limited:
-            raise Refused("fw does not carry limits over")
+        if self.limit is not None:
+            rate, per, burst = (self.limit.get(key, "") for key in ("rate", "per", "burst"))
+            counted = not {"rate_unit", "burst_unit"} & self.limit.keys()  # and not bytes
+            raise byhand.limit(f"{rate}/{per}" if counted else "", str(burst))
         if kind == "goto":
             raise Refused("a 'goto' cannot be flattened")
         if kind == "reject" and value:
@@ -176,6 +197,7 @@ class _Rule:
             if answer is None:
                 raise Refused("fw has no such answer")
             does = f"reject with {answer}"
+            asked = asked.meet(_ANSWERED.get(value.get("type"), Match()))
         target = f"{self.rule['family']} {self.rule['table']} {value['target']}" if does == JUMP else ""
         comment = self.rule.get("comment", "")
         return Step(self.place, self.text, asked, does, target, self.log, comment)
@@ -196,15 +218,20 @@ class _Rule:
                 yield Step(self.place, json.dumps([key, verdict]), refused=refused)
 
     def _match(self, value: dict[str, Any]) -> Match:
-        if value["op"] not in ("==", "!=", "in"):
-            raise Refused(f"fw does not compare with '{value['op']}'")
         ((kind, left),) = value["left"].items()
-        negated = value["op"] == "!="
+        op = value["op"]
+        negated = op == "!="
         right = list(self._values(value["right"]))
         if kind == "payload" and "protocol" in left:
-            return _payload(left["protocol"], left["field"], right, negated)
+            if op in nftmatch.ORDERS:
+                right = nftmatch.ordered(left["field"], op, right)
+            return nftmatch.payload(left["protocol"], left["field"], right, negated)
+        if op not in ("==", "!=", "in"):
+            raise Refused(f"fw does not compare with '{op}'")
         if kind == "meta":
-            return _meta(left["key"], right, negated)
+            return nftmatch.meta(left["key"], right, negated)
+        if kind == "&":
+            return nftmatch.masked(left, right, negated)
         if kind == "ct" and left["key"] == "state":
             states = set(right)
             if states - {"new", "established", "related", "invalid"}:
@@ -213,8 +240,9 @@ class _Rule:
             self.others = self.others or not opens
             self.cuts = self.cuts or bool(states & {"established", "related"}) or negated
             return Match()
-        key = left.get("key", "") if isinstance(left, dict) else ""
-        raise Refused(f"fw does not ask for '{kind}' {key}".rstrip())
+        key = left.get("key") or left.get("result") or "" if isinstance(left, dict) else ""
+        asked = f"{kind} {key}".rstrip()
+        raise byhand.refused(byhand.ASKED, asked, f"fw does not ask for '{asked}'")
 
     def _values(self, right: Any) -> Iterator[str]:
         """The values of the right side, ranges as `low-high`, with what a named set holds."""
@@ -222,90 +250,14 @@ class _Rule:
             found = self.sets.get(f"{self.rule['family']} {self.rule['table']} {right[1:]}")
             if found is None or not isinstance(found["type"], str):
                 raise Refused(f"fw cannot take over the set '{right}'")
-            if "timeout" in found.get("flags", ()) or "dynamic" in found.get("flags", ()):
-                raise Refused(f"the set '{right}' changes while it is used")
+            if right[1:] in self.filled or {"timeout", "dynamic"} & set(found.get("flags", ())):
+                hand = "write 'set NAME timeout 1h', and have it filled by 'overload' or 'fw set add'"
+                raise Refused(f"the set '{right}' changes while it is used", by_hand=hand)
             right = {"set": found.get("elem", [])}
         if isinstance(right, dict) and "set" in right:
             right = right["set"]
         for one in right if isinstance(right, list) else [right]:
-            yield _value(one)
+            yield nftmatch.value(one)
 
 
 _FOLLOWED = "answers, later packets and errors follow their connection, and invalid packets are dropped"
-
-
-def _value(one: Any) -> str:
-    if isinstance(one, dict) and "elem" in one:
-        one = one["elem"]["val"]
-    if isinstance(one, dict) and "prefix" in one:
-        return f"{one['prefix']['addr']}/{one['prefix']['len']}"
-    if isinstance(one, dict) and "range" in one:
-        return "-".join(map(str, one["range"]))
-    if isinstance(one, dict | list):
-        raise Refused("fw does not join keys, nor calculate")
-    return str(one)
-
-
-def _payload(protocol: str, field: str, right: list[str], negated: bool) -> Match:
-    if protocol in ("ip", "ip6") and field in ("saddr", "daddr"):
-        found = match.addresses(right, negated, 4 if protocol == "ip" else 6)
-        return Match(src=found) if field == "saddr" else Match(dst=found)
-    if protocol in ("ip", "ip6") and field in ("protocol", "nexthdr"):
-        family = 4 if protocol == "ip" else 6
-        return _protocols(right, negated)._replace(src={family: EVERYWHERE[family]})
-    if protocol in ("tcp", "udp", "sctp", "th") and field in ("sport", "dport"):
-        found_ports = match.ports(right, negated)
-        protos = None if protocol == "th" else (protocol,)
-        return (
-            Match(protos=protos, sport=found_ports)
-            if field == "sport"
-            else Match(protos=protos, dport=found_ports)
-        )
-    if protocol in ("icmp", "icmpv6") and field == "type" and not negated:
-        if not right:  # a set that is empty
-            raise Never
-        return Match(
-            protos=("icmp" if protocol == "icmp" else "icmp6",),
-            icmp=tuple(_ICMP_NAMES.get(name, name) for name in right),
-        )
-    raise Refused(f"fw does not ask for '{protocol} {field}'")
-
-
-def _protocols(right: list[str], negated: bool) -> Match:
-    if negated:
-        raise Refused("fw has no protocols but some")
-    return Match(protos=tuple(name for one in right for name in match.proto(one) or ()))
-
-
-def _interfaces(field: str) -> Callable[[list[str], bool], Match]:
-    def read(right: list[str], negated: bool) -> Match:
-        names = tuple(name[:-1] + "+" if name.endswith("*") else name for name in right)
-        if negated and "lo" in names:  # every packet that fw sees
-            names = tuple(name for name in names if name != "lo")
-        if not names and not negated:  # a set that is empty
-            raise Never
-        return Match(**{field: Names(negated, names)}) if names else Match()  # type: ignore[arg-type]
-
-    return read
-
-
-def _nfproto(right: list[str], negated: bool) -> Match:
-    families = {_NFPROTO[name] for name in right if name in _NFPROTO}
-    chosen = {4, 6} - families if negated else families
-    if not chosen:
-        raise Never
-    return Match(src={family: EVERYWHERE[family] for family in chosen}) if len(chosen) == 1 else Match()
-
-
-_METAS: dict[str, Callable[[list[str], bool], Match]] = {
-    **dict.fromkeys(("iifname", "iif"), _interfaces("on")),
-    **dict.fromkeys(("oifname", "oif"), _interfaces("via")),
-    **dict.fromkeys(("nfproto", "protocol"), _nfproto),
-    "l4proto": _protocols,
-}
-
-
-def _meta(key: str, right: list[str], negated: bool) -> Match:
-    if key not in _METAS:
-        raise Refused(f"fw does not ask for 'meta {key}'")
-    return _METAS[key](right, negated)

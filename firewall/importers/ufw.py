@@ -12,7 +12,13 @@ from firewall.importers.match import Match, Names
 _MARK = "### tuple ###"
 _ACTIONS = {"allow": "allow", "deny": "drop", "reject": "reject"}
 _ANY = {"any", "0.0.0.0/0", "::/0"}
+
+Protos = tuple[str, ...] | None
 _PORTED = ("tcp", "udp")
+_LIMIT = (
+    "ufw refuses who has connected 6 times in 30 seconds until he rests, and fw lets him connect once in so often: "
+    "if that is meant, write an allow with 'limit 12/minute burst 6 per source'"
+)
 
 
 def carry(text: str) -> Carried:
@@ -24,6 +30,10 @@ def carry(text: str) -> Carried:
     place = "the defaults of in, forward and out"
     why = "they are in /etc/default/ufw: drop, drop and allow are taken, as it is installed"
     carried.leave(place, "DEFAULT_INPUT_POLICY ...", Refused(why, implied=True))
+    why = "what ufw lets in before all rules is not in this file; of it fw has DHCP built in, and ping not"
+    hand = f"write 'allow in icmp{'6' * (family == 6)} icmp-type echo-request' for ping"
+    before = "before6.rules" if family == 6 else "before.rules"
+    carried.leave(before, "ufw-before-input ...", Refused(why, implied=True, by_hand=hand))
     found = False
     for number, line in enumerate(text.splitlines(), 1):
         if not line.startswith(_MARK):
@@ -52,22 +62,32 @@ def _carry_tuple(carried: Carried, words: list[str], family: int) -> None:
     routed = action.startswith("route:")
     action, _, log = action.removeprefix("route:").partition("_")
     if action == "limit":
-        raise Refused("fw does not carry limits over")
+        raise Refused("fw does not carry limits over", by_hand=_LIMIT)
     if action not in _ACTIONS:
         raise Refused(f"ufw's '{action}' is not known")
     ways = {way: name for way, _, name in (part.partition("_") for part in direction.split("!"))}
     scope = "forward" if routed else direction.partition("_")[0]
     ported = dport != "any" or sport != "any"
     protos = match.proto("all" if proto == "any" else proto)
+    if ported and protos is None:
+        protos = _PORTED
     asked = Match(
         on=Names(False, (ways["in"],)) if ways.get("in") else None,
         via=Names(False, (ways["out"],)) if ways.get("out") else None,
-        protos=_PORTED if ported and protos is None else protos,
+        protos=protos,
         src=None if src in _ANY else match.addresses([src], False, family),
         dst=None if dst in _ANY else match.addresses([dst], False, family),
         sport=None if sport == "any" else match.ports(sport.split(","), False),
         dport=None if dport == "any" else match.ports(dport.split(","), False),
     )
-    rule = [_ACTIONS[action], scope, asked.words(family), "log" if log else ""]
-    rule.append(f'comment "{plain(comment)}"' if plain(comment) else "")
-    carried.rule(" ".join(filter(None, rule)))
+    remarks = ["log" if log else "", f'comment "{plain(comment)}"' if plain(comment) else ""]
+    for does, some in _answers(_ACTIONS[action], protos):
+        words = [does, scope, asked._replace(protos=some).words(family), *remarks]
+        carried.rule(" ".join(filter(None, words)))
+
+
+def _answers(action: str, protos: Protos) -> list[tuple[str, Protos]]:
+    """How each of the protocols is refused: ufw resets TCP that the rule names, and else says that nobody listens."""
+    if action != "reject" or protos is None:
+        return [("reject with port" if action == "reject" else action, protos)]
+    return [(f"reject with {'rst' if proto == 'tcp' else 'port'}", (proto,)) for proto in protos]

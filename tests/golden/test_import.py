@@ -80,6 +80,23 @@ def test_nothing_comes_of_nothing(kind: str) -> None:
         ('-A INPUT -m comment --comment "open', None),
         ("-A INPUT -s 2001:db8::1 -j DROP", ["drop in from 2001:db8::1"]),
         ("-I INPUT -j ACCEPT", None),
+        (
+            "-A INPUT -m mac --mac-source 02:00:00:00:00:0A -j DROP",
+            ["drop in from 0.0.0.0/0 mac 02:00:00:00:00:0a"],
+        ),
+        ("-A INPUT -m mac --mac-source 01:00:5e:00:00:fb -j DROP", None),
+        ("-A INPUT -m mac --mac-source nobody -j DROP", None),
+        ("-A OUTPUT -m mac --mac-source 02:00:00:00:00:0a -j DROP", []),
+        ("-A OUTPUT -m mark --mark 7 -j DROP", ["drop out from 0.0.0.0/0 mark 0x7"]),
+        ("-A OUTPUT -m mark --mark 0/0 -j DROP", ["drop out from 0.0.0.0/0"]),
+        ("-A OUTPUT -m mark ! --mark 0x2/0x2 -j DROP", ["drop out from 0.0.0.0/0 mark 0x0/0x2"]),
+        ("-A OUTPUT -m mark ! --mark 0/0 -j DROP", None),
+        ("-A OUTPUT -m mark --mark 0x100000000 -j DROP", None),
+        ("-A FORWARD -m mark --mark 7 -j DROP", None),
+        ("-A FORWARD -m dscp --dscp-class AF11 -j DROP", ["drop forward from 0.0.0.0/0 dscp af11"]),
+        ("-A INPUT -m dscp --dscp-class AF44 -j DROP", None),
+        ("-A OUTPUT -m owner --uid-owner www-data -j DROP", ["drop out from 0.0.0.0/0 user www-data"]),
+        ("-A INPUT -m owner --uid-owner 33 -j DROP", None),
     ],
 )
 def test_lines_of_iptables(line: str, rules: list[str] | None) -> None:
@@ -87,6 +104,87 @@ def test_lines_of_iptables(line: str, rules: list[str] | None) -> None:
     carried = carry("iptables", f"*filter\n:INPUT DROP [0:0]\n{line}\nCOMMIT\n")
     assert [str(rule) for rule in parse_policy(carried.text()).rules] == (rules or [])
     assert (rules is None) == bool(carried.lost)
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "rules"),
+    [
+        (
+            {"payload": {"protocol": "ip", "field": "dscp"}},
+            {"range": ["lephb", 2]},
+            ["from 0.0.0.0/0 dscp le, 2"],
+        ),
+        ({"payload": {"protocol": "ip6", "field": "dscp"}}, {"range": [0, 63]}, ["from ::/0"]),
+        ({"payload": {"protocol": "tcp", "field": "dport"}}, {"range": [5, 9]}, ["tcp to port 5-9"]),
+        ({"payload": {"protocol": "ether", "field": "saddr"}}, {"set": []}, []),
+    ],
+)
+def test_matches_of_nft(left: Item, right: object, rules: list[str]) -> None:
+    carried = of_nft(rule(asks(left, right), ACCEPT))
+    assert [*map(str, parse_policy(carried.text()).rules)] == [f"allow in {one}" for one in rules]
+    assert not carried.lost
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ({"type": "icmp", "expr": "port-unreachable"}, "port in from 0.0.0.0/0"),
+        ({"type": "icmpv6", "expr": "admin-prohibited"}, "admin in from ::/0"),
+        ({"type": "icmpx", "expr": "host-unreachable"}, "host in"),
+        ({"type": "tcp reset"}, "rst in tcp"),
+    ],
+)
+def test_an_answer_of_nft_says_whose_it_is(answer: Item, said: str) -> None:
+    """As nft prints it, without the match that the answer implies."""
+    carried = of_nft(rule({"reject": answer}))
+    assert [*map(str, parse_policy(carried.text()).rules)] == [f"reject with {said}"]
+
+
+@pytest.mark.parametrize(
+    ("op", "port", "said"),
+    [
+        ("<", 2, "0-1"),
+        ("<=", 2, "0-2"),
+        (">", 2, "3-65535"),
+        (">=", 2, "2-65535"),
+        ("<", 0, ""),
+        (">", 65535, ""),
+    ],
+)
+def test_ports_above_and_below(op: str, port: int, said: str) -> None:
+    carried = of_nft(rule(asks(PORT, port, op), ACCEPT))
+    assert [*map(str, parse_policy(carried.text()).rules)] == (
+        [f"allow in tcp to port {said}"] if said else []
+    )
+    assert not carried.lost
+
+
+def test_more_mac_addresses_than_a_rule_has_are_several_rules() -> None:
+    listed = [f"02:00:00:00:00:{number:02x}" for number in range(18)]
+    carried = of_nft(
+        rule(asks({"payload": {"protocol": "ether", "field": "saddr"}}, {"set": listed}), ACCEPT)
+    )
+    assert [len(one.macs or ()) for one in parse_policy(carried.text()).rules] == [16, 2]
+
+
+def test_a_limit_is_named_with_what_to_write() -> None:
+    (left,) = carry("iptables", f"{DROPPING}-A INPUT -m limit --limit 3/hour -j ACCEPT\nCOMMIT\n").lost
+    assert left.why == "fw does not carry limits over" and "'limit 3/hour burst 5'" in left.by_hand
+    assert parse_policy("allow in limit 3/hour burst 5").rules
+
+
+def test_ufw_resets_tcp_that_a_rule_names() -> None:
+    everyone = "any 0.0.0.0/0 in"
+    lines = [
+        f"### tuple ### reject {proto} {port} 0.0.0.0/0 {everyone}"
+        for proto, port in (("any", "7"), ("any", "any"))
+    ]
+    rules = [*map(str, parse_policy(carry("ufw", "\n".join(lines)).text()).rules)]
+    assert rules == [
+        "reject with rst in tcp from 0.0.0.0/0 to port 7",
+        "reject with port in udp from 0.0.0.0/0 to port 7",
+        "reject with port in from 0.0.0.0/0",
+    ]
 
 
 def test_chains_in_a_circle_end() -> None:
@@ -159,6 +257,9 @@ def test_a_second_chain_that_drops_what_the_first_accepts_is_missing() -> None:
         {"accept": None, "drop": None},
         "accept",
         {"match": {}},
+        {"reject": {"type": "tcp"}},
+        asks({"&": [{"meta": {"key": "mark"}}]}, 1),
+        asks(PORT, {"set": [1, 2]}, "<"),
     ],
 )
 def test_expressions_of_other_forms_are_named(expr: object) -> None:

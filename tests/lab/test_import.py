@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""An imported policy decides as its original: the same connections through a router, with the one and with the other.
+"""An imported policy decides as its original: the same packets through a router, with the one and with the other.
 
-A router has a random ruleset of iptables or nft in force, and many connections are tried to it, through it and from it;
-then the same with what fw makes of the ruleset. The seed is printed, and `SEED=` repeats a run.
+A router has random rulesets of iptables, nft or ufw in force, or an XDP program, and many conversations are tried to
+it, through it and from it; then the same with what fw makes of each. The seed is printed, and `SEED=` repeats a run.
 """
 
 from __future__ import annotations
@@ -12,201 +12,216 @@ import os
 import random
 import sys
 from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
-from tests.lab.host import Host
+from tests.lab.host import Host, execute
+from tests.lab.import_other import SECTION, block_list, program, ufw_rules
+from tests.lab.import_rules import (
+    CLASSES,
+    MARKS,
+    PORTS,
+    SOURCES,
+    USERS,
+    as_iptables,
+    as_nft,
+    random_policies,
+    random_rules,
+)
 from tests.lab.lab import RouterLab
 
-SCRIPT = Path(__file__).with_name("attempts.py")
-PORTS = (22, 25, 53, 80, 443, 8080)
-SOURCES = {4: ("10.0.1.2", "10.0.1.3", "10.0.1.4"), 6: ("2001:db8:1::2", "2001:db8:1::3", "2001:db8:1::4")}
-NETS = {
-    4: ("10.0.1.3/32", "10.0.1.2/31", "10.0.0.0/8", "203.0.113.0/24"),
-    6: ("2001:db8:1::2/127", "2001:db8:2::/64"),
-}
-LISTS = ("80", "22,25", "53:100", "443,8000:9000")
+SCRIPT = Path(__file__).with_name("import_attempts.py")
+ROUNDS = 3  # rulesets of each kind
+HASTE_S = 0.4  # how long silence is listened to
+PATIENCE_S = 3.0  # and once more, where one was silent and the other was not
+HEAD = "protect lan0, wan0\noption load.grace 0s\noption reject.rate 100000\n"
+DETACH = "sh -c 'ip link set dev lan0 xdpgeneric off && ip link set dev wan0 xdpgeneric off'"
 
-Rule = dict[str, str]
+Attempt = list[str | int]  # as import_attempts.py takes it
+Outcomes = dict[str, list[str]]  # by the host that tries
 
 
-def seed() -> int:
+class Original(NamedTuple):
+    """Commands that put a ruleset in force, each with its input, one that ends it, and what prints it for
+    `fw import`.
+    """
+
+    install: list[tuple[str, str]]
+    remove: str
+    printed: list[tuple[str, str]]  # the kind, and a command
+
+
+class Trial:
+    """What the hosts of a lab try, with new source ports each time: no conversation may belong to an earlier one."""
+
+    def __init__(self, lab: RouterLab, rng: random.Random) -> None:
+        self.lab = lab
+        self.hosts: dict[str, Host] = {"client": lab.client, "router": lab.router}
+        self.wanted: dict[str, list[Attempt]] = {"client": [], "router": []}
+        self.ports = {"low": iter(range(20000, 40000)), "high": iter(range(40000, 60000))}
+        for family in (4, 6):
+            inside, own, outside = (
+                (lab.router_lan4, lab.router.v4, lab.server.v4)
+                if family == 4
+                else (lab.router_lan6, lab.router.v6, lab.server.v6)
+            )
+            ways = ((inside, SOURCES[family][0]), (own, outside))
+            doors = [*product(("tcp", "udp"), PORTS), ("icmp", 1), ("icmp", 1)]
+            for proto, port in doors:
+                for source, target in product(SOURCES[family], (inside, outside)):
+                    self._want("client", rng, proto, source, target, port, 0, 0)
+                for mark, user in product(MARKS, USERS):
+                    self._want("router", rng, proto, *rng.choice(ways), port, mark, user)
+
+    def _want(self, host: str, rng: random.Random, proto: str, source: str, target: str, *rest: int) -> None:
+        port, mark, user = rest
+        side, dscp = rng.choice(("low", "high")), rng.choice((0, *CLASSES))
+        self.wanted[host].append([proto, source, side, target, port, dscp, mark, user])
+
+    def outcomes(self, silence_s: float = HASTE_S) -> Outcomes:
+        with ThreadPoolExecutor() as pool:
+            found = {host: pool.submit(self._tried, host, silence_s) for host in self.hosts}
+            return {host: one.result() for host, one in found.items()}
+
+    def _tried(self, host: str, silence_s: float) -> list[str]:
+        words = [sys.executable, "-I", str(SCRIPT), "attempt", str(silence_s)]
+        fresh = [[*one[:2], next(self.ports[str(one[2])]), *one[3:]] for one in self.wanted[host]]
+        results: list[str] = json.loads(self.hosts[host].run(words, input=json.dumps(fresh)).stdout)
+        return results
+
+    def of_original(self, original: Original, silence_s: float = HASTE_S) -> Outcomes:
+        for command, text in original.install:
+            self.lab.router.run(command, input=text)
+        try:
+            return self.outcomes(silence_s)
+        finally:
+            self.lab.router.run(original.remove)
+
+    def imported(self, original: Original) -> tuple[str, str]:
+        """What the original prints, and what fw makes of it."""
+        router = self.lab.router
+        for command, text in original.install:
+            router.run(command, input=text)
+        printed = [(kind, router.run(command).stdout) for kind, command in original.printed]
+        router.run(original.remove)
+        made = [router.fw("import", kind, "-", input=text).stdout for kind, text in printed]
+        return "".join(text for _, text in printed), "".join(made)
+
+    def of_policy(self, policy: str, silence_s: float = HASTE_S) -> Outcomes:
+        router = self.lab.router
+        router.save_policy(HEAD + policy)
+        router.fw("load")
+        try:
+            return self.outcomes(silence_s)
+        finally:
+            router.fw("unload", "--all")
+
+    def differences(self, theirs: Outcomes, ours: Outcomes) -> Iterator[tuple[object, ...]]:
+        for host, wanted in self.wanted.items():
+            for one, their, our in zip(wanted, theirs[host], ours[host], strict=True):
+                if their != our:
+                    yield host, *one, their, our
+
+
+def seeded() -> random.Random:
     found = int(os.environ.get("SEED") or random.SystemRandom().getrandbits(32))
     print(f"SEED={found}")
-    return found
+    return random.Random(found)
 
 
-def random_rule(rng: random.Random, chain: str, chains: list[str], family: int) -> Rule:
-    """What a rule asks and does, by words that iptables has and nft too."""
-    rule = {"chain": chain, "family": str(family)}
-    if rng.random() < 0.3 and chain != "OUTPUT":
-        rule["in"] = rng.choice(("lan0", "wan0", "lan+"))
-    if rng.random() < 0.2 and chain in ("FORWARD", "OUTPUT"):
-        rule["out"] = rng.choice(("wan0", "lan0", "wan+"))
-    if rng.random() < 0.5:
-        rule[rng.choice(("src", "dst"))] = rng.choice(("", "! ")) + rng.choice(NETS[family])
-    if rng.random() < 0.8:
-        rule["proto"] = rng.choice(("tcp", "udp"))
-        if rng.random() < 0.8:
-            rule["dport"] = rng.choice(LISTS)
-    actions = ["ACCEPT", "ACCEPT", "DROP", "DROP", "REJECT", *chains]
-    rule["does"] = rng.choice(actions)
-    if rule["does"] == "REJECT" and rule.get("proto") == "tcp" and rng.random() < 0.5:
-        rule["does"] = "RESET"
-    return rule
-
-
-def random_rules(rng: random.Random, family: int) -> list[Rule]:
-    own = ["ONE", "TWO"]
-    rules = [random_rule(rng, rng.choice(("INPUT", "FORWARD", "OUTPUT")), own, family) for _ in range(24)]
-    rules += [random_rule(rng, "ONE", ["TWO"], family) for _ in range(4)]
-    return rules + [random_rule(rng, "TWO", [], family) for _ in range(4)]
-
-
-def as_iptables(rules: list[Rule], policies: dict[str, str]) -> str:
-    lines = ["*filter", *(f":{chain} {policy} [0:0]" for chain, policy in policies.items())]
-    lines += [":ONE - [0:0]", ":TWO - [0:0]"]
-    lines += [f"-A {chain} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT" for chain in policies]
-    for rule in rules:
-        words = [f"-A {rule['chain']}"]
-        words += [f"-{option} {rule[name]}" for option, name in (("i", "in"), ("o", "out")) if name in rule]
-        for option, name in (("-s", "src"), ("-d", "dst")):
-            if name in rule:
-                words.append(
-                    f"! {option} {rule[name][2:]}" if rule[name][0] == "!" else f"{option} {rule[name]}"
-                )
-        if "proto" in rule:
-            words.append(f"-p {rule['proto']}")
-        if "dport" in rule:
-            words.append(f"-m multiport --dports {rule['dport']}")
-        does = {"RESET": "REJECT --reject-with tcp-reset"}.get(rule["does"], rule["does"])
-        lines.append(" ".join([*words, "-j", does]))
-    return "\n".join([*lines, "COMMIT", ""])
-
-
-def as_nft(rules: list[Rule], policies: dict[str, str]) -> str:
-    lines = ["table inet filter {"]
-    for chain in ("TWO", "ONE", *policies):
-        lines.append(f"chain {chain} {{")
-        if chain in policies:
-            hook = chain.lower()
-            lines.append(f"type filter hook {hook} priority filter; policy {policies[chain].lower()};")
-            lines.append("ct state vmap { established : accept, related : accept }")
-            lines.append("icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept")
-        for rule in rules:
-            if rule["chain"] == chain:
-                lines.append(nft_words(rule))
-        lines.append("}")
-    return "\n".join([*lines, "}", ""])
-
-
-def nft_words(rule: Rule) -> str:
-    words = []
-    for key, name in (("iifname", "in"), ("oifname", "out")):
-        if name in rule:
-            words.append(f'{key} "{rule[name].replace("+", "*")}"')
-    ip = "ip" if rule["family"] == "4" else "ip6"
-    for key, name in (("saddr", "src"), ("daddr", "dst")):
-        if name in rule:
-            words.append(f"{ip} {key} {rule[name].replace('! ', '!= ')}")
-    if "dport" in rule:
-        words.append(f"{rule['proto']} dport {{ {rule['dport'].replace(':', '-')} }}")
-    elif "proto" in rule:
-        words.append(f"meta l4proto {rule['proto']}")
-    does = {"ACCEPT": "accept", "DROP": "drop", "REJECT": "reject", "RESET": "reject with tcp reset"}
-    words.append(does.get(rule["does"], f"jump {rule['does']}"))
-    return " ".join(words)
-
-
-def attempts(lab: RouterLab, families: tuple[int, ...]) -> dict[str, list[list[str | int]]]:
-    """What is tried from the client and from the router."""
-    found: dict[str, list[list[str | int]]] = {"client": [], "router": []}
-    for family in families:
-        inside, outside = (
-            (lab.router_lan4, lab.server.v4) if family == 4 else (lab.router_lan6, lab.server.v6)
-        )
-        source = lab.router.v4 if family == 4 else lab.router.v6
-        for proto, port in product(("tcp", "udp"), PORTS):
-            found["client"] += [[proto, one, to, port] for one in SOURCES[family] for to in (inside, outside)]
-            found["router"].append([proto, source, outside, port])
-    return found
-
-
-def tried(host: Host, wanted: list[list[str | int]]) -> list[str]:
-    """What each comes to. Linux limits how many errors it sends, so what was silent is tried again while that helps."""
-    done = host.run([sys.executable, "-I", str(SCRIPT), "attempt"], input=json.dumps(wanted))
-    results: list[str] = json.loads(done.stdout)
-    silent = [number for number, result in enumerate(results) if result == "silence"]
-    if 0 < len(silent) < len(wanted):
-        for number, result in zip(silent, tried(host, [wanted[number] for number in silent]), strict=True):
-            results[number] = result
-    return results
-
-
-def compare(
-    lab: RouterLab, families: tuple[int, ...], install: str, ruleset: str, kind: str, saved: str
-) -> None:
-    """`install` puts the ruleset in force, `saved` prints it as `fw import` wants it."""
-    for host in (lab.router, lab.server):
-        host.sysctl("net/ipv4/icmp_ratelimit", 0)
-        host.sysctl("net/ipv6/icmp/ratelimit", 0)
+def prepare(lab: RouterLab) -> None:
+    for host in lab.hosts:
+        # Linux limits how many errors it sends, all hosts together: none of them counts.
+        host.sysctl("net/ipv4/icmp_ratemask", 0)
+        host.sysctl("net/ipv6/icmp/ratemask", "\n")  # an empty list; nothing at all would not be written
+    for host in lab.hosts:
         process = host.popen([sys.executable, "-I", str(SCRIPT), "serve", *map(str, PORTS)])
         assert process.stdout is not None and process.stdout.readline() == "ready\n"
-    for family in families:
-        for address in SOURCES[family][1:]:
-            lab.client.ip(
-                f"addr add {address}/{24 if family == 4 else 64} dev eth0{' nodad' * (family == 6)}"
-            )
-    wanted = attempts(lab, families)
-    hosts = {"client": lab.client, "router": lab.router}
-    assert {one for name, host in hosts.items() for one in tried(host, wanted[name])} == {"answered"}
-
-    lab.router.run(install, input=ruleset)
-    original = {name: tried(host, wanted[name]) for name, host in hosts.items()}
-    printed = lab.router.run(saved).stdout
-    imported = lab.router.fw("import", kind, "-", input=printed).stdout
-    lab.router.run("nft flush ruleset")
-
-    lab.router.save_policy(f"protect lan0, wan0\noption load.grace 0s\noption reject.rate 100000\n{imported}")
-    lab.router.fw("load")
-    ours = {name: tried(host, wanted[name]) for name, host in hosts.items()}
-    different = [
-        (name, *one, theirs, mine)
-        for name in hosts
-        for one, theirs, mine in zip(wanted[name], original[name], ours[name], strict=True)
-        if theirs != mine
-    ]
-    assert not different, f"{different}\n{printed}\n{imported}"
-    # A ruleset that passes everything, or nothing, would prove nothing.
-    counted = Counter(one for results in original.values() for one in results)
-    assert len(counted) > 1, counted
+    # Those that are deprecated are nobody's choice but of who binds to them, so answers come from who was asked.
+    for family, more in ((4, "/24 dev eth0"), (6, "/64 dev eth0 nodad preferred_lft 0")):
+        lab.client.ip(*(f"addr add {address}{more}" for address in SOURCES[family][1:]))
 
 
-POLICIES = {"INPUT": "DROP", "FORWARD": "DROP", "OUTPUT": "ACCEPT"}
+def compare(lab: RouterLab, rng: random.Random, originals: list[Original]) -> None:
+    prepare(lab)
+    trial = Trial(lab, rng)
+    assert {one for results in trial.outcomes(PATIENCE_S).values() for one in results} == {"answered"}
+    counted: Counter[str] = Counter()
+    for original in originals:
+        theirs = trial.of_original(original)
+        printed, policy = trial.imported(original)
+        ours = trial.of_policy(policy)
+        if any("silence" in one[-2:] for one in trial.differences(theirs, ours)):
+            # The machine may have been busy for longer than silence was listened to: once more, with patience.
+            theirs, ours = trial.of_original(original, PATIENCE_S), trial.of_policy(policy, PATIENCE_S)
+        different = list(trial.differences(theirs, ours))
+        assert not different, f"{different}\n{printed}\n{policy}"
+        counted.update(one for results in theirs.values() for one in results)
+    # Rulesets that pass everything, or nothing, would prove nothing.
+    print(counted)
+    assert counted["answered"] and counted["silence"], counted
 
 
 @pytest.mark.timeout(180)
 def test_iptables(lab: RouterLab) -> None:
-    rng = random.Random(seed())
-    rules = random_rules(rng, 4)
-    compare(lab, (4,), "iptables-restore", as_iptables(rules, POLICIES), "iptables", "iptables-save")
-
-
-@pytest.mark.timeout(180)
-def test_ip6tables(lab: RouterLab) -> None:
-    rng = random.Random(seed())
-    rules = random_rules(rng, 6)
-    text = as_iptables(rules, POLICIES).replace(
-        ":ONE", "-A INPUT -p ipv6-icmp -j ACCEPT\n-A OUTPUT -p ipv6-icmp -j ACCEPT\n:ONE"
-    )
-    compare(lab, (6,), "ip6tables-restore", text, "iptables", "ip6tables-save")
+    """Of both families, which have one policy of fw."""
+    rng = seeded()
+    originals = []
+    for _ in range(ROUNDS):
+        policies = random_policies(rng)
+        four, six = (as_iptables(random_rules(rng, family), policies, family) for family in (4, 6))
+        install = [("iptables-restore", four), ("ip6tables-restore", six)]
+        saved = [("iptables", "iptables-save"), ("iptables", "ip6tables-save")]
+        originals.append(Original(install, "nft flush ruleset", saved))
+    compare(lab, rng, originals)
 
 
 @pytest.mark.timeout(180)
 def test_nft(lab: RouterLab) -> None:
-    rng = random.Random(seed())
-    rules = random_rules(rng, 4) + random_rules(rng, 6)
-    rng.shuffle(rules)
-    compare(lab, (4, 6), "nft -f -", as_nft(rules, POLICIES), "nft", "nft -j list ruleset")
+    rng = seeded()
+    originals = []
+    for _ in range(ROUNDS):
+        rules = random_rules(rng, 4) + random_rules(rng, 6)
+        rng.shuffle(rules)
+        text = as_nft(rng, rules, random_policies(rng))
+        originals.append(
+            Original([("nft -f -", text)], "nft flush ruleset", [("nft", "nft -j list ruleset")])
+        )
+    compare(lab, rng, originals)
+
+
+@pytest.mark.timeout(180)
+def test_ufw(lab: RouterLab, tmp_path: Path) -> None:
+    """Its files are what iptables-restore reads, and their remarks are what is imported."""
+    rng = seeded()
+    originals = []
+    for number in range(ROUNDS):
+        install, files = [], []
+        for family, command in ((4, "iptables-restore"), (6, "ip6tables-restore")):
+            path = tmp_path / f"user{family}-{number}.rules"
+            path.write_text(ufw_rules(rng, family))
+            install.append((command, path.read_text()))
+            files.append(("ufw", f"cat {path}"))
+        originals.append(Original(install, "nft flush ruleset", files))
+    compare(lab, rng, originals)
+
+
+@pytest.mark.timeout(180)
+def test_aya(lab: RouterLab, tmp_path: Path) -> None:
+    """The program is at both interfaces, since the book's blocks what comes in by the one that it is attached to."""
+    rng = seeded()
+    originals = []
+    for number, blocked in enumerate((["10.0.1.3"], ["10.0.1.4", "203.0.113.2"])):
+        source, object_file, listed = (tmp_path / f"{number}{end}" for end in (".c", ".o", ".yaml"))
+        source.write_text(program(blocked))
+        listed.write_text(block_list(blocked))
+        execute(["clang", "-O2", "-target", "bpf", "-c", str(source), "-o", str(object_file)])
+        attach = f"link set dev lan0 xdpgeneric obj {object_file} sec {SECTION}\n"
+        batch = attach + attach.replace("lan0", "wan0")
+        originals.append(Original([("ip -batch -", batch)], DETACH, [("aya", f"cat {listed}")]))
+    compare(lab, rng, originals)
