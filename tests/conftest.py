@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-# Other tests run beside these: no time can be asked of one example.
-settings.register_profile("fw", deadline=None)
+# Other tests run beside these: no time can be asked of one example. Where it finds a CI service, Hypothesis would
+# have the same examples in each run.
+settings.register_profile("fw", deadline=None, derandomize=False)
 settings.load_profile("fw")
 
 HERE = Path(__file__).parent

@@ -3,18 +3,23 @@
 
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from firewall.errors import ExpectationFailed
+from firewall.expect import Expectation
 from firewall.importers import iptables
+from firewall.include import Include, include_lines
 from firewall.lang import PolicyError
 from firewall.options import OPTIONS, SWITCH, TIME
-from firewall.policy import parse_policy
+from firewall.policy import Default, Protect, Setting, Value, parse_policy
 from firewall.rule import Rule
 from firewall.services import ICMP6_TYPES, ICMP_TYPES, PROTOCOLS, SERVICES
+from firewall.setdef import SetDef
 from firewall.verify import verify
-from firewall.words import TRANSLATION
+from firewall.words import ACTIONS, SCOPES, TRANSLATION
+from firewall.zones import Zone
 
 TEXT = (Path(__file__).parents[2] / "docs" / "rules.md").read_text()
 INTRODUCTION = "".join(
@@ -27,6 +32,15 @@ def blocks(kind: str) -> list[str]:
 
 
 GOOD = [INTRODUCTION, *blocks("fw")]
+STATEMENTS = {
+    "protect": Protect,
+    "zone": Zone,
+    "default": Default,
+    "option": Setting,
+    "expect": Expectation,
+    "include": Include,
+    "set": SetDef,
+}
 REFUSED = [line for block in blocks("fw-refused") for line in block.splitlines()]
 
 
@@ -76,8 +90,37 @@ def test_each_clause_has_an_example() -> None:
     rules = parse_policy(examples).rules
     for field in Rule._fields:
         assert any(getattr(rule, field) != Rule("", ())[Rule._fields.index(field)] for rule in rules), field
-    for word in ("default", "option", "protect", "zone", "expect", "not", "-", "+"):
+    for word in ("not", "-", "+"):
         assert word in examples
+
+
+def test_every_kind_of_statement_is_known_here() -> None:
+    assert {Rule, *STATEMENTS.values()} == {*get_args(Value)}
+
+
+@pytest.mark.parametrize("word", STATEMENTS)
+def test_each_statement_has_an_example(word: str) -> None:
+    """Where the statement is explained, and before anything that is refused."""
+    section = TEXT.split(f"### {word}\n")[1].split("\n### ")[0].split("```fw-refused")[0]
+    if word == "include":  # of which there are no files here
+        shown = re.search(r"(?:^    .+\n)+", section, re.MULTILINE)
+        assert shown and include_lines(shown[0]) == [*range(1, shown[0].count("\n") + 1)]
+        return
+    (example,) = re.findall(r"^```fw\n(.*?)^```", section, re.DOTALL | re.MULTILINE)
+    assert any(isinstance(one.value, STATEMENTS[word]) for one in parse_policy(example).statements)
+
+
+def test_each_part_of_a_statement_has_an_example() -> None:
+    policies = [parse_policy(text) for text in GOOD]
+    values = [one.value for policy in policies for one in policy.statements]
+    sets = [value for value in values if isinstance(value, SetDef)]
+    for field, unsaid in SetDef._field_defaults.items():
+        assert any(getattr(one, field) != unsaid for one in sets), field
+    zones = [value for value in values if isinstance(value, Zone)]
+    assert {zone.names.negated for zone in zones} == {False, True}
+    defaults = [value for value in values if isinstance(value, Default)]
+    assert {one.scope for one in defaults} == set(SCOPES)
+    assert {one.action for one in defaults} == set(ACTIONS)
 
 
 def test_every_refused_word_is_listed() -> None:

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""`path`: the packet path in a namespace of its own, with nothing in force. `talk`: a TCP connection over it."""
+"""`path`: the packet path in a namespace of its own, with nothing in force. `live`: one more, for both CPUs at once.
+
+`talk`: a TCP connection over `path`.
+"""
 
 import os
 from collections.abc import Iterator
@@ -20,6 +23,13 @@ def _shared_path() -> Iterator[PacketPath]:
 def path(_shared_path: PacketPath) -> PacketPath:
     _shared_path.reset()
     return _shared_path
+
+
+@pytest.fixture
+def live(path: PacketPath) -> Iterator[PacketPath]:
+    """Programs that read the hook's facts from each packet, not from a map that two CPUs would share."""
+    with PacketPath(env_from_map=False) as own:
+        yield own
 
 
 @pytest.fixture(params=[False, True], ids=["they open", "we open"])

@@ -409,11 +409,19 @@ class PacketPath:
 
     def events(self) -> list[abi.Event]:
         """The journal, oldest first."""
+        newest = self._newest()
+        return [self._event(n) for n in range(max(1, newest - abi.Limits.JOURNAL_SIZE + 1), newest + 1)]
+
+    def last_event(self) -> abi.Event:
+        """The newest, of which there must be one."""
+        newest = self._newest()
+        assert newest, "the journal is empty"
+        return self._event(newest)
+
+    def _newest(self) -> int:
         head = self.maps["journal_head"].lookup(struct.pack("=I", 0)) or b""
-        newest = struct.unpack_from("=Q", head, 8)[0]
-        numbers = range(max(1, newest - abi.Limits.JOURNAL_SIZE + 1), newest + 1)
-        journal = self.maps["journal"]
-        return [
-            abi.Event.unpack(journal.lookup(struct.pack("=I", n % abi.Limits.JOURNAL_SIZE)) or b"")
-            for n in numbers
-        ]
+        return int(struct.unpack_from("=Q", head, 8)[0])
+
+    def _event(self, number: int) -> abi.Event:
+        key = struct.pack("=I", number % abi.Limits.JOURNAL_SIZE)
+        return abi.Event.unpack(self.maps["journal"].lookup(key) or b"")

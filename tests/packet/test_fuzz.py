@@ -143,6 +143,7 @@ BYTES = st.sampled_from((0, 1, 255)) | st.integers(0, 255)
 thorough = settings(
     max_examples=1000,
     deadline=None,
+    derandomize=False,
     print_blob=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

@@ -6,12 +6,9 @@ What docs/conntrack.md says of two packets at once, shown by the real programs o
 
 from __future__ import annotations
 
-import json
-import os
-import signal
+import itertools
 import struct
 import time
-import traceback
 from collections import Counter
 from collections.abc import Iterator
 from ctypes import Array, c_uint32
@@ -21,19 +18,18 @@ from typing import NamedTuple
 import pytest
 
 from firewall import abi
+from tests.packet.at_once import CPUS, SETTLE_S, context, on_both, send
 from tests.packet.ends import V4
-from tests.packet.path import FLOWS_MAX, PASS, PacketPath
+from tests.packet.path import FLOWS_MAX, PacketPath
 from tests.packet.places import TCP, add, books, confirmed_flow
 from tests.packets import eth, ip, tcp
 
-CPUS = sorted(os.sched_getaffinity(0))[:2]
 POLICIES = tuple(
     f"default in drop\ndefault out drop\nallow in tcp to port 22 from {net}\nallow in udp to port {port}\n"
     "option flows.max 1024\noption flows.full evict\noption flows.per-source 4096\n"
     for net, port in (("198.51.0.0/16", 53), ("198.51.100.0/24", 123))
 )
 DATA = b"x" * 10
-SETTLE_S = 30  # a worker that has not ended by then never will
 
 pytestmark = pytest.mark.skipif(len(CPUS) < 2, reason="one processor: nothing happens at once")
 
@@ -60,23 +56,9 @@ def segment(connection: int, side: int, sent: int, other_sent: int) -> bytes:
     return eth(ip(V4.them, V4.us, body) if side == 0 else ip(V4.us, V4.them, body))
 
 
-@pytest.fixture
-def live(path: PacketPath) -> Iterator[PacketPath]:
-    """Programs that read the hook's facts from each packet, not from a map that two CPUs would share."""
-    own = PacketPath(env_from_map=False)
-    with own:
-        yield own
-
-
-def send(path: PacketPath, side: int, frame: bytes, ctx: bytes) -> bool:
-    name = "fw_ingress" if side == 0 else "fw_egress"
-    return path.programs[name].test_run(frame, ctx=ctx).retval == PASS
-
-
-def work(path: PacketPath, side: int, shared: Shared, rounds: int, cpu: int) -> Counter[str]:
-    """Play one side of all connections, each as soon as the other has answered."""
-    os.sched_setaffinity(0, {cpu})
-    ctx = bytes(40) + struct.pack("=I", path.ifindex["wan"])
+def play(path: PacketPath, side: int, shared: Shared, rounds: int) -> Counter[str]:
+    """One side of all connections, each as soon as the other has answered."""
+    ctx = context(path)
     mine, theirs = (shared.opener, shared.responder) if side == 0 else (shared.responder, shared.opener)
     verdicts: Counter[str] = Counter()
     waiting = set(range(len(mine)))
@@ -98,37 +80,12 @@ def work(path: PacketPath, side: int, shared: Shared, rounds: int, cpu: int) -> 
 def both_sides(path: PacketPath, connections: int, rounds: int) -> list[Counter[str]]:
     """A process for each side on a CPU of its own, while this one swaps the rules."""
     shared = Shared(RawArray(c_uint32, connections), RawArray(c_uint32, connections))
-    pipes, children = [], []
-    for side, cpu in enumerate(CPUS):
-        read, write = os.pipe()
-        child = os.fork()
-        if not child:
-            status = 1
-            try:
-                verdicts = work(path, side, shared, rounds, cpu)
-                os.write(write, json.dumps(verdicts).encode())
-                status = 0
-            except BaseException:
-                traceback.print_exc()
-            finally:
-                os._exit(status)
-        os.close(write)
-        pipes.append(read)
-        children.append(child)
-    try:
-        swaps = 0
-        while not all(os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) for child in children):
-            path.policy(POLICIES[swaps % 2])
-            swaps += 1
-    finally:
-        for child in children:
-            os.kill(child, signal.SIGKILL)
-            os.waitpid(child, 0)
-    assert swaps > 10
-    found = []
-    for read in pipes:
-        with os.fdopen(read, "rb") as pipe:
-            found.append(Counter(json.load(pipe)))
+    swaps = itertools.count()
+    found = on_both(
+        lambda side: play(path, side, shared, rounds),
+        meanwhile=lambda: path.policy(POLICIES[next(swaps) % 2]),
+    )
+    assert next(swaps) > 10
     return found
 
 

@@ -3,16 +3,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
-from firewall import abi
+from firewall import abi, flowrestore, flowsave
 from tests import dissect
 from tests.packet.ends import FAMILIES, V4, Connection, Ends
 from tests.packet.path import PASS, REDIRECT, SHOT, PacketPath, Verdict, let_time_pass
+from tests.packet.test_flow_listing import PathPins
 from tests.packet.test_translation import MASQUERADE, Crossing, Masquerade
 from tests.packets import MAC_A, MAC_B, Layer, eth, fragments, ip, tcp
 
 OPEN = "default in drop\nallow in tcp to port 22\n"
+Begun = Callable[[PacketPath, Ends], Connection]
 HOOKS = pytest.mark.parametrize("leaves", [False, True], ids=["ingress", "egress"])
 
 
@@ -98,6 +102,64 @@ def test_one_end_alone_where_the_other_has_acknowledged_nothing(path: PacketPath
     path.policy("reject in tcp to port 22\n")
     let_time_pass(0.02)
     assert path.egress(ends.leaving(tcp(22, 4000, "SA", seq=900, ack=101))).action == REDIRECT
+
+
+def met_midway(path: PacketPath, ends: Ends) -> Connection:
+    """We opened it; the numbers of both sides are those of `running`, where nobody has seen a SYN."""
+    path.policy("default out allow\noption tcp.pickup outbound\n")
+    connection = Connection(path, ends, we_open=True)
+    assert connection.o("PA", 101, 908, b"hello").reason == "pickup"
+    assert connection.r("A", 908, 106).reason == "flow"
+    return connection
+
+
+def restored(path: PacketPath, ends: Ends) -> Connection:
+    """They opened it, and it comes from a file."""
+    path.policy(OPEN)
+    connection = Connection(path, ends)
+    connection.establish(100, 907)
+    connection.o("PA", 101, 908, b"hello")
+    connection.r("A", 908, 106)
+    pins = PathPins(path)
+    try:
+        lines = [f"{line}\n".encode() for line in flowsave.save(pins)]
+        path.reset_flows()
+        assert flowrestore.restore(pins, flowrestore.read(pins, lines, "file")).restored == 1
+    finally:
+        pins.control.close()
+    return connection
+
+
+@FAMILIES
+@pytest.mark.parametrize("begun", [met_midway, restored])
+@pytest.mark.parametrize("opener", [False, True], ids=["the responder sends", "the opener sends"])
+def test_one_end_alone_while_numbers_are_not_known(
+    path: PacketPath, ends: Ends, begun: Begun, opener: bool
+) -> None:
+    """Both have acknowledged something, but it may be anybody who said what: so nothing is told to the other end."""
+    connection = begun(path, ends)
+    _, _, flow = path.the_flow()
+    assert flow.flags & abi.FlowFlags.FLOW_LIBERAL
+    assert all(side.flags & abi.SideFlags.SIDE_ACK for side in flow.side)
+    assert not all(side.flags & abi.SideFlags.SIDE_SETTLED for side in flow.side)
+    path.policy("reject in, out tcp\n")
+    let_time_pass(0.02)
+    for _ in range(2):
+        verdict = connection.o("PA", 106, 908, b"on") if opener else connection.r("PA", 908, 106, b"on")
+        assert (verdict.reason, verdict.action) == ("revoked", REDIRECT)
+
+
+@FAMILIES
+@pytest.mark.parametrize("opener", [False, True], ids=["the responder sends", "the opener sends"])
+def test_both_ends_once_the_numbers_are_known(path: PacketPath, ends: Ends, opener: bool) -> None:
+    connection = met_midway(path, ends)
+    connection.o("A", 106, 908)
+    path.policy("reject in, out tcp\n")
+    let_time_pass(0.02)
+    if opener:
+        assert passed_on(connection.o("PA", 106, 908, b"on"), ends.us, ends.them).seq == 106
+    else:
+        assert passed_on(connection.r("PA", 908, 106, b"on"), ends.them, ends.us).seq == 908
 
 
 @FAMILIES

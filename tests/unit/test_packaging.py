@@ -12,12 +12,14 @@ import typer
 
 from firewall.clauses import CLAUSES
 from firewall.cli.app import app
+from firewall.errors import NotLoaded
 from firewall.flowstate import STATES
 from firewall.options import OPTIONS
 from firewall.words import ANSWERS
 
 PACKAGING = Path(__file__).resolve().parents[2] / "packaging"
 MAN = PACKAGING / "man" / "fw.8"
+UNITS = PACKAGING / "systemd"
 COMPLETIONS = [PACKAGING / "completions" / name for name in ("fw.bash", "_fw", "fw.fish")]
 
 
@@ -92,7 +94,38 @@ def test_bash_completion() -> None:
     assert "lo" in complete("fw", "unload", "")
 
 
+def directives(unit: str) -> dict[str, set[str]]:
+    """What a unit says: "[Section] Name" → its values."""
+    found: dict[str, set[str]] = {}
+    section = ""
+    for line in (UNITS / unit).read_text().splitlines():
+        if line.startswith("["):
+            section = line
+        elif line and not line.startswith("#"):
+            name, _, value = line.partition("=")
+            found.setdefault(f"{section} {name}", set()).add(value)
+    return found
+
+
 def test_stopping_the_boot_unit_opens_nothing() -> None:
-    unit = (PACKAGING / "systemd" / "fw.service").read_text()
-    assert "ExecStop" not in re.sub(r"^#.*", "", unit, flags=re.MULTILINE)
-    assert "Before=network-pre.target" in unit
+    said = directives("fw.service")
+    assert not [name for name in said if "ExecStop" in name]
+    assert "network-pre.target" in " ".join(said["[Unit] Before"]).split()
+
+
+def test_the_times_of_rules_are_counted_again() -> None:
+    """When the clock or the zone is set and each hour, as docs/rules.md says; also where nothing is loaded."""
+    timer = directives("fw-refresh.timer")
+    assert {name: values for name, values in timer.items() if name.startswith("[Timer] On")} == {
+        "[Timer] OnClockChange": {"yes"},
+        "[Timer] OnTimezoneChange": {"yes"},
+        "[Timer] OnCalendar": {"hourly"},
+    }
+    assert "[Timer] Unit" not in timer, "what it starts is the service of its own name"
+    assert timer["[Install] WantedBy"] == {"timers.target"}
+    assert directives("fw.service")["[Install] Also"] == {"fw-refresh.timer"}
+    service = directives("fw-refresh.service")
+    assert service["[Service] Type"] == {"oneshot"}
+    assert service["[Service] ExecStart"] == {"/usr/local/bin/fw refresh"} and "refresh" in commands()
+    assert service["[Service] SuccessExitStatus"] == {str(NotLoaded.exit_code)}
+    assert service["[Unit] After"] == {"fw.service"}
