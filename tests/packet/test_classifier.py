@@ -18,12 +18,10 @@ from tests.packet.test_rules_agree import Asker, arriving, no_forwarding, openin
 
 __all__ = ["no_forwarding"]
 
-RULESETS = {"known": 3, "fresh": 12}  # of each kind and family in a run
+RULESETS = {"known": 3, "fresh": int(os.environ.get("RULESETS") or 12)}  # of each kind and family in a run
 ASKED = 12
 SIZES = (33, 47, 80, 150, 300, 600)
 FRESH = int(os.environ.get("SEED", "") or random.SystemRandom().getrandbits(32))
-
-
 LARGE = 10_000
 
 

@@ -225,6 +225,7 @@ def no_forwarding(path: PacketPath) -> Iterator[None]:
         file.write_text("1")
 
 
+@pytest.mark.hypothesis
 @pytest.mark.usefixtures("no_forwarding")
 @pytest.mark.timeout(600)
 def test_all_scopes_at_both_hooks(path: PacketPath) -> None:

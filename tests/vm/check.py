@@ -50,7 +50,7 @@ class Suite(NamedTuple):
         return "\n".join([*lines, "exit $status"])
 
 
-PACKETS = Suite("packets", ("tests/vm/smoke.py", "tests/packet"), settings="FW_MUTATIONS=2000")
+PACKETS = Suite("packets", ("tests/vm/smoke.py", "tests/packet"), settings="FW_MUTATIONS=2000 RULESETS=3")
 DEVICES = Suite(
     "devices",
     (
