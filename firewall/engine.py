@@ -31,7 +31,7 @@ from firewall.settable import membership_of
 from firewall.sparing import Flows
 from firewall.sshguard import guard
 from firewall.state import ENFORCE, OBSERVE, Running, read
-from firewall.written import Written
+from firewall.written import Included, Written
 
 # `systemctl enable fw` and OpenWrt's `/etc/init.d/fw enable` leave these in /etc.
 _BOOT_LINKS = ("systemd/system/*.wants/fw.service", "rc.d/S*fw")
@@ -41,10 +41,11 @@ _MODES = {ENFORCE: abi.Mode.MODE_ENFORCE, OBSERVE: abi.Mode.MODE_OBSERVE}
 
 
 class Source(NamedTuple):
-    """A policy to be edited: its text, and its rules with the ids that they have."""
+    """A policy to be edited: its text, its rules with the ids that they have, and what it includes."""
 
     text: str
     rules: tuple[PlacedRule, ...]
+    included: Included = ()
 
     def line_of(self, rule_id: int) -> int:
         """The line of a rule. Raises UsageError if there is no such id, or it is of an included file."""
@@ -207,7 +208,7 @@ def edit(
                 if done:
                     return done
             text, included = running.document.written
-            new = change(Source(text, running.document.rules))
+            new = change(Source(text, running.document.rules, included))
             return put(running, Written(new, included), wishes)
 
 
@@ -257,7 +258,7 @@ def _edit_saved(change: Callable[[Source], str], wishes: Wishes) -> ApplyReport:
 
         written = Written(starter_for((), list_links()))
     rules = place(parse_policy(written), written, True, None, abi.Limits.RULE_COUNTERS).rules
-    done = save_only(Written(change(Source(written.text, rules)), written.included), wishes)
+    done = save_only(Written(change(Source(written.text, rules, written.included)), written.included), wishes)
     if missing:
         said = f"there was no {policy_path()}: the change was made to a starter file"
         return done._replace(warnings=(said, *done.warnings))

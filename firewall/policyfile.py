@@ -118,16 +118,17 @@ def remove_protect(text: str, ifname: str, included: Included = ()) -> str:
     return file.text()
 
 
-def add_to_zone(text: str, name: str, interfaces: Sequence[str]) -> str:
+def add_to_zone(text: str, name: str, interfaces: Sequence[str], included: Included = ()) -> str:
     """Puts interfaces into a zone, which is made where there is none; those that it has already stay as they are.
 
-    The first of them may be `not`, where the zone is new. Raises UsageError where it is every interface but some.
+    The first of them may be `not`, where the zone is new. Raises UsageError where it is every interface but some, or
+    an included file has it.
     """
     negation = interfaces[:1] if interfaces[:1] == ["not"] else []
     listed = ", ".join(interfaces[len(negation) :]).split(" ")
     wanted = parse_words(["zone", name, "=", *negation, *listed])
     assert isinstance(wanted, Zone)
-    file = _File(text)
+    file = _File(text, included)
     found = file.zone(name)
     if found is None:
         file.insert(file.place(Zone), wanted)
@@ -147,16 +148,16 @@ def add_to_zone(text: str, name: str, interfaces: Sequence[str]) -> str:
     return file.text()
 
 
-def take_from_zone(text: str, name: str, interfaces: Sequence[str]) -> str:
+def take_from_zone(text: str, name: str, interfaces: Sequence[str], included: Included = ()) -> str:
     """Takes interfaces out of a zone; without any, the zone itself.
 
-    Raises UsageError where it has them not, or is used and would be gone: its name would mean an interface then.
+    Raises UsageError where it has them not, or is used, by an included file too, and would be gone: its name would mean
+    an interface then.
     """
-    file = _File(text)
+    file = _File(text, included)
     found = file.zone(name)
     if found is None:
-        hint = "'fw zone list' lists them; one of an included file is changed there"
-        raise UsageError(f"the policy has no zone '{name}'", hint)
+        raise UsageError(f"the policy has no zone '{name}'", "'fw zone list' lists them")
     line, names = found
     if names.negated and interfaces:
         raise UsageError(
@@ -265,9 +266,14 @@ class _File(_Lines):
         self.lines[line - 1] = old[:start] + text + old[end:]
 
     def zone(self, name: str) -> tuple[int, Names] | None:
-        """The line of a zone, and what it says."""
-        zones = ((one.line, one.value) for one in self.statements(Zone) if isinstance(one.value, Zone))
-        return next(((line, zone.names) for line, zone in zones if zone.name == name), None)
+        """The line of a zone, and what it says. Raises UsageError if it is of an included file."""
+        for one in self.policy.statements:
+            if isinstance(one.value, Zone) and one.value.name == name:
+                if one.file:
+                    message = f"zone '{name}' is on line {one.line} of {one.file}"
+                    raise UsageError(message, "edit that file; then 'fw apply' puts it in force")
+                return one.line, one.value.names
+        return None
 
     def remove_name(self, line: int, listed: Names, ifname: str, before: int = 1) -> None:
         """Takes a name out of a list behind so many words; the whole line, if it is the only one."""

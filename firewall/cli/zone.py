@@ -106,7 +106,7 @@ def add(
     listed = _listed(interfaces)
     edit(
         session_of(ctx),
-        lambda source: add_to_zone(source.text, name, listed),
+        lambda source: add_to_zone(source.text, name, listed, source.included),
         yes,
         runtime,
         dry_run,
@@ -136,7 +136,7 @@ def delete(
     listed = _listed(interfaces or [])
     edit(
         session_of(ctx),
-        lambda source: take_from_zone(source.text, name, listed),
+        lambda source: take_from_zone(source.text, name, listed, source.included),
         yes,
         runtime,
         dry_run,

@@ -257,7 +257,9 @@ class Machine:
         )
 
     def edit(self, change: Callable[[Source], str], added: Rule | None = None, **wishes: bool) -> ApplyReport:
-        return self.apply(change(Source(self.document.text, self.document.rules)), **wishes)
+        return self.apply(
+            change(Source(self.document.text, self.document.rules, self.document.included)), **wishes
+        )
 
     def load(
         self, names: Any = (), *, attach: str = "auto", observe: bool = False, yes: bool = False

@@ -23,6 +23,7 @@ from firewall.policyfile import (
     unset_option,
 )
 from firewall.rule import Rule
+from firewall.written import Written
 from tests.strategies import steady
 
 WEB = Rule.parse("allow in tcp to port 80")
@@ -320,3 +321,15 @@ def test_what_cannot_be_taken_from_a_zone(name: str, interfaces: list[str], said
 def test_what_no_zone_can_have(name: str, interfaces: list[str]) -> None:
     with pytest.raises(UsageError):
         add_to_zone(ZONES, name, interfaces)
+
+
+def test_zones_of_included_files() -> None:
+    """One that an included file uses stays, and one that it has is changed there."""
+    text = "zone lan = eth1, eth2\ninclude more.fw\n"
+    included = ((("more.fw", Written("zone dmz = eth4\ndrop in on lan\n")),),)
+    with pytest.raises(UsageError, match=r"zone .lan. is used by more\.fw:2: drop in on lan"):
+        take_from_zone(text, "lan", [], included)
+    assert take_from_zone(text, "lan", ["eth2"], included).startswith("zone lan = eth1\n")
+    for change in (add_to_zone, take_from_zone):
+        with pytest.raises(UsageError, match=r"zone .dmz. is on line 1 of more\.fw"):
+            change(text, "dmz", ["eth5"], included)
