@@ -112,6 +112,25 @@ def test_a_change_that_would_cut_us_is_refused(shell: Remote) -> None:
     assert shell.fw("rule", "add", "drop", "in", "udp")[0] == 0, "this one leaves us alone"
 
 
+def test_a_rule_behind_many_that_would_cut_us_is_refused(pair: PairLab, tmp_path: Path, family: str) -> None:
+    """Where there are so many that the new one alone is judged and compiled."""
+    shell = remote(pair, tmp_path, family, "sshd")
+    many = "".join(f"drop in tcp from 10.0.{n >> 8}.{n & 255} to port {n}\n" for n in range(1, 1101))
+    protect(shell.server, "default in allow\n" + many, "eth0")
+    us = address(pair.client, family)
+    for words in (f"drop in tcp from {us}", "reject in tcp to port 22", "drop in"):
+        status, said = shell.fw("rule", "add", *words.split())
+        assert status == REFUSED and "your connection" in said, words
+    for words in (
+        "drop in udp",
+        "drop in tcp from 203.0.113.7",
+        "reject in tcp to port 23",
+        f"allow in from {us}",
+    ):
+        assert shell.fw("rule", "add", *words.split())[0] == 0, f"{words} leaves us alone"
+    assert shell.fw("rule", "add", "drop", "in")[0] == 0, "and now nothing behind the last rule cuts us"
+
+
 def test_a_change_that_spares_us_is_not_refused(pair: PairLab, tmp_path: Path, family: str) -> None:
     shell = remote(pair, tmp_path, family, "sshd")
     protect(shell.server, SSH, "eth0")
