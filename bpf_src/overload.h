@@ -24,20 +24,6 @@ struct {
 	__type(value, struct set_key);
 } overload_ring SEC(".maps");
 
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct overload_head);
-} overload_head SEC(".maps");
-
-static __always_inline struct overload_head *the_overload_head(void)
-{
-	__u32 zero = 0;
-
-	return bpf_map_lookup_elem(&overload_head, &zero);
-}
-
 /* Exactly this prefix, not a shorter one. */
 static __always_inline struct overload *find_overload(const struct set_key *key)
 {

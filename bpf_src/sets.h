@@ -37,6 +37,13 @@ struct {
 	__type(value, struct overload);
 } overloads SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct overload_head);
+} overload_head SEC(".maps");
+
 /* Of elements of sets that count: what was judged by them, from the first packet on. The key is of set_elements. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -53,6 +60,13 @@ struct {
 	__type(key, __u32);
 	__type(value, struct set_key);
 } set_hand SEC(".maps");
+
+static __always_inline struct overload_head *the_overload_head(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&overload_head, &zero);
+}
 
 /* One step of the search: is there more of it, and how long the prefix is that counts the packet (none: 0). */
 enum fw_set_search {
@@ -193,6 +207,7 @@ static __always_inline void search_around(struct packet *p, __u32 end, bool in_o
 GLOBAL int find_sets(__u32 end)
 {
 	struct cpu *cpu = this_cpu();
+	struct overload_head *head;
 	const __u64 *address;
 	struct question *q;
 	struct packet *p;
@@ -209,6 +224,10 @@ GLOBAL int find_sets(__u32 end)
 	p->set_key.address[2] = bpf_htonl(address[1] >> 32);
 	p->set_key.address[3] = bpf_htonl(address[1]);
 	search_around(p, end, false);
+	head = the_overload_head();
+	/* nobody has been put in since the load: one lookup is enough */
+	if (head && !head->next)
+		return 0;
 	search_around(p, end, true);
 	return 0;
 }

@@ -97,6 +97,21 @@ def test_in_observe_mode_nobody_is_kept_out_later(path: PacketPath) -> None:
     assert not caught(path) and path.events()[-1].flags & abi.EventFlags.EVENT_OBSERVED
 
 
+def test_where_rules_put_sources_is_not_looked_into_before_one_is_there(path: PacketPath) -> None:
+    """So that an address in no set costs one lookup."""
+    path.policy(POLICY.format("limit 1/day per source", "1h"))
+    come_in(path, 4000)
+    head = path.maps["overload_head"]
+    none_yet = head.lookup(bytes(4)) or b""
+    assert come_in(path, 4001) == REFUSED
+    since = head.lookup(bytes(4)) or b""
+    assert knock(path, V4.them, 4002) == "rule_drop"
+    head.update(bytes(4), none_yet)
+    assert knock(path, V4.them, 4003) == "rule_allow"
+    head.update(bytes(4), since)
+    assert knock(path, V4.them, 4004) == "rule_drop"
+
+
 def test_the_time_ends_and_begins_again(path: PacketPath) -> None:
     path.policy(POLICY.format("limit 1/day per source", "1h"))
     come_in(path, 4000)
