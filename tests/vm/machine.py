@@ -25,6 +25,8 @@ MODULES = (
     "veth dummy tun sch_ingress cls_bpf act_gact 8021q bridge bonding wireguard vrf nf_conntrack "
     "nf_tables nft_ct nft_counter nft_nat nft_chain_nat nft_masq nft_reject_inet inet_diag tcp_diag udp_diag sctp"
 ).split()
+BERLIN = Path("/usr/share/zoneinfo/Europe/Berlin")
+"""The time zone that tests of times of day are in: the guest has no others but UTC."""
 # What the guest never imports, and what would only make it larger.
 UNUSED_LIBRARY = {"test", "idlelib", "tkinter", "turtledemo", "lib2to3", "ensurepip", "pydoc_data"}
 UNUSED_PACKAGES = {"mypy", "mypyc", "pip", "setuptools", "clang_format", "rich", "markdown_it"}
@@ -83,8 +85,9 @@ def root_file_system(kernel: Kernel, script: str) -> bytes:
     archive.tree(PACKAGES, str(PACKAGES), _unused_package)
     _add_installed(archive)
     archive.file(ROOT / ".venv" / "bin" / "fw", f"{ROOT}/.venv/bin/fw")
-    for name in ("docs", "firewall", "packaging", "tests"):
+    for name in ("bench", "docs", "firewall", "packaging", "tests"):
         archive.tree(ROOT / name, f"{ROOT}/{name}")
+    archive.file(BERLIN)
     for name in ("build/fw.bpf.o", "build/libfwtree.so", "pyproject.toml"):
         archive.file(ROOT / name, f"{ROOT}/{name}")
     add_modules(archive, kernel.modules, MODULES)
