@@ -6,7 +6,7 @@ the same.
 """
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import partial
 
 from firewall import abi
@@ -15,26 +15,29 @@ from firewall.bindings.libtree import TooAlike
 from firewall.change import Plan, Wishes, carry_out, limits_of, warnings_of
 from firewall.compile import CHUNK_BYTES, Compiled
 from firewall.document import Document, PlacedRule
-from firewall.expand import MAX_ENTRIES, MAX_RULES, asks_more_of_addresses, entry_count
+from firewall.expand import MAX_ENTRIES, MAX_RULES, entry_count, list_key, sets_of
+from firewall.expect import Expectation
 from firewall.extend import Base, extended, renewed
 from firewall.generations import generation, slot_key
+from firewall.include import Include
 from firewall.lang import MAX_LINE_CHARS
 from firewall.links import Link, list_links
 from firewall.paths import policy_path
 from firewall.pins import Pins
-from firewall.policy import Default, Policy, Protect, Setting, Statement, parse_policy
+from firewall.policy import Default, Policy, Statement, parse_policy
 from firewall.policyfile import add_behind
 from firewall.protect import targets
 from firewall.reports import ApplyReport
 from firewall.rule import Rule
 from firewall.saved import demand_saveable, is_saved
-from firewall.setload import plan_sets
+from firewall.setload import SetPlan, plan_sets
 from firewall.settable import SetTable
 from firewall.sparing import NONE, Flows, in_force
 from firewall.sshguard import cuts_by
 from firewall.state import ENFORCE, Running
 from firewall.terms import Names
 from firewall.written import Written
+from firewall.zones import Misuse
 
 _CANDIDATES_MAX = 1000  # rules that may cover the new one
 # What rules ask that is looked up at each change.
@@ -55,31 +58,37 @@ def add(running: Running, rule: Rule, wishes: Wishes) -> ApplyReport | None:
     rest = _without_rules(document)
     if rest is None or wishes.dry_run or not _is_plain(rule):
         return None
+    try:
+        rule = _with_zones(rule, rest.zones)
+    except Misuse:
+        return None
     links = list_links()
-    if _may_cut(rule, running, links, wishes):
+    sets = plan_sets(rest, rest, SetTable(pins).known(), wishes.sets)
+    if sets.changes or not _knows_sets(rest, rule) or _may_cut(rule, running, links, wishes, sets):
         return None
     base = _read_base(pins, running.generation)
     if base is None:
         return None
-    lists = _lists(base, document)
+    lists = _lists(base, document, rest.zones)
     if (
         len(str(rule)) > MAX_LINE_CHARS
         or not _extends(base, lists, rule)
         or document.size >= MAX_RULES
         or not _stay(running, rest, links)
+        or _concerns(rest, rule)
         or limits_of(rest) != running.flow_limits()
-        or SetTable(pins).known()
         or wishes.flows is Flows.KEEP
         or in_force(pins) != NONE
     ):
         return None
     placed = document.next_rule(str(rule), abi.Limits.RULE_COUNTERS)
     try:
-        with Beside(partial(extended, base, lists, rule, placed)) as growing:
+        numbers = {name: one.number for name, one in sets.known.items()}
+        with Beside(partial(extended, base, lists, rule, placed, numbers)) as growing:
             around = set(base.around(rule))
             if len(around) > _CANDIDATES_MAX:
                 return None
-            plan = _plan(running, rest, rule, placed, around, wishes)
+            plan = _plan(running, rest, rule, placed, around, wishes, sets)
             warnings = warnings_of(plan.policy, document, True)
             running.stand_in(Policy.of(Rule("allow", ("forward",), on=names) for names in lists))
             carry_out(running, plan._replace(ready=partial(_ready, running, growing)), links, wishes)
@@ -104,7 +113,13 @@ def add(running: Running, rule: Rule, wishes: Wishes) -> ApplyReport | None:
 
 
 def _plan(
-    running: Running, rest: Policy, rule: Rule, placed: PlacedRule, around: set[int], wishes: Wishes
+    running: Running,
+    rest: Policy,
+    rule: Rule,
+    placed: PlacedRule,
+    around: set[int],
+    wishes: Wishes,
+    sets: SetPlan,
 ) -> Plan:
     """What is to be done, but for the compiled ruleset. Raises FwError if it could not be read where it is saved."""
     document = running.document
@@ -121,17 +136,31 @@ def _plan(
         leaving=[],
         staying={interface.ifindex for interface in running.interfaces()},
         limits=running.flow_limits(),
-        sets=plan_sets(policy, policy, {}, wishes.sets),
+        sets=sets,
         writes=writes,
         runs=True,
     )
 
 
 def _is_plain(rule: Rule) -> bool:
-    return not rule.has_further and not asks_more_of_addresses(rule)
+    return not rule.has_further and not any(end.addrs and end.addrs.hosts for end in (rule.src, rule.dst))
 
 
-def _may_cut(rule: Rule, running: Running, links: list[Link], wishes: Wishes) -> bool:
+def _with_zones(rule: Rule, zones: Mapping[str, Names]) -> Rule:
+    """The rule as it is in a policy with these zones. Raises Misuse."""
+    if not zones:
+        return rule
+    from firewall.zoned import of_zones
+
+    return of_zones(rule, zones)
+
+
+def _knows_sets(rest: Policy, rule: Rule) -> bool:
+    """Whether the rule asks for sets of the policy alone, and of none that counts by its elements."""
+    return sets_of([rule]) <= {name for name, one in rest.sets.items() if not one.counters}
+
+
+def _may_cut(rule: Rule, running: Running, links: list[Link], wishes: Wishes, sets: SetPlan) -> bool:
     """Whether the rule might cut the caller's connection, which is to be asked of the whole policy.
 
     An `allow` behind all others cuts nobody, and what does not match a connection where all else is allowed does not
@@ -140,24 +169,36 @@ def _may_cut(rule: Rule, running: Running, links: list[Link], wishes: Wishes) ->
     if rule.action == "allow" or wishes.yes or running.mode != ENFORCE:
         return False
     alone = Policy([Statement(1, "", Default("in", "allow")), Statement(2, str(rule), rule)])
-    return bool(cuts_by(alone, {interface.name for interface in running.interfaces()}, links))
+    member = sets.membership(SetTable(running.pins))
+    return bool(cuts_by(alone, {interface.name for interface in running.interfaces()}, links, member))
 
 
 def _without_rules(document: Document) -> Policy | None:
-    """The policy without its rules; None if it says what rules depend on."""
+    """The policy without its rules; None if it has them from several files."""
     if not document.size or document.included:
         return None
     others = document.beside_rules()
     small = parse_policy("\n".join(line for _, line in others) + "\n")
-    if not all(isinstance(one.value, Default | Setting | Protect) for one in small.statements):
+    if any(isinstance(one.value, Include) for one in small.statements):
         return None
     return Policy(one._replace(line=others[one.line - 1][0]) for one in small.statements)
 
 
 def _with_rules(rest: Policy, placed: Iterable[PlacedRule], rule: Rule, line: int) -> Policy:
-    """The new rule behind those that may cover it, each on its line."""
-    known = [Statement(one.line, one.text, Rule.parse(one.text)) for one in placed]
-    return Policy([*rest.statements, *known, Statement(line, str(rule), rule)], str(policy_path()))
+    """The new rule behind those that may cover it, each on its line; nothing that is to be proved of all rules."""
+    others = [one for one in rest.statements if not isinstance(one.value, Expectation)]
+    known = [Statement(one.line, one.text, _with_zones(Rule.parse(one.text), rest.zones)) for one in placed]
+    return Policy([*others, *known, Statement(line, str(rule), rule)], str(policy_path()))
+
+
+def _concerns(rest: Policy, rule: Rule) -> bool:
+    """Whether an expectation speaks of packets that the rule may match, and so is to be proved anew."""
+    expected = [one.value.rule for one in rest.statements if isinstance(one.value, Expectation)]
+    if not expected:
+        return False
+    from firewall.proof import meets
+
+    return any(meets(rule, one) for one in expected)
 
 
 def _stay(running: Running, rest: Policy, links: list[Link]) -> bool:
@@ -170,23 +211,23 @@ def _stay(running: Running, rest: Policy, links: list[Link]) -> bool:
 
 def _extends(base: Base, lists: list[Names], rule: Rule) -> bool:
     settings = abi.Settings.unpack(base.settings)
-    known = {(names.negated, frozenset(names.patterns)) for names in lists}
+    known = {*map(list_key, lists)}
     return (
         not settings.linear
         and not settings.asks & _LOOKED_UP
         and not settings.edges
         and base.size + entry_count(rule) <= MAX_ENTRIES
-        and all((n.negated, frozenset(n.patterns)) in known for n in (rule.on, rule.via) if n)
+        and all(list_key(names) in known for names in (rule.on, rule.via) if names)
     )
 
 
-def _lists(base: Base, document: Document) -> list[Names]:
+def _lists(base: Base, document: Document, zones: Mapping[str, Names]) -> list[Names]:
     """The lists of interfaces that the rules name, in the order of their numbers."""
     places = base.lists()
     if not places:
         return []
     wanted = {rule_id for rule_id, _ in places.values()}
-    found = {rule.id: Rule.parse(rule.text) for rule in document.some(wanted)}
+    found = {rule.id: _with_zones(Rule.parse(rule.text), zones) for rule in document.some(wanted)}
     lists = (found[rule_id].via if via else found[rule_id].on for rule_id, via in places.values())
     return [names for names in lists if names]
 

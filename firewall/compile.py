@@ -176,9 +176,14 @@ def compile_policy(
     settings.edges = len(edges)
     settings.spares_from, settings.spares_to, settings.spares_admission = sparing
     if sets:
-        ends = [[end.addrs and end.addrs.sets for end in (rule.src, rule.dst)] for rule in policy.rules]
-        settings.sets_of = any(src for src, _ in ends) | any(dst for _, dst in ends) << 1
+        settings.sets_of = ends_in_sets(policy.rules)
     return Compiled(entries, lines, furthers.records(), edges, settings.pack())
+
+
+def ends_in_sets(rules: Iterable[Rule]) -> int:
+    """What `settings.sets_of` holds: of which ends some rule asks whether they are in a set."""
+    ends = [[end.addrs and end.addrs.sets for end in (rule.src, rule.dst)] for rule in rules]
+    return any(src for src, _ in ends) | any(dst for _, dst in ends) << 1
 
 
 def _entries(

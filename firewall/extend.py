@@ -6,12 +6,13 @@ nothing is renumbered: the new rule names no list of interfaces, set or further 
 """
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 from firewall import abi
 from firewall.bindings.libtree import build
-from firewall.compile import CHUNK_BYTES, Compiled, Patterns, SetBits, pack_rule
+from firewall.compile import CHUNK_BYTES, Compiled, Patterns, SetBits, ends_in_sets, pack_rule
 from firewall.document import PlacedRule
 from firewall.expand import expand
 from firewall.fields import picker
@@ -101,28 +102,35 @@ class Base(NamedTuple):
         return list(found)
 
 
-def extended(base: Base, lists: Sequence[Names], rule: Rule, placed: PlacedRule) -> Compiled:
+def extended(
+    base: Base,
+    lists: Sequence[Names],
+    rule: Rule,
+    placed: PlacedRule,
+    sets: Mapping[str, int] = MappingProxyType({}),
+) -> Compiled:
     """The ruleset with a rule behind its last, as of the same generation. Raises TooAlike.
 
-    `lists` are the lists of interfaces in the order of their numbers, and those of the rule among them; the rule has
-    neither sets nor further clauses.
+    `lists` are the lists of interfaces in the order of their numbers, and those of the rule among them; `sets` has the
+    numbers of the sets. The rule has neither host parts nor further clauses, and its sets do not count.
     """
     patterns = Patterns(Rule("allow", ("in",), on=names) for names in lists)
     packed = bytearray(base.entries)
-    pack_rule(packed, rule, placed, patterns, SetBits({}), lambda *_: 0)
+    pack_rule(packed, rule, placed, patterns, SetBits(sets), lambda *_: 0)
     count = len(packed) // _SIZE
     packed += bytes(-len(packed) % CHUNK_BYTES)
     entries = bytes(packed)
     trees = build(entries, count)
     settings = abi.Settings.unpack(base.settings)
     settings.trees = [abi.TreeRoot(root=root, first=first) for root, first in trees.roots]
+    settings.sets_of |= ends_in_sets([rule])
     return Compiled(entries, trees.lines, base.furthers, base.edges, settings.pack())
 
 
 def renewed(compiled: Compiled, current: bytes, generation: int) -> Compiled:
-    """The ruleset as a generation that comes later: what `current` settings say of all but its trees may be new."""
-    settings = abi.Settings.unpack(current)
-    settings.trees = abi.Settings.unpack(compiled.settings).trees
+    """The ruleset as a generation that comes later: what `current` settings say of interfaces may be new."""
+    settings, grown = abi.Settings.unpack(current), abi.Settings.unpack(compiled.settings)
+    settings.trees, settings.sets_of = grown.trees, grown.sets_of
     settings.generation = generation
     return compiled._replace(settings=settings.pack())
 

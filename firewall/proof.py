@@ -95,6 +95,19 @@ def counterexample(policy: Policy, expected: Rule) -> Counterexample | None:
     return None
 
 
+def meets(rule: Rule, expected: Rule) -> bool:
+    """Whether a rule may match a packet that `expected` describes."""
+    if expected.scopes[0] not in rule.scopes:
+        return False
+    space = _Space(Policy.of([rule]), expected)
+    return any(
+        _meet(box, target)
+        for family in _FAMILIES
+        for target in space.boxes(expected, family)
+        for box in space.boxes(rule, family, target.ranges)
+    )
+
+
 def _in_doubt(rule: Rule) -> bool:
     """Whether it may match a packet of its boxes or not: a clause, a set or a host part tells, which no box has."""
     return rule.asks_more or asks_more_of_addresses(rule)

@@ -28,9 +28,9 @@ def with_zones(statements: list[Statement], name: str) -> tuple[list[Statement],
             elif isinstance(value, Protect):
                 value = Protect(resolve(value.names, defined))
             elif isinstance(value, Rule):
-                value = _resolved(value, defined)
+                value = of_zones(value, defined)
             elif isinstance(value, Expectation):
-                value = Expectation(_resolved(value.rule, defined))
+                value = Expectation(of_zones(value.rule, defined))
         except Misuse as error:
             source = Source(statement.file or name, statement.line, statement.source)
             problems.append(problem_at(source, error.word, error.message, error.hint))
@@ -38,6 +38,7 @@ def with_zones(statements: list[Statement], name: str) -> tuple[list[Statement],
     return resolved, problems
 
 
-def _resolved(rule: Rule, zones: Mapping[str, Names]) -> Rule:
+def of_zones(rule: Rule, zones: Mapping[str, Names]) -> Rule:
+    """The rule with what its lists of interfaces come to. Raises Misuse."""
     on, via = (names and resolve(names, zones) for names in (rule.on, rule.via))
     return rule._replace(on=on, via=via) if on or via else rule

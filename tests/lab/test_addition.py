@@ -75,15 +75,49 @@ def test_one_after_the_other(pair: PairLab) -> None:
     assert pair.server.fw("show --saved").stdout == shown
 
 
+AROUND = """
+zone lan = eth8, eth9
+zone wan = eth7
+set bad = 192.0.2.1, 198.51.100.0/24
+set mine timeout 1h
+allow in on lan tcp from @bad, 10.255.0.0/16 to port 21
+drop in on eth9, eth8 udp from @mine to port 9
+reject forward on wan via not lan
+"""
+EXPECTED = """
+expect drop in on wan tcp to port 8080
+expect reject forward on wan via wan
+"""
+
+
+def test_zones_sets_and_expectations_beside_the_rules(pair: PairLab) -> None:
+    protect(pair.server, HEAD + AROUND + MANY + EXPECTED, "eth0")
+    rules = [
+        "allow in on lan tcp to port 8080",
+        "drop in on eth8, eth9 from @mine",
+        "reject forward on wan via eth8, eth9 to not @bad",
+        "allow out from @mine, 192.0.2.77 to @bad",
+    ]
+    assert added(pair, *rules) == [[False, True, [rule], []] for rule in rules]
+    shown = pair.server.fw("show").stdout
+    assert shown.endswith("".join(f"{rule}\n" for rule in rules) + EXPECTED)
+    assert pair.server.fw("apply").stderr.startswith("nothing changed")
+    said = pair.server.fw("rule add allow in tcp to port 8080", check=False)
+    assert said.returncode == 9 and "this does not hold" in said.stderr
+    assert pair.server.fw("show").stdout == shown
+    said = pair.server.fw("rule add allow in from @badd", check=False)
+    assert said.returncode == 2 and "did you mean '@bad'?" in said.stderr
+    assert pair.server.fw("show").stdout == shown
+
+
 @pytest.mark.parametrize(
     ("head", "rule"),
     [
         ("", "allow in on eth5 tcp"),
         ("", "allow in tcp limit 10/second"),
-        ("set bad = 192.0.2.1\n", "drop in from @bad"),
-        ("set bad = 192.0.2.1\n", "allow in udp"),
-        ("zone lan = eth1\n", "allow in udp"),
-        ("expect drop in udp to port 9\n", "allow in udp to port 10"),
+        ("set bad counters = 192.0.2.1\n", "drop in from @bad"),
+        ("zone lan = eth1\n", "allow in on lan udp"),
+        ("expect drop in udp to port 9\n", "drop in udp from 192.0.2.0/24 to port 9-10"),
         ("allow in udp to port 9 between 08:00 and 18:00\n", "allow in udp"),
         ("allow out udp to port 9 user 33\n", "allow in udp"),
     ],

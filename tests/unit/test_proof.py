@@ -15,7 +15,7 @@ from firewall.evaluate import Question, evaluate, matches
 from firewall.expand import asks_more_of_addresses
 from firewall.expect import Expectation, Unmet
 from firewall.policy import Policy, parse_policy
-from firewall.proof import Box, TooComplex, _meet, counterexample, described
+from firewall.proof import Box, TooComplex, _meet, counterexample, described, meets
 from firewall.rule import Rule
 from firewall.verify import verify
 from tests.strategies import policies, questions, rules, steady
@@ -103,6 +103,14 @@ def test_as_if_every_packet_was_tried(lines: list[str], default: str, expected: 
     assert (found is None) == (not wrong), found
     if found:
         demand_true(policy, rule, found.question, found.action, found.position)
+
+
+@settings(steady, max_examples=150)
+@given(small_rules(), small_rules())
+def test_rules_meet_where_a_packet_matches_both(one: str, other: str) -> None:
+    rule, expected = Rule.parse(one), Rule.parse(other)
+    assert meets(rule, expected) == any(matches(rule, q) and matches(expected, q) for q in PACKETS)
+    assert not meets(rule._replace(scopes=("out", "forward")), expected)
 
 
 def demand_true(policy: Policy, rule: Rule, question: Question, action: str, position: int | None) -> None:

@@ -101,7 +101,10 @@ def compile_tests(suites: Sequence[Suite]) -> None:
     """What is compiled here needs not be compiled in the guests, where it takes a minute. Raises VmError."""
     paths = sorted({test.split("::")[0] for suite in suites for test in suite.tests})
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    for words in (["compileall", "-q", "bench", "firewall", "tests"], ["pytest", "-q", "--collect-only", *paths]):
+    for words in (
+        ["compileall", "-q", "bench", "firewall", "tests"],
+        ["pytest", "-q", "--collect-only", *paths],
+    ):
         done = subprocess.run(
             [sys.executable, "-m", *words],
             cwd=machine.ROOT,
