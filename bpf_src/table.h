@@ -73,7 +73,8 @@ static __always_inline enum fw_reason add_embryonic(const struct flow_key *key,
 						    const struct flow *f)
 {
 	struct totals *count = this_cpus_totals();
-	long err = bpf_map_update_elem(&embryonic, key, f, BPF_NOEXIST);
+	/* before Linux 6.4 it is an int: what is above it in the register is no sign */
+	int err = bpf_map_update_elem(&embryonic, key, f, BPF_NOEXIST);
 
 	if (err || !count)
 		return err == -EEXIST ? REASON_FLOW : REASON_TABLE_FULL;

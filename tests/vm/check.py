@@ -80,12 +80,13 @@ ESSENTIAL = Suite(
         "tests/vm/smoke.py",
         "tests/packet/test_reasons.py",
         "tests/packet/test_flow.py",
+        "tests/packet/test_flow_restore.py",
         "tests/packet/test_verifier.py",
     ),
     judged=Amount(500, 500),
     silence_s=300,
 )
-"""fw on a real interface, each reason, the ways of a flow: a few minutes on a machine that is emulated."""
+"""fw on a real interface, each reason, the ways of a flow, requests of user space: a few minutes on a machine that is emulated."""
 ALL = (PACKETS, DEVICES, CONNTRACK)
 
 
