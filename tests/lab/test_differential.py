@@ -73,8 +73,8 @@ def judge(seed: int, packets: int, protected: str) -> None:
     while left > 0:
         with routers(protected=PROTECTED[protected]) as both:
             comparison = Comparison(both, KINDS, ALLOWED, seed + total.packets)
+            recent = comparison.suit_netfilter()
             outcome = comparison.run(min(left, A_LAB))
-            recent = comparison.netfilter_is_recent()
             if outcome.unexplained:
                 pytest.fail(difference(seed, packets, outcome, comparison.report()), pytrace=False)
         total.add(outcome)
@@ -102,6 +102,7 @@ def is_shown(how: dict[str, object], leaked: bool) -> None:
     """Of two routers the weaker lets through what the other drops, and few packets are enough to show it."""
     with routers(**how) as both:
         comparison = Comparison(both, KINDS, ALLOWED, fresh_seed())
+        comparison.suit_netfilter()
         outcome = comparison.run(WEAK_PACKETS, enough=2)
         shown = [(c, at) for c, at in outcome.unexplained if c.leaked(at) == leaked]
         assert shown, f"SEED={outcome.seed}: no difference in {outcome.packets} packets"
@@ -140,3 +141,5 @@ def test_entries_that_explain_nothing_or_too_much() -> None:
     ]
     newer = [Allowed("newer", "", lambda c, at: True, recent=True)]
     assert complaints(outcome, newer) and not complaints(Outcome(1, packets=1), newer, recent=False)
+    older = [Allowed("older", "", lambda c, at: True, older=True)]
+    assert not complaints(outcome, older)

@@ -86,7 +86,7 @@ ESSENTIAL = Suite(
     judged=Amount(500, 500),
     silence_s=300,
 )
-"""fw on a real interface, each reason, the ways of a flow, requests of user space: a few minutes on a machine that is emulated."""
+"""fw on a real interface, each reason, the ways of a flow, what user space asks: minutes on an emulated machine."""
 ALL = (PACKETS, DEVICES, CONNTRACK)
 
 

@@ -25,6 +25,7 @@ from tests.lab.differential.tcp_history import (
 )
 
 _UNSCALED = 65535
+_MAX_ACK_WINDOW = 66000  # MAXACKWINCONST of nf_conntrack_proto_tcp.c
 
 
 def _tampered(c: Conversation, at: int) -> History | None:
@@ -42,6 +43,14 @@ def _old_ack(c: Conversation, at: int) -> bool:
     own = h.seen[s.side]
     highest = own.ack if own.acked else h.seen[1 - s.side].end
     return after(highest - max(_UNSCALED, own.window), s.ack)
+
+
+def _long_after(c: Conversation, at: int) -> bool:
+    """It acknowledges so little of what was sent since that an older netfilter takes it for too old."""
+    s, h = here(c, at), History(c, at)
+    if s is None or not c.leaked(at) or not h.established or s.flags & (SYN | RST):
+        return False
+    return after(h.seen[1 - s.side].end - _MAX_ACK_WINDOW, s.ack)
 
 
 def old(s: Segment, h: History) -> bool:
@@ -236,6 +245,14 @@ TCP_DIFFERENCES: tuple[Allowed, ...] = (
         _old_ack,
         lasting=True,
         recent=True,
+    ),
+    Allowed(
+        "an acknowledgement long before the highest",
+        "RFC 5961 section 5.2: what is acknowledged is measured from SND.UNA; netfilter before 6.2 measured from the"
+        " highest number that was sent",
+        _long_after,
+        lasting=True,
+        older=True,
     ),
     Allowed(
         "data from long ago",
