@@ -12,7 +12,7 @@ from firewall import options
 from firewall.errors import UsageError
 from firewall.include import Include
 from firewall.lang import WORD, Source, Token, lex_line
-from firewall.policy import Default, Protect, Setting, Statement, Value, parse_policy, parse_words, zones_of
+from firewall.policy import Default, Protect, Setting, Statement, Value, lists_of, parse_policy, parse_words
 from firewall.rule import Rule
 from firewall.setdef import SetDef
 from firewall.terms import Names
@@ -121,8 +121,8 @@ def remove_protect(text: str, ifname: str, included: Included = ()) -> str:
 def add_to_zone(text: str, name: str, interfaces: Sequence[str], included: Included = ()) -> str:
     """Puts interfaces into a zone, which is made where there is none; those that it has already stay as they are.
 
-    The first of them may be `not`, where the zone is new. Raises UsageError where it is every interface but some, or
-    an included file has it.
+    The first of them may be `not`, where the zone is new. Raises UsageError where it is every interface but some,
+    where an included file has it, or where a new one's name means an interface already, by an included file too.
     """
     negation = interfaces[:1] if interfaces[:1] == ["not"] else []
     listed = ", ".join(interfaces[len(negation) :]).split(" ")
@@ -131,6 +131,13 @@ def add_to_zone(text: str, name: str, interfaces: Sequence[str], included: Inclu
     file = _File(text, included)
     found = file.zone(name)
     if found is None:
+        user = file.user_of(name)
+        if user:
+            place = file.policy.place(user.line, user.file, "")
+            message = f"'{name}' is an interface in {place}: {user.value}"
+            raise UsageError(
+                message, "give the zone another name, or change that first: it would mean the zone"
+            )
         file.insert(file.place(Zone), wanted)
         return file.text()
     line, names = found
@@ -169,9 +176,7 @@ def take_from_zone(text: str, name: str, interfaces: Sequence[str], included: In
     if interfaces and set(names.patterns) <= set(interfaces):
         raise UsageError(f"zone '{name}' would have no interface", f"'fw zone delete {name}' takes it away")
     if not interfaces:
-        user = next(
-            (one for one in file.policy.statements if name in zones_of(one.value, file.policy.zones)), None
-        )
+        user = file.user_of(name)
         if user:
             place = file.policy.place(user.line, user.file, "")
             hint = f"change that first: without the zone '{name}' would be an interface there"
@@ -274,6 +279,11 @@ class _File(_Lines):
                     raise UsageError(message, "edit that file; then 'fw apply' puts it in force")
                 return one.line, one.value.names
         return None
+
+    def user_of(self, name: str) -> Statement | None:
+        """A statement that has the name of a zone or an interface in a list."""
+        statements = self.policy.statements
+        return next((one for one in statements if any(name in n.patterns for n in lists_of(one.value))), None)
 
     def remove_name(self, line: int, listed: Names, ifname: str, before: int = 1) -> None:
         """Takes a name out of a list behind so many words; the whole line, if it is the only one."""

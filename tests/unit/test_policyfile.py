@@ -323,6 +323,20 @@ def test_what_no_zone_can_have(name: str, interfaces: list[str]) -> None:
         add_to_zone(ZONES, name, interfaces)
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("eth1", "'eth1' is an interface in line 2: zone lan = eth1, eth2"),
+        ("wan", "'wan' is an interface in line 6: allow forward on lan via not wan"),
+        ("br0", "'br0' is an interface in line 7: expect drop in on br0"),
+    ],
+)
+def test_what_means_an_interface_becomes_no_zone(name: str, said: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        add_to_zone(ZONES + "allow forward on lan via not wan\nexpect drop in on br0\n", name, ["eth7"])
+    assert caught.value.message == said
+
+
 def test_zones_of_included_files() -> None:
     """One that an included file uses stays, and one that it has is changed there."""
     text = "zone lan = eth1, eth2\ninclude more.fw\n"
@@ -333,3 +347,6 @@ def test_zones_of_included_files() -> None:
     for change in (add_to_zone, take_from_zone):
         with pytest.raises(UsageError, match=r"zone .dmz. is on line 1 of more\.fw"):
             change(text, "dmz", ["eth5"], included)
+    included = ((("more.fw", Written("drop in on dmz\n")),),)
+    with pytest.raises(UsageError, match=r"'dmz' is an interface in more\.fw:1: drop in on dmz"):
+        add_to_zone(text, "dmz", ["eth5"], included)
