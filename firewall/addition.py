@@ -2,7 +2,8 @@
 """`fw rule add` to a policy of many rules: what the kernel has compiled of it is read, and not made again.
 
 Whatever could change more than the new rule, or cannot be judged by it alone, is left to `change.put`, which comes to
-the same.
+the same. But that refuses any change while the policy in force would not let the caller's connection begin, and here
+only what the new rule cuts is refused.
 """
 
 import sys
@@ -75,7 +76,7 @@ def add(running: Running, rule: Rule, wishes: Wishes) -> ApplyReport | None:
         or not _extends(base, lists, rule)
         or document.size >= MAX_RULES
         or not _stay(running, rest, links)
-        or _concerns(rest, rule)
+        or _concerns(rest, rule, document.size + 1)
         or limits_of(rest) != running.flow_limits()
         or wishes.flows is Flows.KEEP
         or in_force(pins) != NONE
@@ -170,7 +171,7 @@ def _may_cut(rule: Rule, running: Running, links: list[Link], wishes: Wishes, se
         return False
     alone = Policy([Statement(1, "", Default("in", "allow")), Statement(2, str(rule), rule)])
     member = sets.membership(SetTable(running.pins))
-    return bool(cuts_by(alone, {interface.name for interface in running.interfaces()}, links, member))
+    return bool(cuts_by(alone, running.names_now(links), links, member))
 
 
 def _without_rules(document: Document) -> Policy | None:
@@ -191,14 +192,16 @@ def _with_rules(rest: Policy, placed: Iterable[PlacedRule], rule: Rule, line: in
     return Policy([*others, *known, Statement(line, str(rule), rule)], str(policy_path()))
 
 
-def _concerns(rest: Policy, rule: Rule) -> bool:
-    """Whether an expectation speaks of packets that the rule may match, and so is to be proved anew."""
+def _concerns(rest: Policy, rule: Rule, rules: int) -> bool:
+    """Whether an expectation is to be proved anew of so many rules: it speaks of packets that the new one may match,
+    or can no longer be proved for there being one more.
+    """
     expected = [one.value.rule for one in rest.statements if isinstance(one.value, Expectation)]
     if not expected:
         return False
-    from firewall.proof import meets
+    from firewall.proof import meets, too_many
 
-    return any(meets(rule, one) for one in expected)
+    return any(too_many(rules, one) or meets(rule, one) for one in expected)
 
 
 def _stay(running: Running, rest: Policy, links: list[Link]) -> bool:

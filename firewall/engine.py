@@ -220,8 +220,8 @@ def set_mode(mode: str, *, yes: bool = False) -> bool:
         if running.mode == mode:
             return False
         if mode == ENFORCE and not yes:
-            names = {interface.name for interface in running.interfaces()}
-            guard(running.policy, names, list_links(), membership_of(running.pins))
+            links = list_links()
+            guard(running.policy, running.names_now(links), links, membership_of(running.pins))
         running.pins.control.store_u32(_MODE, _MODES[mode])
         return True
 

@@ -14,6 +14,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import IPv4Address, IPv6Address
 from itertools import product
+from math import prod
 from operator import itemgetter
 from string import ascii_letters, digits
 from typing import NamedTuple
@@ -26,7 +27,8 @@ from firewall.rule import Rule
 from firewall.services import EXTENSION_HEADERS, ICMP, ICMP6, PORT_PROTOCOLS, TCP, UDP, protocol_name
 from firewall.terms import IFNAME_CHARS, Names
 
-# An expectation that takes more steps than this, each the comparison of two boxes, is given up.
+# An expectation that takes more steps than this, each the comparison of two boxes that meet, is given up; and one that
+# would have so many pairs of its boxes and of rules.
 MAX_STEPS = 2_000_000
 _FAMILIES = (4, 6)
 _ONLY_IN = {ICMP: 4, ICMP6: 6}
@@ -63,7 +65,7 @@ class Counterexample(NamedTuple):
 
 
 class TooComplex(Exception):
-    """The proof takes more than MAX_STEPS."""
+    """The proof takes more than MAX_STEPS, or there are too many rules."""
 
 
 def counterexample(policy: Policy, expected: Rule) -> Counterexample | None:
@@ -71,6 +73,8 @@ def counterexample(policy: Policy, expected: Rule) -> Counterexample | None:
 
     Raises TooComplex.
     """
+    if too_many(len(policy.rules), expected):
+        raise TooComplex
     space = _Space(policy, expected)
     scope = expected.scopes[0]
     rules = [(i, rule) for i, rule in enumerate(policy.rules) if scope in rule.scopes]
@@ -83,7 +87,7 @@ def counterexample(policy: Policy, expected: Rule) -> Counterexample | None:
             for position, rule in [*rules, (None, default)]:
                 near = space.boxes(rule, family, target.ranges)
                 met = [common for box in near if (common := _meet(box, target))]
-                steps.take(1 + len(met))
+                steps.take(len(met))
                 if rule.action == expected.action:
                     (doubts if _in_doubt(rule) else covers).extend(met)
                     continue
@@ -93,6 +97,15 @@ def counterexample(policy: Policy, expected: Rule) -> Counterexample | None:
                         maybe = _in_doubt(rule) or any(_meet(left, doubt) for doubt in doubts)
                         return Counterexample(space.packet(left, family, scope), rule.action, position, maybe)
     return None
+
+
+def too_many(rules: int, expected: Rule) -> bool:
+    """Whether so many rules are too many for a proof, whatever they are."""
+    boxes = 0
+    for (_, family), one in sides(expected).items():
+        ends = around(one.src, one.src_sets, family), around(one.dst, one.dst_sets, family)
+        boxes += prod(map(len, (*ends, one.sport, one.dport)))
+    return rules * boxes > MAX_STEPS
 
 
 def meets(rule: Rule, expected: Rule) -> bool:

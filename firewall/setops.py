@@ -266,11 +266,11 @@ def _demand_safe(
         return
     now_member = membership_of(pins)
     name = name.removeprefix("@")
-    names = {interface.name for interface in running.interfaces()}
+    links = list_links()
     guard(
         running.policy,
-        names,
-        list_links(),
+        running.names_now(links),
+        links,
         lambda which, address: (
             address in joins if which == name and address in joins | leaves else now_member(which, address)
         ),

@@ -2,6 +2,7 @@
 """What is loaded in this network namespace, read from its pins. Nothing here changes anything."""
 
 import sys
+from collections.abc import Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, Self
 
@@ -16,6 +17,7 @@ from firewall.pins import Pins, demand_pins, offset_of, open_pins
 from firewall.saved import is_saved, read_saved
 
 if TYPE_CHECKING:  # most commands that look at what is loaded need not load the language
+    from firewall.links import Link
     from firewall.policy import Policy
 
 ENFORCE, OBSERVE = "enforce", "observe"
@@ -118,6 +120,11 @@ class Running:
             if iface.protected
         ]
         return sorted(found)
+
+    def names_now(self, links: "Iterable[Link]") -> set[str]:
+        """What the protected interfaces are called, which may be otherwise than when they were put under protection."""
+        protected = {interface.ifindex for interface in self.interfaces()}
+        return {link.name for link in links if link.ifindex in protected}
 
     def names(self) -> dict[int, str]:
         """The names of all interfaces that rules can speak of, by index."""

@@ -131,6 +131,28 @@ def test_a_rule_behind_many_that_would_cut_us_is_refused(pair: PairLab, tmp_path
     assert shell.fw("rule", "add", "drop", "in")[0] == 0, "and now nothing behind the last rule cuts us"
 
 
+@pytest.mark.parametrize("rules", [1, 1100])
+def test_an_interface_that_was_renamed_is_guarded(
+    pair: PairLab, tmp_path: Path, family: str, rules: int
+) -> None:
+    shell = remote(pair, tmp_path, family, "sshd")
+    many = "".join(f"drop in udp from 10.0.{n >> 8}.{n & 255} to port {n}\n" for n in range(1, rules + 1))
+    shell.server.save_policy("protect eth+\nset bad\ndefault in allow\n" + many + "drop in tcp from @bad\n")
+    shell.server.fw("load --observe")
+    shell.server.run("ip link set eth0 name eth7")
+    assert shell.server.fw("rule add drop in tcp to port 22 --yes").returncode == 0
+    status, said = shell.fw("mode", "enforce")
+    assert status == REFUSED and "your connection" in said and "on eth7" in said
+    shell.server.fw(f"rule delete {rules + 2}")
+    assert shell.fw("mode", "enforce")[0] == 0
+    for words in (
+        ("rule", "add", "drop", "in", "tcp"),
+        ("set", "add", "bad", address(pair.client, family)),
+    ):
+        status, said = shell.fw(*words)
+        assert status == REFUSED and "your connection" in said, words
+
+
 def test_a_change_that_spares_us_is_not_refused(pair: PairLab, tmp_path: Path, family: str) -> None:
     shell = remote(pair, tmp_path, family, "sshd")
     protect(shell.server, SSH, "eth0")

@@ -15,7 +15,7 @@ from firewall.evaluate import Question, evaluate, matches
 from firewall.expand import asks_more_of_addresses
 from firewall.expect import Expectation, Unmet
 from firewall.policy import Policy, parse_policy
-from firewall.proof import Box, TooComplex, _meet, counterexample, described, meets
+from firewall.proof import Box, TooComplex, _meet, counterexample, described, meets, too_many
 from firewall.rule import Rule
 from firewall.verify import verify
 from tests.strategies import policies, questions, rules, steady
@@ -179,6 +179,23 @@ def test_what_cannot_be_proved_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
         counterexample(policy, expected[0])
     with pytest.raises(Unmet, match=r"rules\.fw:20:1: this cannot be proved"):
         verify(policy)
+
+
+def test_a_rule_that_meets_nothing_makes_no_proof_harder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unless there are too many rules, whatever they are; a small policy says when."""
+    monkeypatch.setattr("firewall.proof.MAX_STEPS", 40)
+    expected = Rule.parse("drop in tcp from 192.0.2.1, 192.0.2.3, 192.0.2.5, 192.0.2.7 to port 22")
+    for count in range(1, 16):
+        text = "".join(f"allow in udp to port {port}\n" for port in range(1, count + 1))
+        assert not meets(Rule.parse(f"allow in udp to port {count}"), expected)
+        assert too_many(count, expected) == (4 * count > 40)
+        if too_many(count, expected):
+            with pytest.raises(TooComplex):
+                counterexample(parse_policy(text), expected)
+        else:
+            assert counterexample(parse_policy(text), expected) is None
+    both = Rule.parse("drop in tcp, udp from 192.0.2.1, 2001:db8::1 to port 22, 24")
+    assert too_many(6, both) and not too_many(5, both)
 
 
 def test_a_thousand_rules_with_holes() -> None:

@@ -83,7 +83,7 @@ def use(monkeypatch: pytest.MonkeyPatch, table: Table) -> Table:
     def member(name: str, address: object) -> bool:
         return bool(table.get(key(str(address))).added >> table.numbers[name] & 1)
 
-    running = SimpleNamespace(mode=ENFORCE, policy=policy, interfaces=lambda: [SimpleNamespace(name="eth0")])
+    running = SimpleNamespace(mode=ENFORCE, policy=policy, names_now=lambda _: {"eth0"})
     monkeypatch.setattr("firewall.setops.locked", nullcontext)
     monkeypatch.setattr("firewall.setops.demand_pins", nullcontext)
     monkeypatch.setattr("firewall.setops.SetTable", lambda _: table)
