@@ -1,8 +1,12 @@
 # SPDX-License-Identifier: MIT
 """What comes of an import: the lines of a policy, and what of the original is not in it, with the reasons."""
 
+from collections.abc import Iterator
+from itertools import chain
 from typing import NamedTuple
 
+from firewall.errors import UsageError
+from firewall.expand import MAX_RULES
 from firewall.lang import PolicyError
 from firewall.rule import Rule
 
@@ -46,6 +50,7 @@ class Carried:
 
     def __init__(self) -> None:
         self.lines: list[str] = []
+        self._before_allows: dict[str, dict[str, None]] = {}  # by scope
         self._left: dict[Left, None] = {}
 
     def add(self, line: str) -> None:
@@ -55,17 +60,32 @@ class Carried:
 
     def rule(self, words: str) -> None:
         """One more rule, in canonical form. Raises Refused where fw has no such rule."""
-        try:
-            self.add(str(Rule.parse(words)))
-        except PolicyError as error:
-            raise Refused(f"fw has no such rule ({error.problems[0].message})") from None
+        self.add(_canonical(words))
+        if len(self.lines) > MAX_RULES:
+            raise UsageError(
+                f"these rules come to more than {MAX_RULES} in fw, which is the most",
+                "chains that are jumped to from many places are written out for each",
+            )
+
+    def before_allows(self, scope: str, words: str) -> None:
+        """The same for a rule that stands before the first that allows anything in a scope."""
+        self._before_allows.setdefault(scope, {})[_canonical(words)] = None
 
     def leave(self, place: str, text: str, refused: Refused) -> None:
         """One piece more that is not carried over, if it is not known by now: a chain may be met on several ways."""
         self._left[Left(place, text.strip(), refused.why, refused.implied, refused.by_hand)] = None
 
     def text(self) -> str:
-        return "".join(line + "\n" for line in self.lines)
+        return "".join(line + "\n" for line in self._ordered())
+
+    def _ordered(self) -> Iterator[str]:
+        waiting = dict(self._before_allows)
+        for line in self.lines:
+            action, scope = line.split(maxsplit=2)[:2]
+            if action == "allow":
+                yield from waiting.pop(scope, ())
+            yield line
+        yield from chain.from_iterable(waiting.values())
 
     @property
     def left(self) -> list[Left]:
@@ -81,6 +101,13 @@ class Carried:
     def implied(self) -> list[Left]:
         """What the policy does not say because it need not."""
         return [one for one in self.left if one.implied]
+
+
+def _canonical(words: str) -> str:
+    try:
+        return str(Rule.parse(words))
+    except PolicyError as error:
+        raise Refused(f"fw has no such rule ({error.problems[0].message})") from None
 
 
 def speak_of_one_family(carried: Carried, family: int, other: str) -> None:

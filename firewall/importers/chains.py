@@ -3,17 +3,22 @@
 
 from typing import NamedTuple
 
+from firewall.importers.answers import Answers
 from firewall.importers.carried import Carried, Never, Refused
 from firewall.importers.match import Match, Names
 
 MAX_DEPTH = 16
-JUMP, LOG, RETURN, NOTHING = "jump", "log", "return", "nothing"
+JUMP, LOG, RETURN, FOLLOW, NOTHING = "jump", "log", "return", "follow", "nothing"
+FOLLOWED = "answers, later packets and errors follow their connection, and invalid packets are dropped"
 _LOOPBACK = "lo"
 
 
 class Step(NamedTuple):
-    """One rule of a chain: `does` is an action of fw, or JUMP to the chain `target`, LOG with that text, RETURN or
-    NOTHING. `refused` says why it cannot be carried over.
+    """One rule of a chain: `does` is an action of fw, or JUMP to the chain `target`, LOG with that text, RETURN,
+    FOLLOW, which lets in what belongs to a connection, or NOTHING.
+
+    `answers` tells whether it decides on what belongs to a connection too. `refused` says why it is not carried over,
+    and `late` so where all that belongs to connections has been decided before.
     """
 
     place: str
@@ -24,14 +29,20 @@ class Step(NamedTuple):
     log: str | None = None
     comment: str = ""
     refused: Refused | None = None
+    answers: bool = True
+    late: Refused | None = None
 
 
 Chains = dict[str, list[Step]]
 
 
-def flatten(carried: Carried, chains: Chains, base: str, scope: str, policy: str, family: int | None) -> None:
+def flatten(
+    carried: Carried, chains: Chains, base: str, scope: str, policy: str, family: int | None
+) -> Answers:
     """The rules that a base chain comes to, in order, as rules of fw for `scope`; `policy` is its default."""
-    _Walk(carried, chains, scope, policy, family).chain(base, Match(), ())
+    walk = _Walk(carried, chains, scope, policy, family)
+    walk.chain(base, Match(), ())
+    return walk.answers
 
 
 class _Walk:
@@ -41,6 +52,7 @@ class _Walk:
         self.scope = scope
         self.policy = policy
         self.family = family
+        self.answers = Answers(carried, scope, policy, family)
 
     def chain(self, name: str, outer: Match, above: tuple[str, ...]) -> None:
         steps = self.chains.get(name, [])
@@ -48,7 +60,7 @@ class _Walk:
         for number, step in enumerate(steps):
             try:
                 if step.refused:
-                    raise step.refused
+                    raise (self.answers.all_let_in and step.late) or step.refused
                 if step.does == RETURN:
                     if step.match != Match():
                         raise Refused("a return that depends on the packet cannot be flattened")
@@ -61,6 +73,9 @@ class _Walk:
                 if step.does == NOTHING:
                     raise Refused("it decides nothing", implied=True)
                 met = outer.meet(step.match)
+                if step.does == FOLLOW:
+                    self.answers.follow(met)
+                    raise Refused(FOLLOWED, implied=True)
                 met = self._at_hook(met, step)
                 if step.does == LOG:
                     self._forget(pending)
@@ -90,7 +105,9 @@ class _Walk:
             raise Refused(f"there is no chain '{step.target}' here")
         if step.target in above or len(above) > MAX_DEPTH:
             raise Refused("it jumps in a circle")
-        if any(one.does == RETURN and one.match != Match() for one in self.chains[step.target]):
+        if any(
+            one.does == RETURN and (one.refused or one.match != Match()) for one in self.chains[step.target]
+        ):
             raise Refused(f"'{step.target}' has a return that depends on the packet, and cannot be flattened")
         self.chain(step.target, met, above)
 
@@ -131,6 +148,10 @@ class _Walk:
                 self.carried.rule(" ".join(filter(None, words)))
             except Refused as refused:
                 self.carried.leave(step.place, step.text, refused)
+        if step.answers:
+            self.answers.decide(step.place, step.text, step.does, met)
+        elif step.does == "allow":
+            self.answers.open(step.place, step.text, met)
 
     def _forget(self, pending: Step | None) -> None:
         if pending:

@@ -10,8 +10,9 @@ from collections.abc import Callable
 from itertools import pairwise
 
 from firewall.importers import byhand, further, match
+from firewall.importers.answers import compare
 from firewall.importers.carried import Carried, Refused, speak_of_one_family
-from firewall.importers.chains import JUMP, LOG, NOTHING, RETURN, Chains, Step, flatten
+from firewall.importers.chains import FOLLOW, FOLLOWED, JUMP, LOG, NOTHING, RETURN, Chains, Step, flatten
 from firewall.importers.match import Match, Names
 
 HOOKS = {"INPUT": "in", "FORWARD": "forward", "OUTPUT": "out"}
@@ -66,6 +67,9 @@ _ANSWERS = {
 }
 
 
+_ANOTHER = "filter, another"  # table of that name
+_TWICE = "there is one before it: give each family's file by itself"
+_LEAVES = re.compile(r"(-j|--jump) RETURN\b|(-g|--goto) ")
 _RULE = re.compile(r"(\[\d+:\d+\] )?-A \S+( |$)")  # with its counters
 
 
@@ -83,9 +87,8 @@ def carry(text: str) -> Carried:
             table = line[1:].strip()
             tables += table == "filter"
             if table == "filter" and tables > 1:
-                carried.leave(
-                    place, line, Refused("there is one before it: give each family's file by itself")
-                )
+                table = _ANOTHER
+                carried.leave(place, line, Refused(_TWICE))
         elif line.startswith(":") and table == "filter" and len(line[1:].split()) > 1:
             name, policy = line[1:].split()[:2]
             chains.setdefault(name, [])
@@ -95,13 +98,18 @@ def carry(text: str) -> Carried:
                 name, step = _Line(line, place, family).step()
                 chains.setdefault(name, []).append(step)
             else:
-                carried.leave(place, line, _other_table(table, line))
+                carried.leave(
+                    place, line, Refused(_TWICE) if table == _ANOTHER else _other_table(table, line)
+                )
         elif line.strip() and not line.startswith(("#", "COMMIT")) and (table == "filter" or line[0] != ":"):
             carried.leave(place, line, Refused("it is not of the form of iptables-save"))
-    for base, scope in HOOKS.items():
-        carried.add(f"default {scope} {policies.get(base) or 'allow'}")
-    for base, scope in HOOKS.items():
-        flatten(carried, chains, base, scope, policies.get(base) or "allow", family)
+    defaults = {scope: policies.get(base) or "allow" for base, scope in HOOKS.items()}
+    for scope, policy in defaults.items():
+        carried.add(f"default {scope} {policy}")
+    answers = {
+        scope: flatten(carried, chains, base, scope, defaults[scope], family) for base, scope in HOOKS.items()
+    }
+    compare(carried, answers, defaults)
     return carried
 
 
@@ -137,7 +145,9 @@ class _Line:
         self.does, self.target, self.comment, self.log = NOTHING, "", "", ""
         self.answer = ""
         self.rate = self.burst = ""
-        self.others = self.cuts = False
+        self.others = self.cuts = self.not_syn = False
+        self.opens_alone = False  # asked for: what begins a connection
+        self.answers = True
         self.readers: dict[str, Callable[[], None]] = {
             **{f"{dash}{name}": read for name, read in self._readers().items() for dash in ("-", "--")},
         }
@@ -156,7 +166,9 @@ class _Line:
                 self._option()
             return chain, self._finished()
         except Refused as refused:
-            return chain, Step(self.place, self.text, refused=refused)
+            # who goes on behind a chain that cannot be read to its end is not known either
+            leaves = RETURN if _LEAVES.search(self.text) else NOTHING
+            return chain, Step(self.place, self.text, does=leaves, refused=refused)
 
     def _option(self) -> None:
         word = self.words.pop(0)
@@ -252,10 +264,12 @@ class _Line:
 
     def _state(self) -> None:
         states = set(self._take().split(","))
-        opens = ("NEW" in states) != self.negated
+        opens, belongs = (("NEW" in states) != self.negated, ("ESTABLISHED" in states) != self.negated)
         if states - {"NEW", "ESTABLISHED", "RELATED", "INVALID", "UNTRACKED"} or states == {"UNTRACKED"}:
             raise Refused("fw has no such state of connections")
         self.others = self.others or not opens
+        self.opens_alone = self.opens_alone or (opens and not belongs)
+        self.answers = self.answers and belongs
         self.cuts = self.cuts or bool(states & {"ESTABLISHED", "RELATED"}) or self.negated
 
     def _icmp(self) -> None:
@@ -279,8 +293,10 @@ class _Line:
         self._syn()
 
     def _syn(self) -> None:
-        """What is no SYN opens no connection."""
+        """What is no SYN opens no connection, and a SYN answers nothing."""
         self.others = self.others or self.negated
+        self.not_syn = self.not_syn or self.negated
+        self.answers = self.answers and self.negated
 
     def _limit(self) -> None:
         self.rate = self._take()
@@ -300,10 +316,14 @@ class _Line:
     def _finished(self) -> Step:
         if self.others:
             # Of packets that open nothing fw decides by the connection that they belong to.
-            if self.cuts and self.does not in ("allow", LOG, NOTHING):
-                raise Refused("fw cannot decide anew on what belongs to a connection")
-            why = "answers, later packets and errors follow their connection, and invalid packets are dropped"
-            raise Refused(why, implied=True)
+            followed = Refused(FOLLOWED, implied=True)
+            if self.does == "allow" and self.answers and not self.not_syn:
+                return Step(self.place, self.text, Match(**self.fields), FOLLOW)  # type: ignore[arg-type]
+            cuts = self.cuts or (self.not_syn and not self.opens_alone)
+            if cuts and self.does not in ("allow", LOG, NOTHING):
+                anew = Refused("fw cannot decide anew on what belongs to a connection")
+                return Step(self.place, self.text, refused=anew, late=followed)
+            raise followed
         if self.rate and self.does != LOG:
             # Five is the burst that iptables has where none is said.
             raise byhand.limit(self.rate, self.burst or "5")
@@ -311,4 +331,5 @@ class _Line:
         if does == "reject":
             does = f"reject with {self.answer or 'port'}"
         log = self.log.strip() if self.does == LOG else None
-        return Step(self.place, self.text, Match(**self.fields), does, self.target, log, self.comment)  # type: ignore[arg-type]
+        asked = Match(**self.fields)  # type: ignore[arg-type]
+        return Step(self.place, self.text, asked, does, self.target, log, self.comment, answers=self.answers)

@@ -19,6 +19,15 @@ from firewall.terms import name_matches
 Addresses = dict[int, list[Range]]  # by family
 EVERYWHERE: Addresses = {4: [(0, ADDRESS_MAX[4])], 6: [(0, ADDRESS_MAX[6])]}
 _ONLY_IN = {"icmp": 4, "icmp6": 6}
+# ICMP types that ask, and those that answer (RFC 792, 950, 4443).
+_ANSWERED = {
+    "echo-request": "echo-reply",
+    "8": "0",
+    "13": "14",
+    "15": "16",
+    "17": "18",
+    "128": "129",
+}
 _T = TypeVar("_T")
 
 
@@ -50,7 +59,7 @@ class Match(NamedTuple):
     def meet(self, other: "Match") -> "Match":
         """What both ask for. Raises Refused where nothing is left, or fw cannot say it."""
         protos = _both(self.protos, other.protos)
-        if self.protos and other.protos:
+        if self.protos is not None and other.protos is not None:
             protos = tuple(proto for proto in self.protos if proto in other.protos)
         icmp = _both(self.icmp, other.icmp)
         if self.icmp and other.icmp and self.icmp != other.icmp:
@@ -74,6 +83,37 @@ class Match(NamedTuple):
         if not met.families():
             raise Never
         return met
+
+    def turned(self, answers: bool) -> "Match":
+        """What answers the packets that this matches, or else what these answer. Raises Never if nothing does, and
+        Refused where the packets of the other direction do not show what this asks for.
+        """
+        if any(one is not None for one in (self.marks, self.dscp, self.macs, self.users)):
+            raise Refused("it asks for what the packets of the other direction do not show")
+        icmp = self.icmp
+        if icmp is not None:
+            pairs = _ANSWERED if answers else {answer: asks for asks, answer in _ANSWERED.items()}
+            icmp = tuple(pairs[one] for one in icmp if one in pairs)
+            if not icmp:
+                raise Never
+        return Match(self.via, self.on, self.protos, self.dst, self.src, self.dport, self.sport, icmp)
+
+    def covers(self, other: "Match") -> bool:
+        """Whether it matches all that the other does, as far as is easily told."""
+        try:
+            return self.meet(other) == other
+        except Refused:
+            return False
+
+    def overlaps(self, other: "Match") -> bool:
+        """Whether a packet may match both."""
+        try:
+            self.meet(other)
+        except Never:
+            return False
+        except Refused:
+            pass
+        return True
 
     def families(self) -> set[int]:
         """The families of which a packet can match."""
@@ -223,7 +263,7 @@ def _names(one: Names | None, other: Names | None) -> Names | None:
             one = Names(
                 False, tuple(n for n in one.names if not any(_within(n, hole) for hole in other.names))
             )
-        elif any(_within(hole, name) for name in one.names for hole in other.names):
+        if any(_within(hole, name) for name in one.names for hole in other.names):
             raise Refused("it asks for interfaces of a kind but some")
     else:
         kept = [name for name in one.names if any(_within(name, wide) for wide in other.names)]

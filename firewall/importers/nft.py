@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 
 from firewall.errors import UsageError
 from firewall.importers import byhand, nftmatch
+from firewall.importers.answers import Answers, compare
 from firewall.importers.carried import Carried, Refused
-from firewall.importers.chains import JUMP, LOG, NOTHING, RETURN, Chains, Step, flatten
+from firewall.importers.chains import FOLLOW, FOLLOWED, JUMP, LOG, NOTHING, RETURN, Chains, Step, flatten
 from firewall.importers.match import EVERYWHERE, Match
 
 HOOKS = {"input": "in", "forward": "forward", "output": "out"}
@@ -101,10 +102,12 @@ def _key(item: dict[str, Any], name: str) -> str:
 
 
 def _flatten(carried: Carried, chains: Chains, bases: list[_Base]) -> None:
+    defaults = {}
     for hook, scope in HOOKS.items():
         here = [base for base in bases if base.hook == hook]
-        policy = "drop" if any(base.policy == "drop" for base in here) else "allow"
-        carried.add(f"default {scope} {policy}")
+        defaults[scope] = "drop" if any(base.policy == "drop" for base in here) else "allow"
+        carried.add(f"default {scope} {defaults[scope]}")
+    answers: dict[int | None, dict[str, Answers]] = {}  # by family and scope
     for hook, scope in HOOKS.items():
         said: list[_Base] = []
         here = [base for base in bases if base.hook == hook and (chains[base.name] or base.policy == "drop")]
@@ -117,12 +120,22 @@ def _flatten(carried: Carried, chains: Chains, bases: list[_Base]) -> None:
                     carried.leave(base.name, "policy drop", Refused(why))
                 continue
             said.append(base)
-            flatten(carried, chains, base.name, scope, base.policy, base.family)
+            found = flatten(carried, chains, base.name, scope, base.policy, base.family)
+            answers.setdefault(base.family, {})[scope] = found
         families = {base.family for base in said if base.policy == "drop"}
         if families and None not in families:
-            # One family is dropped by default; the other is not.
-            for other in {4, 6} - families:
+            # One family is dropped by default; the other is not, unless by a chain that is not carried over.
+            for other in {4, 6} - families - _untold(here, said):
                 carried.rule(f"allow {scope} from {'0.0.0.0/0' if other == 4 else '::/0'}")
+    for family, hooks in answers.items():
+        others = {scope: Answers(carried, scope, "allow", family) for scope in HOOKS.values()}
+        compare(carried, {**others, **hooks}, defaults)
+
+
+def _untold(here: list[_Base], said: list[_Base]) -> set[int]:
+    """The families of which a chain at a hook decides that is not carried over."""
+    left = [base.family for base in here if base not in said]
+    return {4, 6} if None in left else {family for family in left if family}
 
 
 def _steps(rule: dict[str, Any], sets: dict[str, Any], filled: set[str], why: str | None) -> Iterator[Step]:
@@ -134,9 +147,16 @@ def _steps(rule: dict[str, Any], sets: dict[str, Any], filled: set[str], why: st
     try:
         yield from _Rule(rule, sets, filled, place, text).steps()
     except Refused as refused:
-        yield Step(place, text, refused=refused)
+        yield Step(place, text, does=_way_out(rule), refused=refused)
     except (AttributeError, KeyError, TypeError, ValueError):
-        yield Step(place, text, refused=Refused("it is not of a form that fw knows"))
+        unknown = Refused("it is not of a form that fw knows")
+        yield Step(place, text, does=_way_out(rule), refused=unknown)
+
+
+def _way_out(rule: dict[str, Any]) -> str:
+    """RETURN if a rule that cannot be read leaves its chain, by whatever: who goes on there is not known either."""
+    told = json.dumps(rule.get("expr", []))
+    return RETURN if '"return"' in told or '"goto"' in told else NOTHING
 
 
 class _Rule:
@@ -152,6 +172,7 @@ class _Rule:
         self.text = text
         self.asked = Match()
         self.others = self.cuts = False
+        self.answers = True
         self.limit: dict[str, Any] | None = None
         self.log: str | None = None
 
@@ -175,7 +196,7 @@ class _Rule:
             elif kind != "counter":
                 raise byhand.refused(byhand.STATEMENTS, kind, f"fw has nothing like '{kind}'")
         if self.others:
-            raise Refused(_FOLLOWED, implied=True)
+            raise Refused(FOLLOWED, implied=True)
         yield Step(self.place, self.text, self.asked, LOG if self.log is not None else NOTHING, log=self.log)
 
     def _step(self, asked: Match, kind: str, value: Any) -> Step:
@@ -183,9 +204,13 @@ class _Rule:
             kind, JUMP
         )
         if self.others:
+            followed = Refused(FOLLOWED, implied=True)
+            if does == "allow" and self.answers:
+                return Step(self.place, self.text, asked, FOLLOW)
             if does == "allow" or (does == "drop" and not self.cuts):
-                raise Refused(_FOLLOWED, implied=True)
-            raise Refused("fw cannot decide anew on what belongs to a connection")
+                raise followed
+            anew = Refused("fw cannot decide anew on what belongs to a connection")
+            return Step(self.place, self.text, refused=anew, late=followed)
         if self.limit is not None:
             rate, per, burst = (self.limit.get(key, "") for key in ("rate", "per", "burst"))
             counted = not {"rate_unit", "burst_unit"} & self.limit.keys()  # and not bytes
@@ -200,22 +225,23 @@ class _Rule:
             asked = asked.meet(_ANSWERED.get(value.get("type"), Match()))
         target = f"{self.rule['family']} {self.rule['table']} {value['target']}" if does == JUMP else ""
         comment = self.rule.get("comment", "")
-        return Step(self.place, self.text, asked, does, target, self.log, comment)
+        return Step(self.place, self.text, asked, does, target, self.log, comment, answers=self.answers)
 
     def _map(self, value: dict[str, Any]) -> Iterator[Step]:
         """A verdict for each value of a key."""
         pairs = value["data"]
         if isinstance(pairs, str):
             raise Refused("fw does not carry maps with names over")
-        others, cuts = self.others, self.cuts
+        state = self.others, self.cuts, self.answers
         for key, verdict in pairs["set"]:
             ((kind, told),) = verdict.items()
-            self.others, self.cuts = others, cuts
+            self.others, self.cuts, self.answers = state
             try:
                 asked = self.asked.meet(self._match({"op": "==", "left": value["key"], "right": key}))
                 yield self._step(asked, kind, told)
             except Refused as refused:
-                yield Step(self.place, json.dumps([key, verdict]), refused=refused)
+                leaves = RETURN if kind in ("return", "goto") else NOTHING
+                yield Step(self.place, json.dumps([key, verdict]), does=leaves, refused=refused)
 
     def _match(self, value: dict[str, Any]) -> Match:
         ((kind, left),) = value["left"].items()
@@ -236,8 +262,9 @@ class _Rule:
             states = set(right)
             if states - {"new", "established", "related", "invalid"}:
                 raise Refused("fw has no such state of connections")
-            opens = ("new" in states) != negated
+            opens, belongs = (("new" in states) != negated, ("established" in states) != negated)
             self.others = self.others or not opens
+            self.answers = self.answers and belongs
             self.cuts = self.cuts or bool(states & {"established", "related"}) or negated
             return Match()
         key = left.get("key") or left.get("result") or "" if isinstance(left, dict) else ""
@@ -250,7 +277,11 @@ class _Rule:
             found = self.sets.get(f"{self.rule['family']} {self.rule['table']} {right[1:]}")
             if found is None or not isinstance(found["type"], str):
                 raise Refused(f"fw cannot take over the set '{right}'")
-            if right[1:] in self.filled or {"timeout", "dynamic"} & set(found.get("flags", ())):
+            flags = found.get("flags", ())
+            flags = (
+                {flags} if isinstance(flags, str) else set(flags)
+            )  # nft prints a single one without its list
+            if right[1:] in self.filled or {"timeout", "dynamic"} & flags:
                 hand = "write 'set NAME timeout 1h', and have it filled by 'overload' or 'fw set add'"
                 raise Refused(f"the set '{right}' changes while it is used", by_hand=hand)
             right = {"set": found.get("elem", [])}
@@ -258,6 +289,3 @@ class _Rule:
             right = right["set"]
         for one in right if isinstance(right, list) else [right]:
             yield nftmatch.value(one)
-
-
-_FOLLOWED = "answers, later packets and errors follow their connection, and invalid packets are dropped"

@@ -4,6 +4,8 @@
 ufw's defaults are in another file, /etc/default/ufw: those that it is installed with are taken.
 """
 
+import re
+
 from firewall.importers import match
 from firewall.importers.carried import Carried, Refused, speak_of_one_family
 from firewall.importers.chains import plain
@@ -12,6 +14,11 @@ from firewall.importers.match import Match, Names
 _MARK = "### tuple ###"
 _ACTIONS = {"allow": "allow", "deny": "drop", "reject": "reject"}
 _ANY = {"any", "0.0.0.0/0", "::/0"}
+
+# What ufw writes into each file, to log and to limit.
+_OWN = re.compile(
+    r"-A ufw6?-(user-limit|user-limit-accept|user-logging-\w+|(after|before)-logging-\w+|logging-\w+) "
+)
 
 Protos = tuple[str, ...] | None
 _PORTED = ("tcp", "udp")
@@ -34,11 +41,15 @@ def carry(text: str) -> Carried:
     hand = f"write 'allow in icmp{'6' * (family == 6)} icmp-type echo-request' for ping"
     before = "before6.rules" if family == 6 else "before.rules"
     carried.leave(before, "ufw-before-input ...", Refused(why, implied=True, by_hand=hand))
-    found = False
+    found = told = False
     for number, line in enumerate(text.splitlines(), 1):
         if not line.startswith(_MARK):
+            told = told and line.startswith("-A ")  # behind a remark are the rules that it stands for
+            if line.startswith("-A ") and not told and not _OWN.match(line):
+                why = "it is no rule that ufw has made of a command"
+                carried.leave(f"line {number}", line, Refused(why, by_hand="give it to 'fw import iptables'"))
             continue
-        found = True
+        found = told = True
         try:
             _carry_tuple(carried, line.removeprefix(_MARK).split(), family)
         except Refused as refused:

@@ -9,7 +9,10 @@ import pytest
 
 from tests.cli.conftest import Fw
 
-SAVED = "*filter\n:INPUT DROP [0:0]\n-A INPUT -i lo -j ACCEPT\n-A INPUT -s 192.0.2.7 -j ACCEPT\n"
+SAVED = (
+    "*filter\n:INPUT DROP [0:0]\n-A INPUT -i lo -j ACCEPT\n-A INPUT -m state --state ESTABLISHED -j ACCEPT\n"
+    "-A INPUT -s 192.0.2.7 -j ACCEPT\n"
+)
 LIMITED = SAVED + "-A INPUT -p tcp --dport 22 -m limit --limit 1/s -j ACCEPT\nCOMMIT\n"
 POLICY = "default in drop\ndefault forward allow\ndefault out allow\nallow in from 192.0.2.7\n"
 
@@ -30,14 +33,14 @@ def test_a_policy(fw: Fw, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_nothing_without_what_is_missing(fw: Fw, typed: None) -> None:
     done = fw("import iptables -")
     assert (done.status, done.out) == (1, "")
-    assert "warning: standard input, line 5: fw does not carry limits over: -A INPUT -p tcp" in done.err
+    assert "warning: standard input, line 6: fw does not carry limits over: -A INPUT -p tcp" in done.err
     assert "fw: 1 line of standard input cannot be carried over\nhint: --partial prints" in done.err
 
 
 def test_partial(fw: Fw, typed: None) -> None:
     done = fw("import iptables - --partial")
     assert (done.status, done.out) == (0, POLICY)
-    assert "line 5: fw does not carry limits over" in done.err
+    assert "line 6: fw does not carry limits over" in done.err
 
 
 def test_wrong_words(fw: Fw) -> None:

@@ -22,6 +22,9 @@ from tests.golden.test_golden import compare
 Item = dict[str, Any]
 
 HERE = Path(__file__).parent / "import"
+DROPPING = "*filter\n:INPUT DROP [0:0]\n" + "".join(
+    f"-A {chain} -m state --state ESTABLISHED,RELATED -j ACCEPT\n" for chain in ("INPUT", "FORWARD", "OUTPUT")
+)
 FILES = [path for path in sorted(HERE.iterdir()) if path.suffix != ".made"]
 
 
@@ -72,7 +75,7 @@ def test_nothing_comes_of_nothing(kind: str) -> None:
         ("-A INPUT -p tcp --dport ssh -j DROP", ["drop in tcp from 0.0.0.0/0 to port 22"]),
         ("-A INPUT -p tcp --dport 70000 -j DROP", None),
         ("-A INPUT -j NOWHERE", None),
-        ("-A INPUT -m state --state ESTABLISHED -j DROP", None),
+        ("-A INPUT -m state --state ESTABLISHED -j DROP", []),
         ("-A INPUT -m state --state UNTRACKED -j ACCEPT", None),
         ("-A INPUT -j REJECT --reject-with icmp-proto-unreachable", None),
         ("-A INPUT -p tcp --tcp-flags ALL NONE -j DROP", None),
@@ -101,7 +104,7 @@ def test_nothing_comes_of_nothing(kind: str) -> None:
 )
 def test_lines_of_iptables(line: str, rules: list[str] | None) -> None:
     """None where the line cannot be carried over."""
-    carried = carry("iptables", f"*filter\n:INPUT DROP [0:0]\n{line}\nCOMMIT\n")
+    carried = carry("iptables", f"{DROPPING}{line}\nCOMMIT\n")
     assert [str(rule) for rule in parse_policy(carried.text()).rules] == (rules or [])
     assert (rules is None) == bool(carried.lost)
 
@@ -188,15 +191,15 @@ def test_ufw_resets_tcp_that_a_rule_names() -> None:
 
 
 def test_chains_in_a_circle_end() -> None:
-    text = "*filter\n:INPUT DROP [0:0]\n:A - [0:0]\n-A INPUT -j A\n-A A -p tcp -j ACCEPT\n-A A -j A\nCOMMIT\n"
+    text = f"{DROPPING}:A - [0:0]\n-A INPUT -j A\n-A A -p tcp -j ACCEPT\n-A A -j A\nCOMMIT\n"
     carried = carry("iptables", text)
     assert [one.why for one in carried.lost] == ["it jumps in a circle"]
 
 
 def test_what_is_logged_and_not_decided_at_once_is_named() -> None:
-    text = "*filter\n:INPUT DROP [0:0]\n-A INPUT -j LOG\n-A INPUT -p tcp -j ACCEPT\nCOMMIT\n"
+    text = f"{DROPPING}-A INPUT -j LOG\n-A INPUT -p tcp -j ACCEPT\nCOMMIT\n"
     (left,) = carry("iptables", text).lost
-    assert left.place == "line 3" and left.why.startswith("in fw the rule that decides is the one that logs")
+    assert left.place == "line 6" and left.why.startswith("in fw the rule that decides is the one that logs")
 
 
 def chain(table: str, policy: str, family: str = "inet") -> Item:
@@ -215,11 +218,12 @@ def asks(left: Item, right: object, op: str = "==") -> Item:
 ACCEPT = {"accept": None}
 PORT = {"payload": {"protocol": "tcp", "field": "dport"}}
 OPENS = {"vmap": {"key": PORT, "data": {"set": [[22, ACCEPT]]}}}
+FOLLOWED = rule(asks({"ct": {"key": "state"}}, {"set": ["established", "related"]}), ACCEPT)
 EMPTY = {"set": {"family": "inet", "table": "a", "name": "none", "type": "ifname"}}
 
 
 def of_nft(*items: Item) -> Carried:
-    return carry("nft", json.dumps({"nftables": [chain("a", "drop"), *items]}))
+    return carry("nft", json.dumps({"nftables": [chain("a", "drop"), FOLLOWED, *items]}))
 
 
 @pytest.mark.parametrize(
@@ -272,12 +276,10 @@ def test_icmp_of_ipv4_in_the_rules_of_ipv6_allows_none_of_ipv4() -> None:
     )
     assert not parse_policy(carried.text()).rules and carried.implied
     meta = asks({"meta": {"key": "l4proto"}}, "icmp")
-    items = [chain("a", "drop", "ip6"), rule(meta, ACCEPT, family="ip6")]
+    state = asks({"ct": {"key": "state"}}, "established")
+    items = [chain("a", "drop", "ip6"), rule(state, ACCEPT, family="ip6"), rule(meta, ACCEPT, family="ip6")]
     text = carry("nft", json.dumps({"nftables": items})).text()
     assert [*map(str, parse_policy(text).rules)] == ["allow in from 0.0.0.0/0"]
-
-
-DROPPING = "*filter\n:INPUT DROP [0:0]\n"
 
 
 @pytest.mark.parametrize(
@@ -294,6 +296,86 @@ DROPPING = "*filter\n:INPUT DROP [0:0]\n"
 )
 def test_lines_that_iptables_does_not_save_are_named(lines: str) -> None:
     assert carry("iptables", lines).lost
+
+
+def saved(*lines: str) -> str:
+    return "\n".join([DROPPING.rstrip(), *lines, "COMMIT", ""])
+
+
+def rules_of(carried: Carried) -> list[str]:
+    return [*map(str, parse_policy(carried.text()).rules)]
+
+
+def test_a_chain_with_a_return_that_cannot_be_read_is_left_out() -> None:
+    for line in ("-m set --match-set bad src -j RETURN", "-m addrtype --dst-type LOCAL -j RETURN", "-g B"):
+        lines = (":A - [0:0]", "-A INPUT -j A", f"-A A {line}", "-A A -p tcp --dport 22 -j ACCEPT")
+        carried = carry("iptables", saved(*lines))
+        assert not rules_of(carried)
+        assert "has a return that depends on the packet" in carried.lost[0].why
+    jumps = rule({"jump": {"target": "aside"}})
+    aside = {"chain": {"family": "inet", "table": "a", "name": "aside"}}
+    returns = rule(asks({"meta": {"key": "cpu"}}, 0), {"return": None})
+    returns["rule"]["chain"] = "aside"
+    carried = of_nft(aside, jumps, returns)
+    assert carried.lost and not rules_of(carried)
+
+
+def test_interfaces_of_a_kind_but_some_are_named() -> None:
+    """Also where of some no more is left."""
+    names = {"meta": {"key": "iifname"}}
+    some, others = {"set": ["eth*", "br0"]}, {"set": ["br0", "eth0"]}
+    assert of_nft(rule(asks(names, some), asks(names, others, "!="), ACCEPT)).lost
+    carried = of_nft(rule(asks(names, some), asks(names, "br0", "!="), ACCEPT))
+    assert rules_of(carried) == ["allow in on eth+"] and not carried.lost
+
+
+@pytest.mark.parametrize("flags", ["timeout", ["timeout"], ["timeout", "dynamic"], "dynamic"])
+def test_a_set_that_changes_is_named_however_nft_prints_its_flags(flags: str | list[str]) -> None:
+    one: Item = {"family": "inet", "table": "a", "name": "some", "type": "ipv4_addr", "elem": ["192.0.2.1"]}
+    asked = rule(asks({"payload": {"protocol": "ip", "field": "saddr"}}, "@some"), ACCEPT)
+    assert of_nft({"set": {**one, "flags": flags}}, asked).lost
+    assert rules_of(of_nft({"set": {**one, "flags": "constant"}}, asked)) == ["allow in from 192.0.2.1"]
+
+
+def test_no_protocol_and_a_port_match_nothing() -> None:
+    none = {"set": {"family": "inet", "table": "a", "name": "protos", "type": "inet_proto"}}
+    carried = of_nft(none, rule(asks(PORT, 22), asks({"meta": {"key": "l4proto"}}, "@protos"), ACCEPT))
+    assert not rules_of(carried) and not carried.lost
+
+
+def test_a_family_of_which_another_chain_decides_is_not_opened() -> None:
+    """Where that chain cannot be carried over."""
+    both = [chain("a", "drop", "ip"), rule(asks(PORT, 22), ACCEPT, family="ip"), chain("b", "drop")]
+    carried = carry("nft", json.dumps({"nftables": both}))
+    assert rules_of(carried) == ["allow in tcp from 0.0.0.0/0 to port 22"] and carried.lost
+    alone = carry("nft", json.dumps({"nftables": both[:2]}))
+    assert rules_of(alone)[-1] == "allow in from ::/0"
+
+
+def test_rules_that_ufw_has_not_made_of_commands_are_named() -> None:
+    lines = [
+        "*filter",
+        "### tuple ### allow tcp 22 0.0.0.0/0 any 0.0.0.0/0 in",
+        "-A ufw-user-input -p tcp --dport 22 -j ACCEPT",
+        "",
+        "-A ufw-user-input -s 203.0.113.9 -j DROP",
+        "-A ufw-before-input -s 203.0.113.8 -j DROP",
+        "-A ufw-user-limit -m limit --limit 3/minute -j LOG",
+        "-A ufw-user-logging-input -j RETURN",
+    ]
+    assert [one.place for one in carry("ufw", "\n".join(lines)).lost] == ["line 5", "line 6"]
+
+
+def test_chains_that_multiply_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Six levels of three jumps each are 729 rules, and twice as many are too many."""
+    monkeypatch.setattr("firewall.importers.carried.MAX_RULES", 1000)
+    lines = [f":L{n} - [0:0]" for n in range(7)] + ["-A INPUT -j L0"]
+    lines += [
+        f"-A L{n} -p tcp --dport {port} -j L{n + 1}" for n in range(6) for port in ("1:9", "2:8", "3:7")
+    ]
+    lines += [f"-A L6 -s 192.0.2.1{n} -j ACCEPT" for n in range(2)]
+    with pytest.raises(UsageError, match="these rules come to more than 1000"):
+        carry("iptables", saved(*lines))
 
 
 def test_a_comment_of_ufw_that_cannot_be_read_is_named() -> None:

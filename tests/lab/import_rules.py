@@ -94,16 +94,37 @@ def random_rules(rng: random.Random, family: int) -> list[Rule]:
     return rules
 
 
+def early_rules(rng: random.Random, family: int) -> list[Rule]:
+    """Some that stand before answers are let in, and so drop these, too: of packets as they are in both directions.
+
+    They go with rules that reject nothing: whether what gets no answer is rejected does not come over.
+    """
+    found = []
+    for chain in HOOKS:
+        rule = random_rule(rng, chain, (), family)
+        for name in ("dscp", "mac", "mark", "user", "new", "log"):
+            rule.pop(name, None)
+        if rule.keys() & {"src", "dst", "sport", "dport", "type"}:
+            found.append({**rule, "does": "DROP"})
+    return found
+
+
+def without_rejects(rules: list[Rule]) -> list[Rule]:
+    rejects = {"REJECT", *ANSWERS[4]}
+    return [{**rule, "does": "DROP"} if rule["does"] in rejects else rule for rule in rules]
+
+
 def random_policies(rng: random.Random) -> dict[str, str]:
     """What becomes of the rest."""
     return {hook: rng.choice(("ACCEPT", "DROP")) for hook in HOOKS}
 
 
-def as_iptables(rules: list[Rule], policies: dict[str, str], family: int) -> str:
+def as_iptables(early: list[Rule], rules: list[Rule], policies: dict[str, str], family: int) -> str:
     lines = ["*filter", *(f":{chain} {policy} [0:0]" for chain, policy in policies.items())]
     lines += [f":{chain} - [0:0]" for chain in ("ONE", "TWO", "OWN")]
-    lines += [f"-A {chain} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT" for chain in policies]
     lines += neighbours(family)
+    lines += [f"{iptables_words(rule)} -j {rule['does']}" for rule in early]
+    lines += [f"-A {chain} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT" for chain in policies]
     for rule in rules:
         words = iptables_words(rule)
         if "log" in rule:
@@ -159,7 +180,7 @@ def option_words(module: str, option: str, value: str) -> str:
     return " ".join([*words, option, value.removeprefix("! ")])
 
 
-def as_nft(rng: random.Random, rules: list[Rule], policies: dict[str, str]) -> str:
+def as_nft(rng: random.Random, early: list[Rule], rules: list[Rule], policies: dict[str, str]) -> str:
     lines = ["table inet filter {"]
     for family in (4, 6):
         elements = ", ".join(rng.sample(NETS[family], 2)[:1] + [SOURCES[family][2]])
@@ -171,18 +192,20 @@ def as_nft(rng: random.Random, rules: list[Rule], policies: dict[str, str]) -> s
         if chain in policies:
             hook = chain.lower()
             lines.append(f"type filter hook {hook} priority filter; policy {policies[chain].lower()};")
-            lines.append("ct state vmap { established : accept, related : accept }")
             lines.append("icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept")
+            lines += [nft_words(rule) for rule in early if rule["chain"] == chain]
+            lines.append("ct state vmap { established : accept, related : accept }")
         told = [nft_words(rule) for rule in rules if rule["chain"] == chain]
-        for special in rng.sample(specials(rng, chain), 2):
+        for special in rng.sample(specials(rng, chain, rejects=not early), 2):
             told.insert(rng.randrange(len(told) + 1), special)
         lines += [*told, "}"]
     return "\n".join([*lines, "}", ""])
 
 
-def specials(rng: random.Random, chain: str) -> list[str]:
+def specials(rng: random.Random, chain: str, rejects: bool) -> list[str]:
     """Rules that iptables has no words for: sets, maps, comparisons."""
-    verdicts = ["accept", "drop", "reject", *(["jump TWO"] if chain not in ("TWO", "OWN") else [])]
+    verdicts = ["accept", "drop", *(["jump TWO"] if chain not in ("TWO", "OWN") else [])]
+    verdicts += ["reject"] if rejects else []
 
     def verdict() -> str:
         return rng.choice(verdicts)
