@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """`fw zone`: the names that stand for interfaces."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -17,9 +17,7 @@ from firewall.cli.base import (
     run_default,
     session_of,
 )
-
-if TYPE_CHECKING:
-    pass
+from firewall.errors import UsageError
 
 app = new_app()
 
@@ -146,4 +144,7 @@ def delete(
 
 def _listed(words: list[str]) -> list[str]:
     """Names of interfaces, whether or not there are commas between them as in a policy."""
-    return [name for word in words for name in word.replace(",", " ").split()]
+    names = [name for word in words for name in word.replace(",", " ").split()]
+    if words and not names:
+        raise UsageError("which interfaces?", "an empty word names none; a variable that is not set, perhaps")
+    return names

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from firewall import abi
 from firewall.document import place
 from firewall.policy import parse_policy
@@ -76,6 +78,14 @@ def test_zones_are_changed(fw: Fw, machine: Machine) -> None:
         assert line is None or line in machine.document.text.splitlines()
     assert "spare" not in machine.document.text
     assert [one.split()[0] for one in fw("zones").out.splitlines()] == ["zone", "lan", "outside", "dmz"]
+
+
+@pytest.mark.parametrize("words", ["delete lan ''", "delete lan ,", "add lan ''", "add dmz ' '"])
+def test_an_empty_word_is_no_interface(fw: Fw, machine: Machine, words: str) -> None:
+    machine.document = place(parse_policy(POLICY), POLICY, True, None, abi.Limits.RULE_COUNTERS)
+    done = fw(f"zone {words}")
+    assert done.status == 2 and done.err.startswith("fw: which interfaces?")
+    assert machine.document.text == POLICY
 
 
 def test_a_zone_that_is_used_stays(fw: Fw, machine: Machine) -> None:
