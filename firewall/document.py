@@ -187,6 +187,8 @@ class Document(_Fields):
             if len(own) != fields["text_bytes"]:
                 raise ValueError("the text is cut off")
             written = Written.decode((own.decode(), fields["included"]))
+            if fields["schema"] != SCHEMA:
+                raise ValueError("of another version")
             *runs, said, files = fields["rules"]
             ids, lines, places = map(_decoded_runs, runs)
             texts = {int(index): text for index, text in said.items()}
@@ -249,6 +251,8 @@ def _demand_whole(document: Document, lines: int) -> None:
     sizes = {sum(length for _, length in runs) for runs in (document.ids, document.lines, document.places)}
     if len(sizes) > 1 or (document.files and {len(document.files)} != sizes):
         raise ValueError("the columns are not of one length")
+    if type(document.next_id) is not int or any(first + n > document.next_id for first, n in document.ids):
+        raise ValueError("there are ids to come again")
     if not all(0 <= index < document.size and type(text) is str for index, text in document.said.items()):
         raise ValueError("there are texts of no rule")
     if lines and any(first + length > lines + 1 for first, length in document.lines):

@@ -92,7 +92,7 @@ def test_what_is_no_document_is_said_to_be_none(data: bytes) -> None:
         Document.decode(data)
 
 
-DAMAGED: list[tuple[int | slice, object]] = [
+DAMAGED: list[tuple[int | slice | str, object]] = [
     *((column, [["1", 2]]) for column in range(3)),
     *((column, [[1.0, 2]]) for column in range(3)),
     *((column, [[1, True], [3, 1]]) for column in range(3)),
@@ -108,17 +108,24 @@ DAMAGED: list[tuple[int | slice, object]] = [
     (3, ["allow in"]),
     (4, ["rules.d/a.fw"]),
     (4, ["a", "b", "c"]),
+    ("schema", 3),
+    ("next_id", 2),
+    ("next_id", "3"),
+    ("text_bytes", 10**6),
 ]
 
 
 @pytest.mark.parametrize(("column", "value"), DAMAGED)
-def test_columns_that_say_nonsense_are_no_document(column: int | slice, value: object) -> None:
+def test_columns_that_say_nonsense_are_no_document(column: int | slice | str, value: object) -> None:
     data = placed("allow in tcp\ndrop in\n").encode()
     body = zlib.decompress(data[4:])
     end = 4 + int.from_bytes(body[:4], "little")
     fields = json.loads(body[4:end])
     assert fields["rules"][:3] == [[[1, 2]], [[1, 2]], [[3, 2]]]
-    fields["rules"][column] = value
+    if isinstance(column, str):
+        fields[column] = value
+    else:
+        fields["rules"][column] = value
     head = json.dumps(fields).encode()
     damaged = zlib.compress(len(head).to_bytes(4, "little") + head + body[end:])
     with pytest.raises(FwError, match="cannot be read"):
