@@ -40,13 +40,15 @@ class Pace:
 
     def __init__(self) -> None:
         self._sent = RawArray(c_uint64, len(CPUS))
-        self._deadline = time.monotonic() + SETTLE_S
 
     def step(self, worker: int) -> None:
         """It has sent one more."""
         self._sent[worker] += 1
+        last, deadline = -1, 0.0
         while self._sent[worker] > self._sent[1 - worker] + AHEAD:
-            if time.monotonic() > self._deadline:
+            if self._sent[1 - worker] != last:
+                last, deadline = self._sent[1 - worker], time.monotonic() + SETTLE_S
+            elif time.monotonic() > deadline:
                 raise TimeoutError("the other CPU sends nothing")
 
 
