@@ -96,10 +96,12 @@ def _layout() -> _Layout:
     )
 
 
-def build(entries: bytes, count: int) -> Trees:
-    """The trees of the first `count` entries of an array of struct entry. Raises TooAlike, and FwError."""
+def build(entries: bytes, count: int, chain_max: int = abi.Tree.TREE_CHAIN * abi.Tree.TREE_LINE) -> Trees:
+    """The trees of the first `count` entries of an array of struct entry, leaves with at most `chain_max` of them.
+
+    Raises TooAlike, and FwError.
+    """
     library, tree = _library(), _Tree()
-    chain_max = abi.Tree.TREE_CHAIN * abi.Tree.TREE_LINE
     try:
         error = library.fwtree_build(entries, count, byref(_layout()), chain_max, byref(tree))
         if error == _CHAIN:
