@@ -73,11 +73,11 @@ def counterexample(policy: Policy, expected: Rule) -> Counterexample | None:
 
     Raises TooComplex.
     """
-    if too_many(len(policy.rules), expected):
-        raise TooComplex
-    space = _Space(policy, expected)
     scope = expected.scopes[0]
     rules = [(i, rule) for i, rule in enumerate(policy.rules) if scope in rule.scopes]
+    if too_many(len(rules), expected):
+        raise TooComplex
+    space = _Space(policy, expected)
     default = Rule(policy.defaults[scope], (scope,))
     steps = _Steps()
     for family in _FAMILIES:
@@ -100,7 +100,7 @@ def counterexample(policy: Policy, expected: Rule) -> Counterexample | None:
 
 
 def too_many(rules: int, expected: Rule) -> bool:
-    """Whether so many rules are too many for a proof, whatever they are."""
+    """Whether so many rules of its scope are too many for a proof, whatever they are."""
     boxes = 0
     for (_, family), one in sides(expected).items():
         ends = around(one.src, one.src_sets, family), around(one.dst, one.dst_sets, family)
