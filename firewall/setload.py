@@ -10,7 +10,6 @@ import sys
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import ExitStack
 from enum import Enum
-from hashlib import blake2b
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import NamedTuple
@@ -220,6 +219,8 @@ def _from_file(definition: SetDef, path: str, known: bytes, copied: bool = False
 
 
 def _digest(data: bytes) -> bytes:
+    from hashlib import blake2b  # which most policies, that have no sets, need not wait for
+
     return blake2b(data, digest_size=len(NO_DIGEST)).digest()
 
 
