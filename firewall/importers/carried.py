@@ -51,6 +51,7 @@ class Carried:
     def __init__(self) -> None:
         self.lines: list[str] = []
         self._before_allows: dict[str, dict[str, None]] = {}  # by scope
+        self._size = 0
         self._left: dict[Left, None] = {}
 
     def add(self, line: str) -> None:
@@ -60,16 +61,20 @@ class Carried:
 
     def rule(self, words: str) -> None:
         """One more rule, in canonical form. Raises Refused where fw has no such rule."""
-        self.add(_canonical(words))
-        if len(self.lines) > MAX_RULES:
+        self.add(self._counted(words))
+
+    def before_allows(self, scope: str, words: str) -> None:
+        """The same for a rule that stands before the first that allows anything in a scope."""
+        self._before_allows.setdefault(scope, {})[self._counted(words)] = None
+
+    def _counted(self, words: str) -> str:
+        self._size += 1
+        if self._size > MAX_RULES:
             raise UsageError(
                 f"these rules come to more than {MAX_RULES} in fw, which is the most",
                 "chains that are jumped to from many places are written out for each",
             )
-
-    def before_allows(self, scope: str, words: str) -> None:
-        """The same for a rule that stands before the first that allows anything in a scope."""
-        self._before_allows.setdefault(scope, {})[_canonical(words)] = None
+        return _canonical(words)
 
     def leave(self, place: str, text: str, refused: Refused) -> None:
         """One piece more that is not carried over, if it is not known by now: a chain may be met on several ways."""

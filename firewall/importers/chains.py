@@ -40,21 +40,23 @@ def flatten(
     carried: Carried, chains: Chains, base: str, scope: str, policy: str, family: int | None
 ) -> Answers:
     """The rules that a base chain comes to, in order, as rules of fw for `scope`; `policy` is its default."""
-    walk = _Walk(carried, chains, scope, policy, family)
-    walk.chain(base, Match(), ())
+    walk = _Walk(carried, chains, base, scope, policy, family)
+    walk.chain(base, Match(), (), answers=True)
     return walk.answers
 
 
 class _Walk:
-    def __init__(self, carried: Carried, chains: Chains, scope: str, policy: str, family: int | None) -> None:
+    def __init__(
+        self, carried: Carried, chains: Chains, base: str, scope: str, policy: str, family: int | None
+    ) -> None:
         self.carried = carried
         self.chains = chains
         self.scope = scope
         self.policy = policy
         self.family = family
-        self.answers = Answers(carried, scope, policy, family)
+        self.answers = Answers(carried, base, scope, policy, family)
 
-    def chain(self, name: str, outer: Match, above: tuple[str, ...]) -> None:
+    def chain(self, name: str, outer: Match, above: tuple[str, ...], answers: bool) -> None:
         steps = self.chains.get(name, [])
         pending: Step | None = None  # a LOG, which is part of the rule behind it in fw
         for number, step in enumerate(steps):
@@ -74,7 +76,8 @@ class _Walk:
                     raise Refused("it decides nothing", implied=True)
                 met = outer.meet(step.match)
                 if step.does == FOLLOW:
-                    self.answers.follow(met)
+                    if answers:
+                        self.answers.follow(met)
                     raise Refused(FOLLOWED, implied=True)
                 met = self._at_hook(met, step)
                 if step.does == LOG:
@@ -83,10 +86,10 @@ class _Walk:
                     continue
                 if step.does == JUMP:
                     self._forget(step if step.log is not None else None)
-                    self._jump(step, met, above + (name,))
+                    self._jump(step, met, above + (name,), answers and step.answers)
                 else:
                     logged = pending is not None and pending.match == step.match
-                    self._emit(step, met, pending.log if logged and pending else step.log)
+                    self._emit(step, met, pending.log if logged and pending else step.log, answers)
                     pending = None if logged else pending
             except Refused as refused:
                 # A chain that is jumped to from several places has rules for some of them only.
@@ -96,11 +99,11 @@ class _Walk:
             pending = None
         if pending and not above:
             # What is logged last falls to the chain's default, so a rule that does the same can log it.
-            self._emit(pending._replace(does=self.policy), pending.match, pending.log)
+            self._emit(pending._replace(does=self.policy), pending.match, pending.log, answers)
         else:
             self._forget(pending)
 
-    def _jump(self, step: Step, met: Match, above: tuple[str, ...]) -> None:
+    def _jump(self, step: Step, met: Match, above: tuple[str, ...], answers: bool) -> None:
         if step.target not in self.chains:
             raise Refused(f"there is no chain '{step.target}' here")
         if step.target in above or len(above) > MAX_DEPTH:
@@ -109,7 +112,7 @@ class _Walk:
             one.does == RETURN and (one.refused or one.match != Match()) for one in self.chains[step.target]
         ):
             raise Refused(f"'{step.target}' has a return that depends on the packet, and cannot be flattened")
-        self.chain(step.target, met, above)
+        self.chain(step.target, met, above, answers)
 
     def _at_hook(self, met: Match, step: Step) -> Match:
         """What is asked at this hook, where a packet may have no such interface, and never is by the loopback."""
@@ -136,7 +139,7 @@ class _Walk:
                 raise Refused("fw never filters the loopback interface")
         return met
 
-    def _emit(self, step: Step, met: Match, log: str | None) -> None:
+    def _emit(self, step: Step, met: Match, log: str | None, answers: bool) -> None:
         remarks = []
         if log is not None:
             remarks.append(f'log "{plain(log)}"' if plain(log) else "log")
@@ -148,10 +151,7 @@ class _Walk:
                 self.carried.rule(" ".join(filter(None, words)))
             except Refused as refused:
                 self.carried.leave(step.place, step.text, refused)
-        if step.answers:
-            self.answers.decide(step.place, step.text, step.does, met)
-        elif step.does == "allow":
-            self.answers.open(step.place, step.text, met)
+        self.answers.decide(step.place, step.text, step.does, met, answers and step.answers)
 
     def _forget(self, pending: Step | None) -> None:
         if pending:

@@ -59,6 +59,8 @@ _ANSWERS = {
     "icmp6-port-unreachable": "port",
     "port-unreach": "port",
     "icmp-admin-prohibited": "admin",
+    # RFC 1812 section 5.2.7.1 has three codes for what is prohibited.
+    **dict.fromkeys(("icmp-net-prohibited", "icmp-host-prohibited"), "admin"),
     "icmp6-adm-prohibited": "admin",
     "adm-prohibited": "admin",
     "icmp-host-unreachable": "host",
@@ -109,7 +111,7 @@ def carry(text: str) -> Carried:
     answers = {
         scope: flatten(carried, chains, base, scope, defaults[scope], family) for base, scope in HOOKS.items()
     }
-    compare(carried, answers, defaults)
+    compare(answers)
     return carried
 
 
@@ -317,7 +319,7 @@ class _Line:
         if self.others:
             # Of packets that open nothing fw decides by the connection that they belong to.
             followed = Refused(FOLLOWED, implied=True)
-            if self.does == "allow" and self.answers and not self.not_syn:
+            if self.does == "allow" and self.answers:
                 return Step(self.place, self.text, Match(**self.fields), FOLLOW)  # type: ignore[arg-type]
             cuts = self.cuts or (self.not_syn and not self.opens_alone)
             if cuts and self.does not in ("allow", LOG, NOTHING):

@@ -19,15 +19,9 @@ from firewall.terms import name_matches
 Addresses = dict[int, list[Range]]  # by family
 EVERYWHERE: Addresses = {4: [(0, ADDRESS_MAX[4])], 6: [(0, ADDRESS_MAX[6])]}
 _ONLY_IN = {"icmp": 4, "icmp6": 6}
-# ICMP types that ask, and those that answer (RFC 792, 950, 4443).
-_ANSWERED = {
-    "echo-request": "echo-reply",
-    "8": "0",
-    "13": "14",
-    "15": "16",
-    "17": "18",
-    "128": "129",
-}
+# ICMP types that answer, and those that they answer (RFC 792, 950, 4443).
+_ASKED_BY = {"echo-reply": "echo-request", "0": "8", "14": "13", "16": "15", "18": "17", "129": "128"}
+ANSWERS = frozenset(_ASKED_BY)
 _T = TypeVar("_T")
 
 
@@ -84,16 +78,15 @@ class Match(NamedTuple):
             raise Never
         return met
 
-    def turned(self, answers: bool) -> "Match":
-        """What answers the packets that this matches, or else what these answer. Raises Never if nothing does, and
-        Refused where the packets of the other direction do not show what this asks for.
+    def turned(self) -> "Match":
+        """What is answered by the packets that this matches. Raises Never if nothing is, and Refused where the
+        packets of the other direction do not show what this asks for.
         """
         if any(one is not None for one in (self.marks, self.dscp, self.macs, self.users)):
-            raise Refused("it asks for what the packets of the other direction do not show")
+            raise Refused("what it asks for the packets of the other direction do not show")
         icmp = self.icmp
         if icmp is not None:
-            pairs = _ANSWERED if answers else {answer: asks for asks, answer in _ANSWERED.items()}
-            icmp = tuple(pairs[one] for one in icmp if one in pairs)
+            icmp = tuple(_ASKED_BY[one] for one in icmp if one in _ASKED_BY)
             if not icmp:
                 raise Never
         return Match(self.via, self.on, self.protos, self.dst, self.src, self.dport, self.sport, icmp)
@@ -281,7 +274,7 @@ def _within(name: str, wide: str) -> bool:
 def _addresses(one: Addresses | None, other: Addresses | None) -> Addresses | None:
     if one is None or other is None:
         return _both(one, other)
-    found = {family: _ranges(one[family], other[family]) for family in one if family in other}
+    found = {family: common(one[family], other[family]) for family in one if family in other}
     found = {family: ranges for family, ranges in found.items() if ranges}
     if not found:
         raise Never
@@ -291,13 +284,14 @@ def _addresses(one: Addresses | None, other: Addresses | None) -> Addresses | No
 def _ports(one: tuple[Range, ...] | None, other: tuple[Range, ...] | None) -> tuple[Range, ...] | None:
     if one is None or other is None:
         return _both(one, other)
-    found = tuple(_ranges(list(one), list(other)))
+    found = tuple(common(list(one), list(other)))
     if not found:
         raise Never
     return found
 
 
-def _ranges(one: list[Range], other: list[Range]) -> list[Range]:
+def common(one: list[Range], other: list[Range]) -> list[Range]:
+    """What is in both."""
     pairs = ((max(a, c), min(b, d)) for a, b in one for c, d in other)
     return merge([pair for pair in pairs if pair[0] <= pair[1]])
 

@@ -20,7 +20,7 @@ _FAMILIES = {"ip": 4, "ip6": 6, "inet": None}
 _POLICIES = {"accept": "allow", "drop": "drop"}
 _ANSWERS = {
     "port-unreachable": "port",
-    "admin-prohibited": "admin",
+    **dict.fromkeys(("admin-prohibited", "net-prohibited", "host-prohibited"), "admin"),
     "host-unreachable": "host",
     "addr-unreachable": "host",
 }
@@ -128,8 +128,8 @@ def _flatten(carried: Carried, chains: Chains, bases: list[_Base]) -> None:
             for other in {4, 6} - families - _untold(here, said):
                 carried.rule(f"allow {scope} from {'0.0.0.0/0' if other == 4 else '::/0'}")
     for family, hooks in answers.items():
-        others = {scope: Answers(carried, scope, "allow", family) for scope in HOOKS.values()}
-        compare(carried, {**others, **hooks}, defaults)
+        others = {scope: Answers(carried, hook, scope, "allow", family) for hook, scope in HOOKS.items()}
+        compare({**others, **hooks})
 
 
 def _untold(here: list[_Base], said: list[_Base]) -> set[int]:

@@ -320,6 +320,98 @@ def test_a_chain_with_a_return_that_cannot_be_read_is_left_out() -> None:
     assert carried.lost and not rules_of(carried)
 
 
+def hooks(*lines: str, policies: str = "DROP DROP ACCEPT") -> Carried:
+    heads = [
+        f":{name} {policy}"
+        for name, policy in zip(("INPUT", "FORWARD", "OUTPUT"), policies.split(), strict=True)
+    ]
+    return carry("iptables", "\n".join(["*filter", *heads, *lines, "COMMIT", ""]))
+
+
+FOLLOW = "-m state --state RELATED,ESTABLISHED -j ACCEPT"
+
+
+@pytest.mark.parametrize(
+    ("before", "turned"),
+    [
+        ("-s 198.51.100.0/24 -j DROP", "out to 198.51.100.0/24"),
+        ("-i wan0 -s 198.51.100.7 -p udp --sport 53 -j REJECT", "out via wan0 udp to 198.51.100.7 port 53"),
+        ("-s 198.51.100.7 -m state --state NEW -j DROP", ""),
+        ("-s 198.51.100.7 -p tcp --syn -j DROP", ""),
+        ("-s 224.0.0.0/4 -j DROP", ""),
+        ("-s 255.255.255.255 -j DROP", ""),
+        ("-p tcp --dport 3306 -j DROP", ""),
+        ("-p tcp --dport 1:60000 -j DROP", "out tcp from 0.0.0.0/0 port 1-60000"),
+        ("-m state --state NEW -j BLACK", ""),
+        ("-j BLACK", "out to 203.0.113.0/24"),
+    ],
+)
+def test_what_drops_answers_is_written_for_both_directions(before: str, turned: str) -> None:
+    black = (":BLACK - [0:0]", "-A BLACK -s 203.0.113.0/24 -j DROP")
+    carried = hooks(*black, f"-A INPUT {before}", f"-A INPUT {FOLLOW}", "-A INPUT -s 192.0.2.1 -j DROP")
+    told = [one for one in rules_of(carried) if one.endswith('comment "its answers were dropped"')]
+    assert told == ([f'drop {turned} comment "its answers were dropped"'] if turned else [])
+    assert not carried.lost
+
+
+def test_what_is_dropped_for_want_of_answers_stands_before_what_allows_it() -> None:
+    lines = (
+        f"-A OUTPUT {FOLLOW}",
+        "-A OUTPUT -d 192.0.2.1 -j REJECT",
+        "-A OUTPUT -p udp --dport 514 -j ACCEPT",
+    )
+    carried = hooks("-A INPUT -s 10.0.0.0/8 -j DROP", f"-A INPUT {FOLLOW}", *lines)
+    assert [one.split(" comment")[0] for one in rules_of(carried)] == [
+        "drop in from 10.0.0.0/8",
+        "reject with port out to 192.0.2.1",
+        "drop out to 10.0.0.0/8",
+        "allow out udp from 0.0.0.0/0 to port 514",
+    ]
+    (note,) = (one for one in carried.implied if one.place == "line 5")
+    assert note.why == "packets that would need no answer are dropped with those whose answers it drops"
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ("-A INPUT -p tcp --dport 22 -j ACCEPT",),
+        (f"-A INPUT -j DROP\n-A INPUT {FOLLOW}",),
+        ("-A INPUT -p icmp --icmp-type echo-request -j ACCEPT",),
+        ("-A INPUT -p tcp -m state --state NEW -j ACCEPT",),
+    ],
+)
+def test_a_chain_by_which_no_answer_comes_is_named(lines: tuple[str, ...]) -> None:
+    (left,) = hooks(*lines).lost
+    assert left.place == "INPUT" and left.why.startswith("nothing here lets answers in")
+    alone = hooks(*lines, policies="DROP DROP DROP").lost
+    assert "INPUT" not in [one.place for one in alone], "none begin by the other"
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        (f"-A INPUT {FOLLOW}", "-A INPUT -j REJECT --reject-with icmp-host-prohibited", "-A FORWARD -j DROP"),
+        ("-A INPUT ! -i wan0 -j ACCEPT", f"-A INPUT -i wan0 {FOLLOW}"),
+        (f"-A INPUT {FOLLOW}", "-A INPUT -s 10.0.0.1 -p tcp --dport 22 -j ACCEPT", "-A INPUT -j DROP"),
+        (
+            "-A INPUT -s 10.0.0.1 -p tcp --dport 22 -j ACCEPT",
+            "-A INPUT -p tcp --dport 22 -j DROP",
+            f"-A INPUT {FOLLOW}",
+        ),
+        ("-A INPUT -p tcp ! --syn -j ACCEPT", "-A INPUT -p udp --sport 53 -j ACCEPT"),
+        (
+            f"-A INPUT {FOLLOW}",
+            f"-A FORWARD -d 192.168.122.0/24 -o virbr0 {FOLLOW}",
+            "-A FORWARD -s 192.168.122.0/24 -i virbr0 -j ACCEPT",
+            "-A FORWARD -o virbr0 -j REJECT",
+            "-A FORWARD -i virbr0 -j REJECT",
+        ),
+    ],
+)
+def test_usual_rulesets_are_carried_over_whole(lines: tuple[str, ...]) -> None:
+    assert not hooks(*lines).lost
+
+
 def test_interfaces_of_a_kind_but_some_are_named() -> None:
     """Also where of some no more is left."""
     names = {"meta": {"key": "iifname"}}
