@@ -30,7 +30,8 @@ class Answers:
         self._scope = scope
         self._family = family
         self._policy = policy
-        self._closed = False  # by a rule that drops all that is left
+        self._ended = False  # by a rule that drops all that would begin a connection
+        self._closed = False  # and all else that is left
         self._follows: list[Match] = []
         self._protos: set[str] = set()  # of which all that belongs to connections has been let in
         self._all = False
@@ -55,11 +56,13 @@ class Answers:
     def decide(self, place: str, text: str, does: str, match: Match, answers: bool) -> None:
         """A rule that decides on what opens connections and, with `answers`, on what belongs to one."""
         if does == "allow":
-            if _may_begin(match):
+            if not self._ended and _may_begin(match):
                 self._allows.append(match)
             if answers and not self._closed and _may_answer(match):
                 self._passes.append(match)
-        elif answers and not self._closed and not self._let_in(match):
+            return
+        self._ended = self._ended or _is_everything(match)
+        if answers and not self._closed and not self._let_in(match):
             if _is_everything(match):
                 self._closed = True
                 return
@@ -74,7 +77,7 @@ class Answers:
     def name_silence(self, other: "Answers") -> None:
         """Names it if nothing at all lets answers in, though by the other direction connections may begin."""
         drops = self._policy != "allow" or self._closed
-        begins = other._allows or (other._policy == "allow" and not other._closed)
+        begins = other._allows or (other._policy == "allow" and not other._ended)
         if drops and begins and not self._follows and not self._passes:
             why = "nothing here lets answers in, and in fw they follow their connection"
             hand = f"'default {_BACK[self._scope]} drop', if none shall begin"

@@ -412,6 +412,14 @@ def test_usual_rulesets_are_carried_over_whole(lines: tuple[str, ...]) -> None:
     assert not hooks(*lines).lost
 
 
+def test_where_nothing_begins_no_answer_is_missed() -> None:
+    """Whether by a policy or by a last rule."""
+    for policies in ("ACCEPT DROP DROP", "DROP DROP DROP"):
+        assert not hooks(f"-A INPUT {FOLLOW}", "-A INPUT -j REJECT", policies=policies).lost
+    assert not hooks("-A INPUT -m state --state NEW -j DROP", policies="ACCEPT DROP DROP").lost
+    assert hooks(f"-A INPUT {FOLLOW}", "-A INPUT -p tcp -j ACCEPT", policies="DROP DROP DROP").lost
+
+
 def test_interfaces_of_a_kind_but_some_are_named() -> None:
     """Also where of some no more is left."""
     names = {"meta": {"key": "iifname"}}
