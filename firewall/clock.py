@@ -2,6 +2,7 @@
 """The packet path's clocks: jiffies, as bpf_jiffies64 reads them, and boot time, as bpf_ktime_get_boot_ns does."""
 
 import time
+from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -9,6 +10,7 @@ if TYPE_CHECKING:
 
 # include/uapi/linux/time.h; Python's time module does not name it.
 _CLOCK_MONOTONIC_COARSE = 6
+_TIMERS, _TIMERS_BYTES = "/proc/timer_list", 1 << 16
 
 
 class Moment(NamedTuple):
@@ -47,5 +49,27 @@ def now_j(ticks_per_s: int | None = None) -> int:
     and, like the monotonic clock, stands still in suspend.
     """
     ticks_per_s = ticks_per_s or hz()
-    elapsed_j = time.clock_gettime_ns(time.CLOCK_MONOTONIC) * ticks_per_s // 1_000_000_000
-    return (1 << 32) - 300 * ticks_per_s + elapsed_j
+    return _jiffies_at(time.clock_gettime_ns(time.CLOCK_MONOTONIC), ticks_per_s) - _lost_j(ticks_per_s)
+
+
+def _jiffies_at(monotonic_ns: int, ticks_per_s: int) -> int:
+    return (1 << 32) - 300 * ticks_per_s + monotonic_ns * ticks_per_s // 1_000_000_000
+
+
+@cache
+def _lost_j(ticks_per_s: int) -> int:
+    """How many ticks jiffies are behind the monotonic clock: a virtual machine may lose some as it boots.
+
+    Root alone can tell, by kernel/time/timer_list.c; for others it is 0.
+    """
+    said = b""
+    try:
+        with open(_TIMERS, "rb", buffering=0) as file:
+            while b"\njiffies: " not in said and (more := file.read(_TIMERS_BYTES)):
+                said += more
+        now_ns, jiffies = (
+            int(said.split(word, 1)[1].split(None, 1)[0]) for word in (b"now at ", b"\njiffies: ")
+        )
+    except (OSError, ValueError, IndexError):
+        return 0
+    return _jiffies_at(now_ns, ticks_per_s) - jiffies

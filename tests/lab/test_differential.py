@@ -142,4 +142,4 @@ def test_entries_that_explain_nothing_or_too_much() -> None:
     newer = [Allowed("newer", "", lambda c, at: True, recent=True)]
     assert complaints(outcome, newer) and not complaints(Outcome(1, packets=1), newer, recent=False)
     older = [Allowed("older", "", lambda c, at: True, older=True)]
-    assert not complaints(outcome, older)
+    assert not complaints(Outcome(1, packets=1), older)
