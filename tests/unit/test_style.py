@@ -25,12 +25,17 @@ LINTERS = {
 }
 
 
-def sources() -> list[Path]:
-    """Every source file of the tree, committed or about to be: by suffix, by name, or because it is a script."""
+def files() -> list[Path]:
+    """Every file of the tree, committed or about to be."""
     words = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     listed = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     paths = [ROOT / name for name in listed.split("\0") if name]
-    return sorted(path for path in paths if path.is_file() and path.stat().st_size and is_source(path))
+    return sorted(path for path in paths if path.is_file() and path.stat().st_size)
+
+
+def sources() -> list[Path]:
+    """Those that are source: by suffix, by name, or because they are scripts."""
+    return [path for path in files() if is_source(path)]
 
 
 def is_source(path: Path) -> bool:
@@ -86,6 +91,12 @@ def test_one_subject_a_file() -> None:
         if (lines := len(path.read_text().splitlines())) > limits[path.suffix]
     ]
     assert not long, "\n".join(long)
+
+
+def test_nothing_built_is_under_version_control() -> None:
+    """All that is kept is text."""
+    built = [str(path.relative_to(ROOT)) for path in files() if b"\0" in path.read_bytes()]
+    assert not built
 
 
 def test_ctypes_stays_in_the_bindings() -> None:
