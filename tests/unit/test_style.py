@@ -25,17 +25,17 @@ LINTERS = {
 }
 
 
-def files() -> list[Path]:
-    """Every file of the tree, committed or about to be."""
-    words = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+def files(*which: str) -> list[Path]:
+    """Files of the tree, not empty, by what `git ls-files` is to list."""
+    words = ["git", "ls-files", "-z", *which]
     listed = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     paths = [ROOT / name for name in listed.split("\0") if name]
     return sorted(path for path in paths if path.is_file() and path.stat().st_size)
 
 
 def sources() -> list[Path]:
-    """Those that are source: by suffix, by name, or because they are scripts."""
-    return [path for path in files() if is_source(path)]
+    """Every source file, committed or about to be: by suffix, by name, or because it is a script."""
+    return [path for path in files("--cached", "--others", "--exclude-standard") if is_source(path)]
 
 
 def is_source(path: Path) -> bool:
@@ -95,7 +95,7 @@ def test_one_subject_a_file() -> None:
 
 def test_nothing_built_is_under_version_control() -> None:
     """All that is kept is text."""
-    built = [str(path.relative_to(ROOT)) for path in files() if b"\0" in path.read_bytes()]
+    built = [str(path.relative_to(ROOT)) for path in files("--cached") if b"\0" in path.read_bytes()]
     assert not built
 
 
