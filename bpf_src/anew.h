@@ -18,10 +18,7 @@ static __always_inline enum fw_reason judge_flow(struct packet *p, const struct 
 
 	if (!s)
 		return REASON_NO_POLICY;
-	if (f->flags & FLOW_PARENT)
-		ask(p, &f->parent, f->icmp, false);
-	else
-		ask(p, &p->tuple, f->icmp, p->role != ROLE_OPENER);
+	ask_flow(p, f);
 	ask_way(p, s, scope, in, out);
 	ask_anew(p, f->rule);
 	return judge();

@@ -142,7 +142,7 @@ GLOBAL int under_ceilings(void)
 /* A running flow has been judged anew: it counts as of the rule that allows it now, whatever that has already. */
 GLOBAL int move_count(void)
 {
-	struct source_key before = {}, after = {};
+	union source_words before = {}, after = {};
 	struct cpu *cpu = this_cpu();
 	__u32 counted, limited;
 	struct slot *slot;
@@ -158,15 +158,15 @@ GLOBAL int move_count(void)
 	slot = bpf_map_lookup_elem(&slots, &f->slot);
 	if (!slot)
 		return 0;
-	limited = !is_over(f, p->key.proto) && ceiling_of(&after, &p->key, f) &&
+	limited = !is_over(f, p->key.proto) && ceiling_of(&after.key, &p->key, f) &&
 		  !count_source(&after, ~0U);
 	counted = limited;
 	bpf_spin_lock(&slot->lock);
 	if (slot->incarnation == f->incarnation) {
 		counted = slot->limited;
-		before = slot->ceiling;
+		before.key = slot->ceiling;
 		slot->limited = limited;
-		slot->ceiling = after;
+		slot->ceiling = after.key;
 	} else {
 		before = after;
 	}

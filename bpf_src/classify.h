@@ -14,15 +14,23 @@ enum fw_scan {
 	SCAN_END,
 };
 
-/* A ruleset with one chunk of entries. */
-GLOBAL int scan_chunk(void)
+/* Loops are of calls that loop: the verifier walks the sum of their turns, not the product. */
+enum fw_turns {
+	SCAN_AT_ONCE = 8,
+	CELLS_AT_ONCE = 4,
+	WORDS_AT_ONCE = 8,
+	LINE_PARTS = TREE_LINE / WORDS_AT_ONCE,
+	PARTS_AT_ONCE = 16,
+};
+
+/* Entries of a ruleset with one chunk, from `first` on: SCAN_ON if the next ones are to be looked at too. */
+GLOBAL int scan_some(__u32 first)
 {
 	struct cpu *cpu = this_cpu();
-	__u32 slot, zero = 0;
+	__u32 slot, zero = 0, i;
 	struct chunk *chunk;
 	struct packet *p;
 	void *classifier;
-	int i;
 
 	if (!cpu)
 		return SCAN_END;
@@ -34,23 +42,33 @@ GLOBAL int scan_chunk(void)
 	chunk = bpf_map_lookup_elem(classifier, &zero);
 	if (!chunk)
 		return SCAN_END;
-	for (i = 0; i < ENTRIES_PER_CHUNK; i++) {
-		const struct entry *e = &chunk->entries[i];
+	for (i = 0; i < SCAN_AT_ONCE; i++) {
+		__u32 number = first + i;
+		const struct entry *e = &chunk->entries[number % ENTRIES_PER_CHUNK];
 
 		/* one register holds it: else the verifier asks at each use where that came from */
 		barrier_var(e);
 		if (!e->scopes)
-			break;
-		if (entry_matches(e, i, &p->question)) {
-			p->entry = i;
-			break;
+			return SCAN_END;
+		if (entry_matches(e, number, &p->question)) {
+			p->entry = number;
+			return SCAN_END;
 		}
 	}
-	return SCAN_END;
+	return SCAN_ON;
 }
 
-/* From a cell to the leaf below it. Arithmetic, not branches: the verifier walks one way only. */
-GLOBAL int descend(__u32 pointer)
+static __always_inline void scan_chunk(void)
+{
+	__u32 first;
+
+	for (first = 0; first < ENTRIES_PER_CHUNK; first += SCAN_AT_ONCE)
+		if (scan_some(first) == SCAN_END)
+			break;
+}
+
+/* From a cell some way down to the leaf below it. Arithmetic, not branches: older verifiers walk one way only. */
+GLOBAL int descend_some(__u32 pointer)
 {
 	struct cpu *cpu = this_cpu();
 	struct packet *p;
@@ -65,7 +83,7 @@ GLOBAL int descend(__u32 pointer)
 	lines = bpf_map_lookup_elem(&trees, &slot);
 	if (!lines)
 		return NO_ENTRY;
-	for (i = 0; i < TREE_CELLS && !(pointer & TREE_LEAF); i++) {
+	for (i = 0; i < CELLS_AT_ONCE && !(pointer & TREE_LEAF); i++) {
 		const struct cell *cell = bpf_map_lookup_elem(lines, &pointer);
 		__u32 node = 1, level;
 
@@ -85,15 +103,23 @@ GLOBAL int descend(__u32 pointer)
 	return pointer;
 }
 
-/* One line of a leaf: SCAN_ON if the next is to be looked at too. */
-GLOBAL int scan_line(__u32 line)
+static __always_inline __u32 descend(__u32 pointer)
+{
+	int i;
+
+	for (i = 0; i < TREE_CELLS && !(pointer & TREE_LEAF); i += CELLS_AT_ONCE)
+		pointer = descend_some(pointer);
+	return pointer;
+}
+
+/* One part of a leaf: SCAN_ON if the next is to be looked at too. */
+GLOBAL int scan_part(__u32 part)
 {
 	struct cpu *cpu = this_cpu();
+	__u32 slot, line, first, i;
 	const struct leaf *leaf;
 	void *lines, *chunks;
 	struct packet *p;
-	__u32 slot;
-	int i;
 
 	if (!cpu)
 		return SCAN_END;
@@ -103,11 +129,13 @@ GLOBAL int scan_line(__u32 line)
 	chunks = bpf_map_lookup_elem(&classifiers, &slot);
 	if (!lines || !chunks)
 		return SCAN_END;
+	line = part / LINE_PARTS;
 	leaf = bpf_map_lookup_elem(lines, &line);
 	if (!leaf)
 		return SCAN_END;
-	for (i = 0; i < TREE_LINE; i++) {
-		__u32 word = leaf->entries[i];
+	first = part % LINE_PARTS * WORDS_AT_ONCE;
+	for (i = 0; i < WORDS_AT_ONCE; i++) {
+		__u32 word = leaf->entries[first + i];
 		__u32 number = word & ~TREE_LAST;
 		const struct entry *e;
 
@@ -126,13 +154,23 @@ GLOBAL int scan_line(__u32 line)
 	return SCAN_ON;
 }
 
-/* The lines of a leaf behind its first. */
-GLOBAL int scan_chain(__u32 line)
+GLOBAL int scan_parts(__u32 part)
 {
 	int i;
 
-	for (i = 1; i < TREE_CHAIN; i++)
-		if (scan_line(line + i) == SCAN_END)
+	for (i = 0; i < PARTS_AT_ONCE; i++)
+		if (scan_part(part + i) == SCAN_END)
+			return SCAN_END;
+	return SCAN_ON;
+}
+
+/* The parts of a leaf behind its first. */
+GLOBAL int scan_chain(__u32 part)
+{
+	int i;
+
+	for (i = 1; i < TREE_CHAIN * LINE_PARTS; i += PARTS_AT_ONCE)
+		if (scan_parts(part + i) == SCAN_END)
 			break;
 	return SCAN_END;
 }
@@ -161,13 +199,13 @@ static __always_inline void search(struct packet *p, const struct settings *s)
 	fill_fields(&p->question);
 	for (group = 0; group < TREE_GROUPS; group++) {
 		const struct tree_root *tree = &s->trees[family * TREE_GROUPS + group];
-		__u32 line;
+		__u32 part;
 
 		if (tree->first >= p->entry)
 			return;
-		line = descend(tree->root) & ~TREE_LEAF;
-		if (scan_line(line) == SCAN_ON)
-			scan_chain(line);
+		part = (descend(tree->root) & ~TREE_LEAF) * LINE_PARTS;
+		if (scan_part(part) == SCAN_ON)
+			scan_chain(part);
 	}
 }
 

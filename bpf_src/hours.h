@@ -29,17 +29,38 @@ static __always_inline __u32 boot_s(struct cpu *cpu)
 	return boot_ns(cpu) / NSEC_PER_SEC;
 }
 
+/* The number of an edge of the ruleset, from 0: is there one, and is it past? Called from a loop, verified once. */
+GLOBAL int is_past(__u32 number)
+{
+	struct cpu *cpu = this_cpu();
+	struct settings *s;
+	struct edge *e;
+	__u32 slot;
+	void *list;
+
+	if (!cpu)
+		return 0;
+	s = settings_of(cpu->packet.generation);
+	if (!s || number >= s->edges)
+		return 0;
+	slot = cpu->packet.generation % GENERATION_SLOTS;
+	list = bpf_map_lookup_elem(&edges, &slot);
+	e = list ? bpf_map_lookup_elem(list, &number) : NULL;
+	return e && e->from_ns <= cpu->hours.now_ns;
+}
+
 /* Which of the ruleset's windows are open when this packet comes? The answer is in cpu->hours. */
 GLOBAL int tell_time(void)
 {
-	__u32 slot, i, first = 0, last, middle;
 	struct cpu *cpu = this_cpu();
+	__u32 slot, last = 0, next;
 	struct settings *s;
 	struct packet *p;
 	struct hours *h;
 	struct edge *e;
 	__u64 now_ns;
 	void *list;
+	int bit;
 
 	if (!cpu)
 		return REASON_NO_POLICY;
@@ -53,27 +74,17 @@ GLOBAL int tell_time(void)
 		return REASON_NONE;
 	slot = p->generation % GENERATION_SLOTS;
 	list = bpf_map_lookup_elem(&edges, &slot);
-	last = s->edges;
-	if (!list || last > EDGES_MAX)
+	if (!list)
 		return REASON_NO_POLICY;
 	/* the last that is past; the first always is */
-	for (i = 0; i < EDGES_BITS; i++) {
-		if (last - first <= 1)
-			break;
-		middle = (first + last) / 2;
-		e = bpf_map_lookup_elem(list, &middle);
-		if (!e)
-			return REASON_NO_POLICY;
-		if (e->from_ns <= now_ns)
-			first = middle;
-		else
-			last = middle;
-	}
-	e = bpf_map_lookup_elem(list, &first);
+	for (bit = EDGES_BITS - 1; bit >= 0; bit--)
+		last += (is_past(last + (1 << bit)) & 1) << bit;
+	e = bpf_map_lookup_elem(list, &last);
 	if (!e)
 		return REASON_NO_POLICY;
 	h->open = e->open;
-	e = last < s->edges ? bpf_map_lookup_elem(list, &last) : NULL;
+	next = last + 1;
+	e = next < s->edges ? bpf_map_lookup_elem(list, &next) : NULL;
 	h->next_ns = e ? e->from_ns : ~0ULL;
 	h->until_s = e ? e->from_ns / NSEC_PER_SEC : 0;
 	h->generation = p->generation;

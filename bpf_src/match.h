@@ -66,12 +66,29 @@ GLOBAL int addresses_match(__u32 number)
 	return !(e->flags & ENTRY_DST) || in_range(&e->dst, q->dst);
 }
 
+/* Whether its ends are in an entry's sets: verified once, too. */
+GLOBAL int in_its_sets(__u32 number)
+{
+	struct cpu *cpu = this_cpu();
+	const struct entry *e;
+	void *chunks;
+	__u32 slot;
+
+	if (!cpu)
+		return 0;
+	slot = cpu->packet.generation % GENERATION_SLOTS;
+	chunks = bpf_map_lookup_elem(&classifiers, &slot);
+	e = chunks ? entry_at(chunks, number) : NULL;
+	return e && sets_match(e, &cpu->packet.question);
+}
+
 /* What is not a range, and so no field of a tree: the search goes on behind an entry that fails here. */
-static __always_inline bool unsure_matches(const struct entry *e, const struct question *q)
+static __always_inline bool unsure_matches(const struct entry *e, __u32 number,
+					   const struct question *q)
 {
 	if (!(has_pattern(q->on, e->on) & has_pattern(q->via, e->via)))
 		return false;
-	if (!sets_match(e, q))
+	if (e->flags & ENTRY_OF_SETS && !in_its_sets(number))
 		return false;
 	return !e->further || further_holds(e->further, e->rule);
 }
@@ -92,7 +109,7 @@ static __always_inline bool entry_matches(const struct entry *e, __u32 number,
 		return false;
 	if (e->family == 6 && !addresses_match(number))
 		return false;
-	return !(e->flags & ENTRY_UNSURE) || unsure_matches(e, q);
+	return !(e->flags & ENTRY_UNSURE) || unsure_matches(e, number, q);
 }
 
 static __always_inline __u64 patterns_of(const struct settings *s, __u32 ifindex)
@@ -113,15 +130,19 @@ static __always_inline void host_order(__u64 *half, const __be32 *words)
 	half[1] = (__u64)bpf_ntohl(words[2]) << 32 | bpf_ntohl(words[3]);
 }
 
-/* Put the question of a tuple as its sender (or, reversed, its receiver) would open it. */
-static __always_inline void ask(struct packet *p, const struct tuple *t, __u32 icmp, bool reversed)
+static __always_inline void ask_ends(struct question *q, const __be32 *src, const __be32 *dst,
+				     __be16 sport, __be16 dport)
+{
+	host_order(q->src, src);
+	host_order(q->dst, dst);
+	q->sport = bpf_ntohs(sport);
+	q->dport = bpf_ntohs(dport);
+}
+
+static __always_inline void ask_kind(struct packet *p, const struct tuple *t, __u32 icmp)
 {
 	struct question *q = &p->question;
 
-	host_order(q->src, reversed ? t->dst : t->src);
-	host_order(q->dst, reversed ? t->src : t->dst);
-	q->sport = bpf_ntohs(reversed ? t->dport : t->sport);
-	q->dport = bpf_ntohs(reversed ? t->sport : t->dport);
 	if (is_icmp(t)) {
 		q->sport = 0;
 		q->dport = icmp;
@@ -129,6 +150,39 @@ static __always_inline void ask(struct packet *p, const struct tuple *t, __u32 i
 	q->family = t->family;
 	q->proto = t->proto;
 	p->until_s = 0;
+}
+
+/* Put the question of a tuple as its sender would open it. */
+static __always_inline void ask(struct packet *p, const struct tuple *t, __u32 icmp)
+{
+	ask_ends(&p->question, t->src, t->dst, t->sport, t->dport);
+	ask_kind(p, t, icmp);
+}
+
+/* That of the packet's own tuple, or, reversed, as its receiver would open it: asked in many places, verified once. */
+GLOBAL int ask_own(__u32 icmp, __u32 reversed)
+{
+	struct cpu *cpu = this_cpu();
+	struct tuple *t;
+
+	if (!cpu)
+		return 0;
+	t = &cpu->packet.tuple;
+	if (reversed)
+		ask_ends(&cpu->packet.question, t->dst, t->src, t->dport, t->sport);
+	else
+		ask_ends(&cpu->packet.question, t->src, t->dst, t->sport, t->dport);
+	ask_kind(&cpu->packet, t, icmp);
+	return 0;
+}
+
+/* As a flow's opener would ask it, whose packet this is or not. */
+static __always_inline void ask_flow(struct packet *p, const struct flow *f)
+{
+	if (f->flags & FLOW_PARENT)
+		ask(p, &f->parent, f->icmp);
+	else
+		ask_own(f->icmp, p->role != ROLE_OPENER);
 }
 
 static __always_inline void ask_way(struct packet *p, const struct settings *s, __u32 scope,

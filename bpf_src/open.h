@@ -25,7 +25,7 @@ static __always_inline enum fw_reason adopt(struct packet *p, const struct setti
 	p->icmp = h->icmp;
 	p->scope = h->scope;
 	if (p->scope == SCOPE_FORWARD && h->out_slot != p->slot) {
-		ask(p, &h->tuple, h->icmp, false);
+		ask(p, &h->tuple, h->icmp);
 		ask_way(p, s, SCOPE_FORWARD, p->in_ifindex, p->out_ifindex);
 		ask_anew(p, h->rule);
 		reason = judge();
@@ -89,7 +89,7 @@ GLOBAL int match(struct __sk_buff *skb)
 	}
 	if (expected(cpu, p, s))
 		return REASON_NONE;
-	ask(p, &p->tuple, p->icmp, false);
+	ask_own(p->icmp, false);
 	ask_way(p, s, p->scope, p->in_ifindex, p->out_ifindex);
 	reason = judge();
 	if (reason)
@@ -184,7 +184,7 @@ GLOBAL int open_flow(void)
 	if (p->tuple.proto == IPPROTO_TCP && !(p->tcp_flags & TCP_SYN))
 		begin_midway(f, own, other, p);
 	if (p->tuple.proto == IPPROTO_TCP)
-		update_side(own, other, p, SEGMENT_ACCEPT);
+		update_side(own, other, p);
 	if (p->tuple.proto == IPPROTO_SCTP)
 		begin_sctp(own, p);
 	if (has_spi(&p->tuple))

@@ -84,7 +84,7 @@ GLOBAL int pickup(struct __sk_buff *skb)
 			break;
 		/* the opener's packet is not this one: no rule that asks for more than its ends */
 		p->anew = reversed;
-		ask(p, &p->tuple, 0, reversed);
+		ask_own(0, reversed);
 		if (reversed)
 			ask_way(p, s, scope_of(p->out_ifindex, p->in_ifindex), p->out_ifindex,
 				p->in_ifindex);

@@ -40,10 +40,7 @@ GLOBAL int count_elements(__u32 reason)
 		if (!f || f->generation != p->generation)
 			return 0;
 		index = f->further;
-		if (f->flags & FLOW_PARENT)
-			ask(p, &f->parent, f->icmp, false);
-		else
-			ask(p, &p->tuple, f->icmp, p->role != ROLE_OPENER);
+		ask_flow(p, f);
 	}
 	further = further_of(p->generation, index);
 	if (!further)

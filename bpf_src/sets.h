@@ -10,8 +10,9 @@
 #include "cursor.h"
 #include "hours.h"
 
-#define PREFIXES_MAX 129  /* around one address: of length 0 to 128 */
-#define OVERLOADS_MORE 64 /* CPUs that are putting in others when one is to go */
+#define PREFIXES_MAX 129    /* around one address: of length 0 to 128 */
+#define PREFIXES_AT_ONCE 12 /* see classify.h: a loop of calls that loop */
+#define OVERLOADS_MORE 64   /* CPUs that are putting in others when one is to go */
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -187,20 +188,33 @@ GLOBAL int search_overloads(__u32 end)
 	return note_sets(p, end, timed_sets(found->timed, found->end_s, cpu), found->bits);
 }
 
-/* All prefixes around p->set_key, of one of the tries. Calls side by side: not one within the other, for the stack's sake. */
-static __always_inline void search_around(struct packet *p, __u32 end, bool in_overloads)
+/*
+ * Some prefixes around p->set_key, of one of the tries, each shorter than the one before. Calls side by side: not one within
+ * the other, for the stack's sake.
+ */
+GLOBAL int search_some(__u32 end, __u32 in_overloads)
 {
 	__u32 found;
 	int i;
 
-	p->set_key.bits = SET_BITS_V6 + 128;
-	for (i = 0; i < PREFIXES_MAX; i++) {
+	for (i = 0; i < PREFIXES_AT_ONCE; i++) {
 		found = in_overloads ? search_overloads(end) : search_sets(end);
 		if (found >> SEARCH_COUNTS_SHIFT)
 			count_element(found >> SEARCH_COUNTS_SHIFT);
 		if (!(found & SEARCH_ON))
-			break;
+			return SEARCH_END;
 	}
+	return SEARCH_ON;
+}
+
+static __always_inline void search_around(struct packet *p, __u32 end, __u32 in_overloads)
+{
+	int i;
+
+	p->set_key.bits = SET_BITS_V6 + 128;
+	for (i = 0; i < PREFIXES_MAX; i += PREFIXES_AT_ONCE)
+		if (search_some(end, in_overloads) == SEARCH_END)
+			break;
 }
 
 /* All that the source (0) or the destination (1) is in: once for each question, where the ruleset asks. */

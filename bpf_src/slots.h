@@ -47,32 +47,33 @@ static __always_inline void put_back(__u32 index)
 		__sync_fetch_and_add(&t->used, -1);
 }
 
+static __always_inline void uncount_key(const struct source_key *key)
+{
+	union source_words of = {.key = *key};
+
+	uncount_source(&of);
+}
+
 /* A flow gives its slot back: 1 if it had it still. */
 GLOBAL int vacate(__u32 index, __u32 incarnation)
 {
 	struct slot *slot = bpf_map_lookup_elem(&slots, &index);
-	struct source_key source = {}, ceiling = {};
-	__u32 counted = 0, limited = 0;
 	bool held;
 
 	if (!slot || !incarnation)
 		return 0;
 	bpf_spin_lock(&slot->lock);
 	held = slot->incarnation == incarnation;
-	if (held) {
+	if (held)
 		slot->incarnation = 0;
-		counted = slot->counted;
-		limited = slot->limited;
-		source = slot->source;
-		ceiling = slot->ceiling;
-	}
 	bpf_spin_unlock(&slot->lock);
 	if (!held)
 		return 0;
-	if (counted)
-		uncount_source(&source);
-	if (limited)
-		uncount_source(&ceiling);
+	/* a slot without an incarnation is nobody else's until it has been put back */
+	if (slot->counted)
+		uncount_key(&slot->source);
+	if (slot->limited)
+		uncount_key(&slot->ceiling);
 	put_back(index);
 	return 1;
 }
@@ -81,7 +82,7 @@ GLOBAL int vacate(__u32 index, __u32 incarnation)
 static __always_inline void discount(__u32 index, __u32 incarnation)
 {
 	struct slot *slot = bpf_map_lookup_elem(&slots, &index);
-	struct source_key source = {}, ceiling = {};
+	union source_words source = {}, ceiling = {};
 	__u32 counted = 0, limited = 0;
 
 	if (!slot)
@@ -92,8 +93,8 @@ static __always_inline void discount(__u32 index, __u32 incarnation)
 		limited = slot->limited;
 		slot->counted = 0;
 		slot->limited = 0;
-		source = slot->source;
-		ceiling = slot->ceiling;
+		source.key = slot->source;
+		ceiling.key = slot->ceiling;
 	}
 	bpf_spin_unlock(&slot->lock);
 	if (counted)

@@ -19,18 +19,25 @@ static __always_inline void source_of(struct source_key *source, const struct fl
 	source->rule = 0;
 }
 
-static __always_inline enum fw_reason count_source(const struct source_key *key, __u32 most)
+/* A key as words, in which it goes to a function that is verified once. */
+union source_words {
+	struct source_key key;
+	__u64 words[3];
+};
+
+GLOBAL int count_words(__u64 first, __u64 second, __u64 third, __u32 most)
 {
-	struct source first = {.flows = 1};
+	union source_words of = {.words = {first, second, third}};
+	struct source fresh = {.flows = 1};
 	struct source *source;
 	__u32 flows = 0;
 
-	source = bpf_map_lookup_elem(&sources, key);
+	source = bpf_map_lookup_elem(&sources, &of.key);
 	if (!source) {
-		if (!bpf_map_update_elem(&sources, key, &first, BPF_NOEXIST))
+		if (!bpf_map_update_elem(&sources, &of.key, &fresh, BPF_NOEXIST))
 			return REASON_NONE;
 		/* another CPU was first, or there is no memory */
-		source = bpf_map_lookup_elem(&sources, key);
+		source = bpf_map_lookup_elem(&sources, &of.key);
 		if (!source)
 			return REASON_TABLE_FULL;
 	}
@@ -44,19 +51,31 @@ static __always_inline enum fw_reason count_source(const struct source_key *key,
 	return flows < most ? REASON_NONE : REASON_SOURCE_LIMIT;
 }
 
-static __always_inline void uncount_source(const struct source_key *key)
+GLOBAL int uncount_words(__u64 first, __u64 second, __u64 third)
 {
-	struct source *source = bpf_map_lookup_elem(&sources, key);
+	union source_words of = {.words = {first, second, third}};
+	struct source *source = bpf_map_lookup_elem(&sources, &of.key);
 	__u32 left = 1;
 
 	if (!source)
-		return;
+		return 0;
 	bpf_spin_lock(&source->lock);
 	if (source->flows)
 		left = --source->flows;
 	bpf_spin_unlock(&source->lock);
 	if (!left)
-		bpf_map_delete_elem(&sources, key);
+		bpf_map_delete_elem(&sources, &of.key);
+	return 0;
+}
+
+static __always_inline enum fw_reason count_source(const union source_words *of, __u32 most)
+{
+	return count_words(of->words[0], of->words[1], of->words[2], most);
+}
+
+static __always_inline void uncount_source(const union source_words *of)
+{
+	uncount_words(of->words[0], of->words[1], of->words[2]);
 }
 
 #endif

@@ -14,15 +14,15 @@ static __always_inline enum fw_reason enter(const struct flow_key *key, struct f
 					    __u32 generation, __u32 per_source)
 {
 	struct totals *count = this_cpus_totals();
-	struct source_key source = {}, ceiling = {};
+	union source_words source = {}, ceiling = {};
 	__u32 counted, limited;
 	enum fw_reason reason;
 	struct slot *slot;
 	int index;
 
 	counted = f->flags & FLOW_COUNTED;
-	limited = ceiling_of(&ceiling, key, f);
-	source_of(&source, key, f->flags & FLOW_OPENER_HI);
+	limited = ceiling_of(&ceiling.key, key, f);
+	source_of(&source.key, key, f->flags & FLOW_OPENER_HI);
 	if (counted) {
 		reason = count_source(&source, per_source);
 		if (reason)
@@ -54,8 +54,8 @@ static __always_inline enum fw_reason enter(const struct flow_key *key, struct f
 	slot->incarnation = f->incarnation;
 	slot->counted = counted;
 	slot->limited = limited;
-	slot->source = source;
-	slot->ceiling = ceiling;
+	slot->source = source.key;
+	slot->ceiling = ceiling.key;
 	slot->key = *key;
 	bpf_spin_unlock(&slot->lock);
 	tally(&count->confirmed, 1);

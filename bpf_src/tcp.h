@@ -146,6 +146,7 @@ static __always_inline void update_syn(struct side *own, const struct packet *p)
 		if (p->wscale > own->scale)
 			own->scale = p->wscale;
 	}
+	barrier();
 	if (own->state == SIDE_SYN && p->seq_end != own->seq_end) {
 		own->syn_again = p->seq_end;
 		return;
@@ -182,6 +183,7 @@ static __always_inline void learn_anew(struct side *own, const struct side *othe
 		own->flags &= ~SIDE_ACK;
 		own->window_max = 0;
 	}
+	barrier();
 	if (!(own->flags & SIDE_ACK) || after(p->sack, own->syn_again))
 		own->syn_again = p->sack;
 	if (other->flags & SIDE_ACK && near(other->syn_again, p->seq_end)) {
@@ -193,18 +195,10 @@ static __always_inline void learn_anew(struct side *own, const struct side *othe
 
 /* Every number only grows, so two packets of one side may race on two CPUs. */
 static __always_inline void update_side(struct side *own, const struct side *other,
-					const struct packet *p, enum fw_segment segment)
+					const struct packet *p)
 {
 	__u32 state = next_side_state(p);
 
-	if (segment == SEGMENT_LEARN) {
-		/* nothing behind its FIN: it has ended still */
-		bool ended = own->state == SIDE_FIN && p->seq_end == own->seq_end;
-
-		learn_anew(own, other, p);
-		if (own->state != SIDE_RST && !ended)
-			own->state = state;
-	}
 	if (state == SIDE_SYN) {
 		if (own->state <= SIDE_SYN)
 			update_syn(own, p);
@@ -214,8 +208,38 @@ static __always_inline void update_side(struct side *own, const struct side *oth
 	update_window(own, other, p);
 	if (state > own->state)
 		own->state = state;
-	if (segment == SEGMENT_LEARN && sides_fit(own, other))
+}
+
+/* The packet's side, by a segment that is not measured by what is known: seldom, and verified apart from the usual one. */
+GLOBAL int learn_side(void)
+{
+	struct cpu *cpu = this_cpu();
+	struct side *own, *other;
+	struct packet *p;
+	struct flow *f;
+	bool ended;
+
+	if (!cpu)
+		return 0;
+	p = &cpu->packet;
+	f = find_flow(p);
+	if (!f)
+		return 0;
+	own = &f->side[p->role & 1];
+	other = &f->side[!(p->role & 1)];
+	barrier_var(own);
+	barrier_var(other);
+	/* nothing behind its FIN: it has ended still */
+	ended = own->state == SIDE_FIN && p->seq_end == own->seq_end;
+	learn_anew(own, other, p);
+	if (own->state != SIDE_RST && !ended)
+		own->state = next_side_state(p);
+	barrier();
+	update_side(own, other, p);
+	barrier();
+	if (sides_fit(own, other))
 		own->flags |= SIDE_SETTLED;
+	return 0;
 }
 
 #endif

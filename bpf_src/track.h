@@ -179,8 +179,10 @@ static __always_inline enum fw_reason follow(struct __sk_buff *skb, struct cpu *
 	if (p->tuple.proto == IPPROTO_SCTP)
 		follow_sctp(1);
 	if (moves) {
-		if (p->tuple.proto == IPPROTO_TCP)
-			update_side(own, other, p, segment);
+		if (p->tuple.proto == IPPROTO_TCP && segment == SEGMENT_LEARN)
+			learn_side();
+		else if (p->tuple.proto == IPPROTO_TCP)
+			update_side(own, other, p);
 		else if (has_spi(&p->tuple))
 			own->seq_end = p->seq;
 		count_side(own, p);

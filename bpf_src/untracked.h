@@ -75,7 +75,7 @@ GLOBAL int stateless(void)
 		return REASON_NO_POLICY;
 	if (!(s->asks & FURTHER_UNTRACKED))
 		return REASON_NONE;
-	ask(p, &p->tuple, p->icmp, false);
+	ask_own(p->icmp, false);
 	ask_way(p, s, p->scope, p->in_ifindex, p->out_ifindex);
 	reason = judge();
 	if (!reason && p->action == ACTION_ALLOW)
@@ -124,7 +124,7 @@ GLOBAL int stateless_error(struct __sk_buff *skb)
 	} else {
 		p->scope = p->in_ifindex ? SCOPE_FORWARD : SCOPE_OUT;
 	}
-	ask(p, &p->tuple, 0, false);
+	ask_own(0, false);
 	ask_way(p, s, scope_of(p->out_ifindex, p->in_ifindex), p->out_ifindex, p->in_ifindex);
 	/* nothing but its ends is known of the quoted packet */
 	ask_anew(p, 0);

@@ -31,6 +31,18 @@ def test_mark(path: PacketPath, ends: Ends, mark: int, matches: bool) -> None:
 
 
 @FAMILIES
+def test_many_rules_that_differ_by_a_clause_alone(path: PacketPath, ends: Ends) -> None:
+    """No tree tells them apart: they are in one leaf of many lines, and asked in turn."""
+    marks = range(1, 601)
+    rules = [f"drop in tcp to port 22 mark {mark}\n" for mark in marks]
+    document = path.policy("default in reject\n" + "".join(rules))
+    for mark in (1, 8, 9, 16, 17, 128, 129, 136, 137, 264, 265, 513, 600):
+        assert path.ingress(syn(ends), mark=mark).reason == "rule_drop"
+        assert path.last_event().rule == document.rules[mark - 1].id
+    assert path.ingress(syn(ends), mark=601).reason == "default_reject"
+
+
+@FAMILIES
 @pytest.mark.parametrize(
     ("octet", "matches"),
     [(46 << 2, True), (46 << 2 | 3, True), (63 << 2, True), (0, False), (46, False), (47 << 2, False)],

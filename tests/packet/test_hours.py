@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
+import struct
 import time
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
 import pytest
 
-from firewall import clock
+from firewall import abi, clock
+from firewall.bpfmap import F_INNER_MAP, MapType, create_map
 from tests.packet.ends import FAMILIES, V4, Connection, Ends, Talk
 from tests.packet.path import PacketPath, let_time_pass
 from tests.packets import eth, icmp_error, ip, tcp, udp
@@ -194,3 +196,20 @@ def test_many_ends(path: PacketPath) -> None:
         path.policy(CLOSED + text, first_s + gone * 3600 + 600)
         open_ = [i for i in hours if path.ingress(syn(V4, i, 4000 + gone)).reason == "rule_allow"]
         assert open_ == list(hours)[gone + 1 :]
+
+
+@pytest.mark.parametrize("past", [1, 2, 8, 9, 33, 64, 65])
+def test_of_many_edges_the_last_that_is_past_counts(path: PacketPath, past: int) -> None:
+    """As long after the ruleset was made: here its edges are put where they would be by then."""
+    ports = range(64)
+    ends = [f"2030-06-{1 + i // 24:02}T{i % 24:02}:00Z" for i in ports]
+    path.policy(
+        CLOSED + "".join(f"allow in tcp to port {i} until {end}\n" for i, end in enumerate(ends)), END_S - 1e6
+    )
+    with create_map(MapType.ARRAY, "edge", 4, abi.Edge.SIZE, len(ends) + 1, F_INNER_MAP) as edges:
+        for i in range(len(ends) + 1):
+            from_ns = i * 1_000_000 if i < past else 1 << 62
+            edges.update(struct.pack("=I", i), abi.Edge(from_ns=from_ns, open=1 << i % 64).pack())
+        slot = path.generation % abi.Limits.GENERATION_SLOTS
+        path.maps["edges"].set_inner(struct.pack("=I", slot), edges)
+    assert [i for i in ports if path.ingress(syn(V4, i)).reason == "rule_allow"] == [(past - 1) % 64]

@@ -16,8 +16,8 @@ from tests.packet.path import OBJECT
 from tests.vm.check import RECORD, VERIFIED
 from tests.vm.kernels import SUITES
 
-BOUND = 120_000
-"""Instructions a program: the kernel refuses at 1,000,000, and each 1,000 take about a millisecond of every load."""
+BOUND = 75_000
+"""Instructions a program: the kernel refuses at 1,000,000, and each 1,000 take over a millisecond of a load."""
 APART = 0.1
 """How far a count may be from what the record says of that kernel: compilers differ by less."""
 _STATISTICS = 4  # BPF_LOG_STATS in tools/lib/bpf of the kernel's sources, since Linux 5.2
