@@ -7,22 +7,14 @@ udhcpc            dnsmasq, udhcpc            dnsmasq
 
 from __future__ import annotations
 
-import shutil
 import struct
 from pathlib import Path
-
-import pytest
 
 from tests.lab.attachment import protect, reasons
 from tests.lab.host import Host
 from tests.lab.lab import RouterLab
 from tests.lab.traffic import no_tcp, no_udp, reaches
 from tests.lab.wait import until
-
-pytestmark = pytest.mark.skipif(
-    not (shutil.which("dnsmasq") and shutil.which("busybox")),
-    reason="needs dnsmasq-base and busybox: scripts/setup installs them",
-)
 
 HOME = """
     default in drop
