@@ -52,7 +52,8 @@ test-fast:	## set up, build, and run the tests that need no root
 test-differential:	## compare conntrack with netfilter's, for long: SEED= PACKETS=1000000 (as root)
 	@scripts/setup test
 	@$(MAKE) --no-print-directory all
-	SEED=$(SEED) PACKETS=$(or $(PACKETS),1000000) $(PYTEST) -n 2 tests/lab/test_differential.py
+	SEED=$(or $(SEED),$(strip $(shell od -An -N4 -tu4 /dev/urandom))) PACKETS=$(or $(PACKETS),1000000) \
+		$(PYTEST) -n auto tests/lab/test_differential.py
 
 test-kernels: all build/stage/.done	## test packets, devices and conntrack on Linux 5.10, 6.1 and 6.12 in QEMU: SEED= (as root)
 	@scripts/setup test

@@ -7,7 +7,8 @@
 
 A frame that is sent has been forwarded or dropped when the call returns or shortly after, on one processor
 in the order of the calls, so the routers see the same order whatever the wire. Behind each batch follows a
-packet that every policy allows; once it has come out, so has all that went before.
+packet that every policy allows; once it has come out, so has all that went before. The process stays on that
+processor while the routers are there: to move for each batch, to one that may be busy, takes longer than the batch.
 """
 
 from __future__ import annotations
@@ -95,6 +96,13 @@ _MARK_PORTS = b"".join(port.to_bytes(2, "big") for port in _MARK_ENDS.ports)
 _FOUR, _SIX = b"\x08\x00", b"\x86\xdd"
 
 
+def own_processor() -> int:
+    """One for this process alone: of several workers of pytest each has another, if there are so many."""
+    processors = sorted(os.sched_getaffinity(0))
+    worker = os.environ.get("PYTEST_XDIST_WORKER")  # gw0, gw1 ...
+    return processors[int(worker[2:]) % len(processors)] if worker else random.choice(processors)
+
+
 class NoConntrack(Exception):
     """There is nothing here to compare with; says what is missing."""
 
@@ -123,6 +131,7 @@ class Routers(Lab):
         self.rules = NFT_RULES.replace("EXTRA", nft_extra)
         self.policy = FW_RULES + fw_extra
         self.conntrack = CONNTRACK | (conntrack or {})
+        self.processors = os.sched_getaffinity(0)
 
     def build(self) -> None:
         self.ends = self.host("ends")
@@ -140,8 +149,8 @@ class Routers(Lab):
                 self.nft.sysctl(f"net/{name}", 1 << 28)
         protect(self.fw, self.policy, *self.protected)
         self.wires = [[self._socket(f"{letter}{side}") for side in (0, 1)] for letter in "nf"]
-        self.processor = random.choice(sorted(os.sched_getaffinity(0)))
         self.tag = 0
+        os.sched_setaffinity(0, {own_processor()})
 
     def _wire(self, router: Host, letter: str) -> None:
         for name, value in SYSCTLS.items():
@@ -186,14 +195,9 @@ class Routers(Lab):
     def exchange(self, talk: Sequence[tuple[Ends, Packet]]) -> tuple[list[bool], list[bool]]:
         """Send these packets, in this order; for each router (NFT, FW), which of them came through."""
         verdicts: tuple[list[bool], list[bool]] = ([], [])
-        processors = os.sched_getaffinity(0)
-        os.sched_setaffinity(0, {self.processor})
-        try:
-            for start in range(0, len(talk), BATCH):
-                for router, came in enumerate(self._batch(talk[start : start + BATCH])):
-                    verdicts[router].extend(came)
-        finally:
-            os.sched_setaffinity(0, processors)
+        for start in range(0, len(talk), BATCH):
+            for router, came in enumerate(self._batch(talk[start : start + BATCH])):
+                verdicts[router].extend(came)
         return verdicts
 
     def _batch(self, talk: Sequence[tuple[Ends, Packet]]) -> Iterable[list[bool]]:
@@ -272,6 +276,7 @@ class Routers(Lab):
                 return True
 
     def close(self) -> None:
+        os.sched_setaffinity(0, self.processors)
         for router in getattr(self, "wires", []):
             for wire in router:
                 wire.close()
