@@ -12,7 +12,7 @@ from tests.lab.differential.icmp import ECHO_REPLY, Error, Message
 from tests.lab.differential.routers import FW, NFT
 from tests.lab.differential.shapes import AH, Dressed, Pieces
 from tests.lab.differential.talk import Datagram, Packet, Segment
-from tests.lab.differential.tcp_history import History, here, segment_of
+from tests.lab.differential.tcp_history import here, history, segment_of
 
 _EXTENSIONS_FOLLOWED = 8
 _QUOTE_LEAST = 8
@@ -49,7 +49,7 @@ def _little_shown(c: Conversation, at: int) -> bool:
     shown = next((end for start, end, _ in packet.pieces if start == 0), 0) - _header(packet.inner)
     if shown < 0 or not isinstance(packet.inner, Segment):
         return shown < 0
-    return old(packet.inner.but(size=shown), History(c, at))
+    return old(packet.inner.but(size=shown), history(c, at))
 
 
 def _acknowledges_unshown(c: Conversation, at: int) -> bool:

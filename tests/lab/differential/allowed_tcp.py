@@ -19,6 +19,7 @@ from tests.lab.differential.tcp_history import (
     about,
     answers,
     here,
+    history,
     passed,
     segment_of,
     unanswered,
@@ -32,12 +33,12 @@ def _tampered(c: Conversation, at: int) -> History | None:
     """The history, if it is not one of honest ends: the packet is forged, or a forged one has come through before,
     or one that both routers have dropped is missing at the other end, which does not know.
     """
-    history = History(c, at)
-    return history if c.packets[at].forged or history.tampered else None
+    h = history(c, at)
+    return h if c.packets[at].forged or h.tampered else None
 
 
 def _old_ack(c: Conversation, at: int) -> bool:
-    s, h = here(c, at), History(c, at)
+    s, h = here(c, at), history(c, at)
     if s is None or c.leaked(at) or not h.established or s.flags & (SYN | RST):
         return False
     own = h.seen[s.side]
@@ -47,7 +48,7 @@ def _old_ack(c: Conversation, at: int) -> bool:
 
 def _long_after(c: Conversation, at: int) -> bool:
     """It acknowledges so little of what was sent since that an older netfilter takes it for too old."""
-    s, h = here(c, at), History(c, at)
+    s, h = here(c, at), history(c, at)
     if s is None or not c.leaked(at) or not h.established or s.flags & (SYN | RST):
         return False
     return after(h.seen[1 - s.side].end - _MAX_ACK_WINDOW, s.ack)
@@ -59,7 +60,7 @@ def old(s: Segment, h: History) -> bool:
 
 
 def _old_data(c: Conversation, at: int) -> bool:
-    s, h = here(c, at), History(c, at)
+    s, h = here(c, at), history(c, at)
     if s is None or c.leaked(at) or not h.established or s.flags & (SYN | RST):
         return False
     return old(s, h)
@@ -117,7 +118,7 @@ def _quotes_elsewhere(c: Conversation, at: int) -> bool:
     s = segment_of(error.quote) if isinstance(error, Error) else None
     if s is None or c.leaked(at):
         return False
-    h, syn = History(c, at), unanswered(c, at)
+    h, syn = history(c, at), unanswered(c, at)
     if syn is not None and s.side == CLIENT and s.seq == syn.seq:
         # of two SYNs with different numbers, fw knows the first in full
         return any(p.flags & SYN and p.side == CLIENT and p.seq != s.seq for p in passed(c, at))
@@ -224,11 +225,11 @@ def _refused_data(c: Conversation, at: int) -> bool:
 
 def _early_reset(c: Conversation, at: int) -> bool:
     s = here(c, at)
-    return s is not None and c.leaked(at) and bool(s.flags & RST) and not all(History(c, at).spoken)
+    return s is not None and c.leaked(at) and bool(s.flags & RST) and not all(history(c, at).spoken)
 
 
 def _reset_by_number(c: Conversation, at: int) -> bool:
-    s, h = here(c, at), History(c, at)
+    s, h = here(c, at), history(c, at)
     if s is None or not c.leaked(at) or not s.flags & RST:
         return False
     own, other = h.seen[s.side], h.seen[1 - s.side]

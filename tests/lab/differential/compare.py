@@ -28,7 +28,7 @@ class Exchange(Protocol):
         """Send these packets, in this order; for each router (NFT, FW), which of them came through."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Conversation:
     """Packets of one pair of ends, in order; for each router, which of them came through."""
 

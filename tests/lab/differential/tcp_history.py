@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 from tests.lab.differential.compare import Conversation
 from tests.lab.differential.icmp import Error
@@ -104,6 +105,12 @@ class History:
     @property
     def established(self) -> bool:
         return self.seen[CLIENT].any and self.seen[SERVER].any
+
+
+@lru_cache(maxsize=1)
+def history(c: Conversation, at: int) -> History:
+    """That of what came before a packet. Many entries of the list ask for it, one after the other."""
+    return History(c, at)
 
 
 def unanswered(c: Conversation, at: int) -> Segment | None:
