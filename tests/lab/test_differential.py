@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """fw and netfilter judge the same packets: nothing leaks, nothing breaks, but by the list in `allowed`.
 
-A run is drawn anew each time, and a long one that has shown each entry of the list at work is had again and again.
-When a run fails it names its seed, and with that it can be repeated:
+A run is drawn anew each time, and a long one goes on in parts (`parts`), each of which shows each entry of the list at
+work. When one fails it names its seed, and with that it can be repeated:
 
     make test-differential SEED=1234 PACKETS=1000000
 """
