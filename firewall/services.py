@@ -88,6 +88,11 @@ ICMP6_TYPES = {
 
 TYPES_OF = {ICMP: ICMP_TYPES, ICMP6: ICMP6_TYPES}
 
+ICMP_ERRORS = {ICMP: frozenset({3, 4, 5, 11, 12}), ICMP6: frozenset(range(128))}
+"""By what they quote they belong to a flow. As in bpf_src/parse_transport.h."""
+ICMP_REPLIES = {ICMP: frozenset({0, 14, 16, 18}), ICMP6: frozenset({129, 140})}
+"""They belong to the flow of their request (RFC 792, 950, 4443, 4620)."""
+
 SERVICES = {
     "ftp-data": 20,
     "ftp": 21,

@@ -23,7 +23,7 @@ from firewall.expect import Expectation, Unmet
 from firewall.lang import PolicyError, Problem
 from firewall.policy import LOOPBACK, Default, Policy, Protect, Setting, Statement, zones_of
 from firewall.rule import Rule
-from firewall.services import protocol_name
+from firewall.services import ICMP_ERRORS, ICMP_REPLIES, protocol_name
 from firewall.setcheck import problem_at as _problem
 from firewall.setcheck import set_problems
 from firewall.setdef import SetDef
@@ -83,7 +83,9 @@ def verify(policy: Policy, rules: Collection[int] | None = None) -> list[PolicyW
     for index in asked:
         if index in dead:
             warnings.append(_dead(policy, index, dead[index]))
-        for message in _oddities(policy.rules[index], boxes[index]):
+        rule = policy.rules[index]
+        never_asked = _never_asked(policy, rule) if rule.icmp_types else ()
+        for message in (*never_asked, *_oddities(rule, boxes[index])):
             warnings.append(PolicyWarning(message, policy.rule_lines[index], policy.rule_files[index]))
     return sorted(warnings, key=lambda warning: (warning.file, warning.line))
 
@@ -274,6 +276,29 @@ def _oddities(rule: Rule, box: Entry | None) -> Iterator[str]:
     for word, names in (("on", rule.on), ("via", rule.via)):
         if names and not names.plain.negated and LOOPBACK in names.plain.patterns:
             yield f"'{word} {LOOPBACK}' never matches: the loopback interface is never filtered"
+
+
+def _never_asked(policy: Policy, rule: Rule) -> Iterator[str]:
+    """ICMP types that open no flow: no rule is asked about errors, and about answers only if one is `untracked`."""
+    stateless = any(other.untracked for other in policy.rules)
+    errors, replies = [], []
+    for icmp_type in rule.icmp_types:
+        numbers = [(proto, icmp_type.number_for(proto)) for proto in rule.protos]
+        known = [(proto, number) for proto, number in numbers if number is not None]
+        if all(number in ICMP_ERRORS[proto] for proto, number in known):
+            errors.append(str(icmp_type))
+        elif not stateless and all(number in ICMP_REPLIES[proto] for proto, number in known):
+            replies.append(str(icmp_type))
+    if errors:
+        yield (
+            f"'icmp-type {', '.join(errors)}' never matches: an error passes with the flow that it quotes,"
+            " whatever the rules say, and is dropped where there is none"
+        )
+    if replies:
+        yield (
+            f"'icmp-type {', '.join(replies)}' never matches: an answer passes with the flow of its request,"
+            " whatever the rules say, and is dropped where there is none"
+        )
 
 
 def _anywhere(rule: Rule) -> Iterator[str]:
