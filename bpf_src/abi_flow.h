@@ -52,7 +52,7 @@ struct side {
 	__u16 out_slot;   /* slot of out_ifindex, for tc_index */
 	__u16 syn_bytes;  /* data on its SYN, which seq_end counts */
 	__u32 generation; /* of the rules and sets that last allowed its way */
-	/* seq_end of a later SYN with another number; FLOW_LIBERAL: the highest it acknowledged, by SACK too */
+	/* SIDE_SYN: seq_end of its last SYN. FLOW_LIBERAL: the highest it acknowledged while its numbers were learnt, by SACK too */
 	__u32 syn_again;
 };
 

@@ -12,8 +12,7 @@
 /* Of the SYN, and of all, some or none of the data on it (RFC 7413 section 4.2). */
 static __always_inline bool acknowledges_syn(const struct packet *p, const struct side *other)
 {
-	return other->seq_end - p->ack <= other->syn_bytes ||
-	       (other->syn_again && p->ack == other->syn_again);
+	return other->seq_end - p->ack <= other->syn_bytes || p->ack == other->syn_again;
 }
 
 static __always_inline bool acknowledges(const struct packet *p, const struct side *own,
@@ -36,7 +35,10 @@ static __always_inline enum fw_segment judge_rst(const struct packet *p, const s
 		return SEGMENT_ACCEPT;
 	if (own->state == SIDE_NONE)
 		return SEGMENT_REFUSE;
-	if (p->seq == own->seq_end || (acked && p->seq == other->ack))
+	if (acked && p->seq == other->ack)
+		return SEGMENT_ACCEPT;
+	/* less than was acknowledged: of a segment in fragments the first alone was counted */
+	if (p->seq == own->seq_end && !(acked && after(other->ack, own->seq_end)))
 		return SEGMENT_ACCEPT;
 	return !acked || p->seq - other->ack <= other->window_end - other->ack ? SEGMENT_PASS :
 										 SEGMENT_OUTSIDE;
@@ -147,10 +149,10 @@ static __always_inline void update_syn(struct side *own, const struct packet *p)
 			own->scale = p->wscale;
 	}
 	barrier();
-	if (own->state == SIDE_SYN && p->seq_end != own->seq_end) {
+	if (own->state != SIDE_SYN || p->seq_end != own->seq_end)
 		own->syn_again = p->seq_end;
+	if (own->state == SIDE_SYN && p->seq_end != own->seq_end)
 		return;
-	}
 	own->seq_end = p->seq_end;
 	own->syn_bytes = p->seq_end - p->seq - 1;
 	own->flags |= SIDE_SEQ;
@@ -160,8 +162,11 @@ static __always_inline void update_syn(struct side *own, const struct packet *p)
 static __always_inline void update_seq(struct side *own, const struct side *other,
 				       const struct packet *p)
 {
-	if (own->state == SIDE_SYN && other->flags & SIDE_ACK)
-		own->seq_end = other->ack;
+	if (own->state == SIDE_SYN) {
+		own->syn_again = p->sack;
+		if (other->flags & SIDE_ACK)
+			own->seq_end = other->ack;
+	}
 	if (!(own->flags & SIDE_SEQ) || after(p->seq_end, own->seq_end))
 		own->seq_end = p->seq_end;
 	own->flags |= SIDE_SEQ;
@@ -184,9 +189,11 @@ static __always_inline void learn_anew(struct side *own, const struct side *othe
 		own->window_max = 0;
 	}
 	barrier();
-	if (!(own->flags & SIDE_ACK) || after(p->sack, own->syn_again))
+	if (!(own->flags & SIDE_ACK) || own->state == SIDE_SYN || after(p->sack, own->syn_again) ||
+	    !near(own->syn_again, p->sack))
 		own->syn_again = p->sack;
-	if (other->flags & SIDE_ACK && near(other->syn_again, p->seq_end)) {
+	if (other->flags & SIDE_ACK && other->state != SIDE_SYN &&
+	    near(other->syn_again, p->seq_end)) {
 		if (!(own->flags & SIDE_SEQ) || after(other->syn_again, own->seq_end))
 			own->seq_end = other->syn_again;
 		own->flags |= SIDE_SEQ;
@@ -210,8 +217,11 @@ static __always_inline void update_side(struct side *own, const struct side *oth
 		own->state = state;
 }
 
-/* The packet's side, by a segment that is not measured by what is known: seldom, and verified apart from the usual one. */
-GLOBAL int learn_side(void)
+/*
+ * The packet's side, by a segment that is not measured by what is known: seldom, and verified apart
+ * from the usual one. REASON_NONE; REASON_NO_FLOW if it is no longer the flow that was judged.
+ */
+GLOBAL int learn_side(__u32 incarnation)
 {
 	struct cpu *cpu = this_cpu();
 	struct side *own, *other;
@@ -220,11 +230,11 @@ GLOBAL int learn_side(void)
 	bool ended;
 
 	if (!cpu)
-		return 0;
+		return REASON_NO_FLOW;
 	p = &cpu->packet;
 	f = find_flow(p);
-	if (!f)
-		return 0;
+	if (!f || f->incarnation != incarnation)
+		return REASON_NO_FLOW;
 	own = &f->side[p->role & 1];
 	other = &f->side[!(p->role & 1)];
 	barrier_var(own);
@@ -239,7 +249,7 @@ GLOBAL int learn_side(void)
 	barrier();
 	if (sides_fit(own, other))
 		own->flags |= SIDE_SETTLED;
-	return 0;
+	return REASON_NONE;
 }
 
 #endif

@@ -179,12 +179,15 @@ static __always_inline enum fw_reason follow(struct __sk_buff *skb, struct cpu *
 	if (p->tuple.proto == IPPROTO_SCTP)
 		follow_sctp(1);
 	if (moves) {
+		reason = REASON_NONE;
 		if (p->tuple.proto == IPPROTO_TCP && segment == SEGMENT_LEARN)
-			learn_side();
+			reason = learn_side(incarnation);
 		else if (p->tuple.proto == IPPROTO_TCP)
 			update_side(own, other, p);
 		else if (has_spi(&p->tuple))
 			own->seq_end = p->seq;
+		if (reason)
+			return reason;
 		count_side(own, p);
 		if (p->confirmed && own->state >= SIDE_FIN && is_over(f, p->tuple.proto))
 			relieve_source();

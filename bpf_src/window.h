@@ -11,6 +11,7 @@
 
 #define UNSCALED_WINDOW 0xffff /* the largest before any scale is in force */
 #define SEGMENT_MAX 0xffff     /* bytes of data: an IP packet has no more */
+#define SUPER_MAX (1 << 20)    /* bytes of what comes as one: GSO puts together 8 * 65535 at most */
 #define SETTLED_SPAN (1 << 22) /* bytes on their way: few connections have more */
 
 static __always_inline bool after(__u32 a, __u32 b)
@@ -61,12 +62,16 @@ static __always_inline bool ack_fits(const struct packet *p, const struct side *
 static __always_inline bool seq_fits(const struct packet *p, const struct side *own,
 				     const struct side *other)
 {
-	__u32 low = own->seq_end - other->window_max;
+	__u32 base = own->seq_end - other->window_max - SUPER_MAX;
+	__s64 reach =
+		(__s64)other->window_max + SUPER_MAX - (__s32)(own->seq_end - other->window_end);
 
-	if (after(p->seq, other->window_end))
+	/* from a base that no segment lies before: what is half of all numbers away is neither before nor after another */
+	if ((__u32)(p->seq - base) > reach)
 		return false;
 	/* the first fragment does not tell where its segment ends */
-	return !after(low, p->seq_end) || (p->fragment && !after(low, p->seq_end + SEGMENT_MAX));
+	return p->seq_end - base >= SUPER_MAX ||
+	       (p->fragment && p->seq_end + SEGMENT_MAX - base >= SUPER_MAX);
 }
 
 /* Before the other side has acknowledged anything there is its window alone. */
@@ -95,7 +100,7 @@ static __always_inline bool quote_fits(const struct packet *p, const struct side
 
 	if (!(other->flags & SIDE_ACK)) {
 		low = own->seq_end - own->syn_bytes - 1;
-		if (own->syn_again && p->seq + 1 == own->syn_again)
+		if (own->state == SIDE_SYN && p->seq + 1 == own->syn_again)
 			return true;
 	}
 	return p->seq - low <= own->seq_end - low;

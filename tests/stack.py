@@ -16,8 +16,9 @@ _ROUNDED = 32
 _SECTION = re.compile(r"^Disassembly of section (\S+):")
 _FUNCTION = re.compile(r"^([0-9a-f]+) <(?!LBB)(\S+)>:")
 _FRAME = re.compile(r"r10 - (0x[0-9a-f]+|\d+)")
-_STACK_POINTER = re.compile(r"r\d+ = r10$")
-_BELOW = re.compile(r"r\d+ \+= -(0x[0-9a-f]+|\d+)")
+_STACK_POINTER = re.compile(r"(r\d+) = r10$")
+_BELOW = re.compile(r"(r\d+) \+= -(0x[0-9a-f]+|\d+)")
+_SET = re.compile(r":\s+(r\d+) = ")
 _CALL = re.compile(r"\bcall (-?\w+)")
 _CALLED = re.compile(r"R_BPF_64_32\s+(\S+)")
 
@@ -49,25 +50,29 @@ def _functions(file: Path) -> tuple[dict[str, int], dict[str, set[str]]]:
     frames: dict[str, int] = {}
     calls: dict[str, list[str]] = {}
     offsets: dict[int, str] = {}
-    section = name = before = target = ""
+    pointers: set[str] = set()  # registers that hold the frame's end
+    section = name = target = ""
     for line in text.splitlines():
         if found := _SECTION.match(line):
             section = found[1]
         elif found := _FUNCTION.match(line):
             name = found[2]
             frames[name], calls[name] = 0, []
+            pointers.clear()
             if section == ".text":
                 offsets[int(found[1], 16)] = name
         elif name:
             depths = _FRAME.findall(line)
-            if _STACK_POINTER.search(before):
-                depths += _BELOW.findall(line)
+            depths += [depth for register, depth in _BELOW.findall(line) if register in pointers]
+            if found := _SET.search(line):
+                pointers.discard(found[1])
+            if found := _STACK_POINTER.search(line):
+                pointers.add(found[1])
             frames[name] = max(frames[name], *(int(depth, 0) for depth in depths), 0)
             if (found := _CALLED.search(line)) and target:
                 # a static function is called by its place in the section, in instructions and from the next one on
                 calls[name].append(target if found[1] == ".text" else found[1])
             target = found[1] if (found := _CALL.search(line)) else ""
-        before = line
     named = {
         caller: {offsets[(int(to, 0) + 1) * 8] if to not in frames else to for to in callees}
         for caller, callees in calls.items()

@@ -13,7 +13,7 @@ from tests.packet.ends import FAMILIES, V4, Connection, Ends, Talk
 from tests.packet.path import FLOWS_MAX, PacketPath
 from tests.packet.places import books
 from tests.packet.test_flow_listing import PathPins
-from tests.packets import eth, ip, udp
+from tests.packets import eth, ip, udp, wscale
 
 OPEN = """
     default in drop
@@ -58,6 +58,34 @@ def test_a_connection_goes_on(path: PacketPath, pins: PathPins, ends: Ends) -> N
     assert flow.rule == 1 and flow.generation
     assert all(side.flags & abi.SideFlags.SIDE_SETTLED for side in flow.side)
     assert talk.r("PA", 1_000_021 + 2**30, 5101, b"!").reason == "out_of_window"
+
+
+@pytest.mark.parametrize("quarters", [1, 4, 10, 14])
+@pytest.mark.parametrize("start", [100, 2**31 + 100, 2**32 - 2])
+def test_a_connection_that_has_sent_much_goes_on(
+    path: PacketPath, pins: PathPins, start: int, quarters: int
+) -> None:
+    """However far it has come from its first numbers, both sides are measured again once both have spoken."""
+    talk = Connection(path, V4)
+    talk.o("S", start, options=wscale(14))
+    talk.r("SA", 900, (start + 1) % 2**32, options=wscale(14))
+    talk.o("A", (start + 1) % 2**32, 901)
+    at = start + 1
+    for _ in range(quarters):
+        at += 2**28
+        assert talk.r("A", 901, (at - 2**28) % 2**32).reason == "flow"
+        assert talk.o("PA", (at - 1) % 2**32, 901, b"x").reason == "flow"
+    at %= 2**32
+    assert talk.r("A", 901, at).reason == "flow"
+    lines = saved(pins)
+    path.reset_flows()
+    assert restore(pins, lines).restored == 1
+    for _ in range(2):
+        assert talk.o("PA", at, 901, b"x").reason == "flow"
+        assert talk.r("PA", 901, at + 1, b"y").reason == "flow"
+    _, _, flow = path.the_flow()
+    assert all(side.flags & abi.SideFlags.SIDE_SETTLED for side in flow.side)
+    assert talk.o("A", (at + 2**31) % 2**32, 901).reason == "out_of_window"
 
 
 @FAMILIES

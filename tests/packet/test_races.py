@@ -6,7 +6,6 @@ What docs/conntrack.md says of two packets at once, shown by the real programs o
 
 from __future__ import annotations
 
-import itertools
 import struct
 import time
 from collections import Counter
@@ -34,11 +33,17 @@ DATA = b"x" * 10
 pytestmark = pytest.mark.skipif(len(CPUS) < 2, reason="one processor: nothing happens at once")
 
 
+SWAPS = 4  # of the rules, spread over the segments of each connection
+
+
 class Shared(NamedTuple):
-    """What the workers know of each other: by connection, how many segments each side has sent."""
+    """What the workers know of each other: by connection, how many segments each side has sent; and how often the
+    rules were swapped.
+    """
 
     opener: Array[c_uint32]
     responder: Array[c_uint32]
+    swaps: Array[c_uint32]
 
 
 def isn(connection: int, side: int) -> int:
@@ -68,6 +73,8 @@ def play(path: PacketPath, side: int, shared: Shared, rounds: int) -> Counter[st
             sent, seen = mine[connection], theirs[connection]
             if seen < sent + side - (1 if side == 0 and sent == 0 else 0):
                 continue
+            if sent * SWAPS > rounds * (shared.swaps[0] + 1):
+                continue
             passed = send(path, side, segment(connection, side, sent, seen), ctx)
             verdicts["passed" if passed else "dropped"] += 1
             mine[connection] = sent + 1
@@ -79,14 +86,13 @@ def play(path: PacketPath, side: int, shared: Shared, rounds: int) -> Counter[st
 
 def both_sides(path: PacketPath, connections: int, rounds: int) -> list[Counter[str]]:
     """A process for each side on a CPU of its own, while this one swaps the rules."""
-    shared = Shared(RawArray(c_uint32, connections), RawArray(c_uint32, connections))
-    swaps = itertools.count()
-    found = on_both(
-        lambda side: play(path, side, shared, rounds),
-        meanwhile=lambda: path.policy(POLICIES[next(swaps) % 2]),
-    )
-    assert next(swaps) > 10
-    return found
+    shared = Shared(*(RawArray(c_uint32, size) for size in (connections, connections, 1)))
+
+    def swap() -> None:
+        path.policy(POLICIES[shared.swaps[0] % 2])
+        shared.swaps[0] += 1
+
+    return on_both(lambda side: play(path, side, shared, rounds), meanwhile=swap)
 
 
 def numbers(path: PacketPath) -> Iterator[tuple[int, abi.Flow]]:

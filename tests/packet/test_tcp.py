@@ -110,6 +110,23 @@ def test_opener_starts_over_with_another_number(talk: Connection) -> None:
     assert talk.table == "flows"
 
 
+@pytest.mark.parametrize("first", [True, False])
+def test_a_syn_with_the_last_number(talk: Connection, first: bool) -> None:
+    """What is next is 0, which is a number as good as others."""
+    syns = (2**32 - 1, 100) if first else (100, 2**32 - 1)
+    for seq in syns:
+        assert talk.o("S", seq).passed
+    assert talk.r("SA", 900, 0).reason == "flow"
+    assert talk.o("A", 0, 901).reason == "flow"
+    assert talk.table == "flows"
+
+
+def test_nobody_acknowledges_a_syn_by_nothing(talk: Connection) -> None:
+    talk.o("S", 100)
+    assert talk.r("SA", 900, 0).reason == "bad_handshake"
+    assert talk.r("RA", 900, 0).reason == "bad_handshake"
+
+
 def test_forged_syn_before_the_answer(talk: Connection) -> None:
     """The responder answers the first SYN and challenges the other: which one is forged it alone can tell."""
     talk.o("S", 100)

@@ -60,6 +60,28 @@ def test_ends_within_a_window_of_what_was_sent(talk: Connection) -> None:
     assert refused(talk, "o", "PA", SEQ - 500_000, ACK, b"x" * 100)
 
 
+@pytest.mark.parametrize("sent", [2, 10, 1400])
+def test_half_of_all_numbers_away(talk: Connection, sent: int) -> None:
+    """Neither before nor after anything, also where more has come at once than the window still held."""
+    connect(talk, window=1)
+    assert not refused(talk, "o", "PA", SEQ, ACK, b"x" * sent)
+    for off in (-sent - 1, -2, -1, 0, 1, 2, sent, sent + 1):
+        assert refused(talk, "o", "A", SEQ + 2**31 + off, ACK)
+        assert refused(talk, "o", "PA", SEQ + 2**31 + off, ACK, b"x")
+
+
+@pytest.mark.parametrize("flight", [0, 1 << 29])
+def test_the_largest_windows_there_are(talk: Connection, flight: int) -> None:
+    """RFC 7323 section 2.2: below 2^30, with as much sent and not acknowledged."""
+    connect(talk, mine=14, theirs=14)
+    widest = 65535 << 14
+    assert not refused(talk, "o", "PA", SEQ + flight - 1, ACK, b"x")
+    assert refused(talk, "o", "A", SEQ + widest + 1, ACK)
+    assert refused(talk, "o", "A", SEQ + flight - widest - 1, ACK)
+    assert not refused(talk, "o", "A", SEQ + flight - widest, ACK)
+    assert not refused(talk, "o", "A", SEQ + widest, ACK)
+
+
 def test_keep_alive(talk: Connection) -> None:
     """RFC 9293 section 3.8.4: one below what is next, with or without a byte of garbage."""
     connect(talk, window=1)
@@ -321,17 +343,33 @@ def test_closed_window_is_not_scaled(talk: Connection) -> None:
     assert refused(talk, "o", "A", SEQ + 2, ACK)
 
 
-def test_segment_in_fragments(talk: Connection) -> None:
-    """The first fragment alone is counted when it passes; the acknowledgement is of the whole segment."""
-    connect(talk)
-    segment = tcp(4000, 22, "PA", b"x" * 2000, seq=SEQ, ack=ACK)
+def send_in_fragments(talk: Connection, size: int) -> None:
+    """The opener's first segment."""
+    segment = tcp(4000, 22, "PA", b"x" * size, seq=SEQ, ack=ACK)
     sender, receiver = (V4.us, V4.them) if talk.we_open else (V4.them, V4.us)
     run = talk.path.egress if talk.we_open else talk.path.ingress
     reasons = [run(eth(part)).reason for part in fragments(ipv4(sender, receiver, segment), 600)]
     assert reasons == ["flow"] + ["fragment"] * (len(reasons) - 1)
+
+
+def test_segment_in_fragments(talk: Connection) -> None:
+    """The first fragment alone is counted when it passes; the acknowledgement is of the whole segment."""
+    connect(talk)
+    send_in_fragments(talk, 2000)
     assert not refused(talk, "r", "A", ACK, SEQ + 2000)
     assert not refused(talk, "o", "PA", SEQ + 2000, ACK, b"y")
     assert refused(talk, "r", "A", ACK, SEQ + 2000 + 65_537)
+
+
+@pytest.mark.parametrize("below", [0, 1])
+def test_reset_behind_a_segment_in_fragments(talk: Connection, below: int) -> None:
+    """What was acknowledged is next: nothing closes with the last number that was counted, which is less."""
+    connect(talk)
+    send_in_fragments(talk, 2000)
+    assert not refused(talk, "o", "A", SEQ + 1999, ACK), "a keep-alive is counted"
+    assert not refused(talk, "r", "A", ACK, SEQ + 2000)
+    assert refused(talk, "o", "R", SEQ + 2000 - below) == bool(below)
+    assert talk.sides()[0] == ("OPEN" if below else "RST")
 
 
 def test_oldest_segment_of_a_full_window_again_in_fragments(talk: Connection) -> None:

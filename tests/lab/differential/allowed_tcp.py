@@ -11,6 +11,7 @@ from itertools import pairwise
 
 from tests.lab.differential.compare import Allowed, Conversation
 from tests.lab.differential.icmp import Error
+from tests.lab.differential.long_ago import UNSCALED, long_after, old_ack, old_data, uncounted
 from tests.lab.differential.routers import FW, NFT
 from tests.lab.differential.talk import ACK, CLIENT, FIN, RST, SERVER, SYN, Segment
 from tests.lab.differential.tcp_ends import MOD, after
@@ -25,9 +26,6 @@ from tests.lab.differential.tcp_history import (
     unanswered,
 )
 
-_UNSCALED = 65535
-_MAX_ACK_WINDOW = 66000  # MAXACKWINCONST of nf_conntrack_proto_tcp.c
-
 
 def _tampered(c: Conversation, at: int) -> History | None:
     """The history, if it is not one of honest ends: the packet is forged, or a forged one has come through before,
@@ -35,35 +33,6 @@ def _tampered(c: Conversation, at: int) -> History | None:
     """
     h = history(c, at)
     return h if c.packets[at].forged or h.tampered else None
-
-
-def _old_ack(c: Conversation, at: int) -> bool:
-    s, h = here(c, at), history(c, at)
-    if s is None or c.leaked(at) or not h.established or s.flags & (SYN | RST):
-        return False
-    own = h.seen[s.side]
-    highest = own.ack if own.acked else h.seen[1 - s.side].end
-    return after(highest - max(_UNSCALED, own.window), s.ack)
-
-
-def _long_after(c: Conversation, at: int) -> bool:
-    """It acknowledges so little of what was sent since that an older netfilter takes it for too old."""
-    s, h = here(c, at), history(c, at)
-    if s is None or not c.leaked(at) or not h.established or s.flags & (SYN | RST):
-        return False
-    return after(h.seen[1 - s.side].end - _MAX_ACK_WINDOW, s.ack)
-
-
-def old(s: Segment, h: History) -> bool:
-    """Does it end before what its receiver's widest window still holds?"""
-    return after(h.seen[s.side].end - h.seen[1 - s.side].window, s.end)
-
-
-def _old_data(c: Conversation, at: int) -> bool:
-    s, h = here(c, at), history(c, at)
-    if s is None or c.leaked(at) or not h.established or s.flags & (SYN | RST):
-        return False
-    return old(s, h)
 
 
 def _beyond_edge(s: Segment, h: History) -> bool:
@@ -180,18 +149,19 @@ def _in_place(c: Conversation, at: int) -> bool:
     last = about(c, at)
     if last is None:
         return False
-    syn, number, fresh, over, in_place = None, None, False, True, False
+    syn, begun, fresh, over, in_place = None, None, False, True, False
     fins: dict[int, int] = {}
     ends: dict[int, int] = {}
     acked: set[int] = set()
     for s in (*passed(c, at), last):
         if s.flags & (SYN | ACK) == SYN and s.side == CLIENT:
-            syn, fresh, over = s, True, number is None or len(acked) == 2
+            syn, fresh, over = s, True, begun is None or len(acked) == 2
         elif s.flags & SYN and s.side == SERVER:
-            if (answers(s, syn) or not s.flags & ACK) and s.seq != number:
+            numbers = syn.seq if syn else None, s.seq
+            if (answers(s, syn) or not s.flags & ACK) and numbers != begun:
                 in_place = in_place or not over or not fresh
                 fresh = False
-                number, fins, ends, acked = s.seq, {}, {}, set()
+                begun, fins, ends, acked = numbers, {}, {}, set()
         else:
             if s.flags & FIN and not after(ends.get(s.side, s.end), s.end):
                 fins[s.side] = s.end  # nothing came before that is beyond it
@@ -225,25 +195,29 @@ def _refused_data(c: Conversation, at: int) -> bool:
 
 def _early_reset(c: Conversation, at: int) -> bool:
     s = here(c, at)
-    return s is not None and c.leaked(at) and bool(s.flags & RST) and not all(history(c, at).spoken)
+    if s is None or not c.leaked(at) or not s.flags & RST:
+        return False
+    h = history(c, at)
+    return not all(h.spoken) and not h.exact(s)
 
 
 def _reset_by_number(c: Conversation, at: int) -> bool:
     s, h = here(c, at), history(c, at)
     if s is None or not c.leaked(at) or not s.flags & RST:
         return False
-    own, other = h.seen[s.side], h.seen[1 - s.side]
-    if s.seq in (own.end, other.ack):
+    if h.exact(s):
         return True
-    wrong = bool(s.flags & ACK) and (other.end - s.ack) % MOD > max(_UNSCALED, own.window)
+    own, other = h.seen[s.side], h.seen[1 - s.side]
+    wrong = bool(s.flags & ACK) and (other.end - s.ack) % MOD > max(UNSCALED, own.window)
     return wrong and not _beyond_edge(s, h)
 
 
 TCP_DIFFERENCES: tuple[Allowed, ...] = (
     Allowed(
         "an acknowledgement from long ago",
-        "RFC 5961 section 5.2: outside SND.UNA - MAX.SND.WND it is discarded; netfilter since 6.2 lets it by",
-        _old_ack,
+        "RFC 5961 section 5.2: outside SND.UNA - MAX.SND.WND it is discarded; netfilter since 6.2 lets it by, measures"
+        " from the highest number that was sent, and neither counts the data that came with it nor its window",
+        lambda c, at: old_ack(c, at) or uncounted(c, at),
         lasting=True,
         recent=True,
     ),
@@ -251,14 +225,14 @@ TCP_DIFFERENCES: tuple[Allowed, ...] = (
         "an acknowledgement long before the highest",
         "RFC 5961 section 5.2: what is acknowledged is measured from SND.UNA; netfilter before 6.2 measured from the"
         " highest number that was sent",
-        _long_after,
+        long_after,
         lasting=True,
         older=True,
     ),
     Allowed(
         "data from long ago",
         "RFC 9293 section 3.10.7.4: not acceptable; netfilter since 6.2 lets it by",
-        _old_data,
+        old_data,
         lasting=True,
         recent=True,
     ),

@@ -87,6 +87,10 @@ class Seen:
     def add(self, segment: Segment, shift: int) -> None:
         if not self.any or after(segment.end, self.end):
             self.any, self.end = True, segment.end
+        self.heed(segment, shift)
+
+    def heed(self, segment: Segment, shift: int) -> None:
+        """What it says of the other side's numbers."""
         width = segment.window << (0 if segment.flags & SYN else shift)
         self.window = max(self.window, width)
         if segment.flags & ACK:

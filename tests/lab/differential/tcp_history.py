@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from functools import lru_cache
 
 from tests.lab.differential.compare import Conversation
@@ -29,11 +29,11 @@ def about(c: Conversation, at: int) -> Segment | None:
     return segment_of(packet.quote if isinstance(packet, Error) else packet)
 
 
-def passed(c: Conversation, at: int) -> Iterator[Segment]:
-    """The segments before one that came through fw."""
+def passed(c: Conversation, at: int, without: Container[int] = ()) -> Iterator[Segment]:
+    """The segments before one that came through fw, but for those with these indexes."""
     for before, packet in enumerate(c.before(at)):
         segment = segment_of(packet)
-        if segment is not None and c.came[FW][before]:
+        if segment is not None and c.came[FW][before] and before not in without:
             yield segment
 
 
@@ -53,9 +53,12 @@ def acknowledges(s: Segment, syn: Segment) -> bool:
 
 
 class History:
-    """What fw has let through of the running connection, by side, as a window check remembers it."""
+    """What fw has let through of the running connection, by side, as a window check remembers it.
 
-    def __init__(self, c: Conversation, at: int) -> None:
+    without: indexes of packets that do not count.
+    """
+
+    def __init__(self, c: Conversation, at: int, without: Container[int] = ()) -> None:
         self.tampered = any(
             p.forged if c.came[FW][i] else not c.came[NFT][i] for i, p in enumerate(c.before(at))
         )
@@ -66,7 +69,7 @@ class History:
         self.syn: list[Segment | None] = [None, None]
         self.begun: list[int | None] = [None, None]  # the SYNs' numbers
         self.shift = [0, 0]
-        for segment in passed(c, at):
+        for segment in passed(c, at, without):
             self._add(segment)
 
     def _add(self, s: Segment) -> None:
@@ -79,6 +82,8 @@ class History:
                 self._begin(own, s, theirs)
         elif s.flags & RST:
             self.reset = True
+            if self.exact(s):
+                self.seen[own].heed(s, self.shift[own])  # it closes, and what it acknowledges counts
         else:
             first = self.begun[own]
             if not self.spoken[own] and first is not None:
@@ -91,16 +96,25 @@ class History:
         if self.established and self.begun[1 - own] == syn.seq and self.begun[own] != synack.seq:
             return
         begun: list[int | None] = [syn.seq, synack.seq] if own == SERVER else [synack.seq, syn.seq]
-        self.renewed = self.renewed or (self.established and self.begun != begun)
+        again = self.established and self.begun == begun
+        if again and any(self.spoken):
+            return  # sent into the connection that it began: the end answers it, and it changes nothing
+        self.renewed = self.renewed or (self.established and not again)
         self.begun = begun
         self.reset, self.spoken = False, [False, False]
         scales = _scale(synack), _scale(syn)
         both = scales[0] is not None and scales[1] is not None
-        self.shift[own], self.shift[1 - own] = (scales[0] or 0, scales[1] or 0) if both else (0, 0)
+        if both or not again:
+            self.shift[own], self.shift[1 - own] = (scales[0] or 0, scales[1] or 0) if both else (0, 0)
         if not self.seen[own].any or synack.end != self.seen[own].end:
             self.seen = [Seen(), Seen()]
         self.seen[1 - own].add(syn, 0)
         self.seen[own].add(synack, 0)
+
+    def exact(self, s: Segment) -> bool:
+        """Has it the number that is expected next, or the one last acknowledged?"""
+        own, other = self.seen[s.side], self.seen[1 - s.side]
+        return (own.any and s.seq == own.end) or (other.acked and s.seq == other.ack)
 
     @property
     def established(self) -> bool:

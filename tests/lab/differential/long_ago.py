@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: MIT
+"""Differences in TCP that are of old numbers: acknowledgements and data from long ago, and what follows them."""
+
+from __future__ import annotations
+
+from tests.lab.differential.compare import Conversation
+from tests.lab.differential.routers import NFT
+from tests.lab.differential.talk import ACK, RST, SYN, Segment
+from tests.lab.differential.tcp_ends import after
+from tests.lab.differential.tcp_history import History, here, history, segment_of
+
+UNSCALED = 65535
+_MAX_ACK_WINDOW = 66000  # MAXACKWINCONST of nf_conntrack_proto_tcp.c
+
+
+def old_ack(c: Conversation, at: int) -> bool:
+    s, h = here(c, at), history(c, at)
+    if s is None or c.leaked(at) or not h.established or s.flags & (SYN | RST):
+        return False
+    own = h.seen[s.side]
+    highest = own.ack if own.acked else h.seen[1 - s.side].end
+    return after(highest - max(UNSCALED, own.window), s.ack)
+
+
+def uncounted(c: Conversation, at: int) -> bool:
+    """It acknowledges what came with an old acknowledgement, or fits its window: netfilter has counted neither."""
+    s = here(c, at)
+    if s is None or not c.leaked(at) or s.flags & SYN:
+        return False
+    ignored = _ignored(c, at)
+    return bool(ignored) and _fits(s, history(c, at)) and not _fits(s, History(c, at, without=ignored))
+
+
+def _ignored(c: Conversation, at: int) -> set[int]:
+    """Those whose acknowledgement lay so far behind what was sent that netfilter let them by and counted nothing of
+    them, their windows neither.
+    """
+    ignored: set[int] = set()
+    for before, packet in enumerate(c.before(at)):
+        t = segment_of(packet)
+        if t is None or not c.came[NFT][before] or t.flags & (SYN | RST):
+            continue
+        h = History(c, before, without=ignored)
+        lowest = h.seen[1 - t.side].end - max(_MAX_ACK_WINDOW, h.seen[t.side].window)
+        if h.established and after(lowest, t.ack):
+            ignored.add(before)
+    return ignored
+
+
+def _fits(s: Segment, h: History) -> bool:
+    """Neither beyond what the other side allows, nor does it acknowledge what was not sent."""
+    other = h.seen[1 - s.side]
+    return not after(s.seq, other.edge) and not (s.flags & ACK and after(s.ack, other.end))
+
+
+def long_after(c: Conversation, at: int) -> bool:
+    """It acknowledges so little of what was sent since that an older netfilter takes it for too old."""
+    s, h = here(c, at), history(c, at)
+    if s is None or not c.leaked(at) or not h.established or s.flags & (SYN | RST):
+        return False
+    return after(h.seen[1 - s.side].end - _MAX_ACK_WINDOW, s.ack)
+
+
+def old(s: Segment, h: History) -> bool:
+    """Does it end before what its receiver's widest window still holds?"""
+    return after(h.seen[s.side].end - h.seen[1 - s.side].window, s.end)
+
+
+def old_data(c: Conversation, at: int) -> bool:
+    s, h = here(c, at), history(c, at)
+    if s is None or c.leaked(at) or not h.established or s.flags & (SYN | RST):
+        return False
+    return old(s, h)
