@@ -14,12 +14,8 @@
 static __always_inline enum fw_reason judge_flow(struct packet *p, const struct flow *f,
 						 __u32 scope, __u32 in, __u32 out)
 {
-	struct settings *s = settings_of(p->generation);
-
-	if (!s)
-		return REASON_NO_POLICY;
 	ask_flow(p, f);
-	ask_way(p, s, scope, in, out);
+	ask_way(scope, in, out);
 	ask_anew(p, f->rule);
 	return judge();
 }

@@ -62,7 +62,7 @@ static __always_inline bool expected(struct cpu *cpu, struct packet *p, const st
 		return false;
 	cpu->expectation.asked = e->asked;
 	ask(p, &cpu->expectation.asked, 0);
-	ask_way(p, s, SCOPE_OUT, 0, p->in_ifindex);
+	ask_way(SCOPE_OUT, 0, p->in_ifindex);
 	ask_anew(p, e->rule);
 	if (judge() || p->action != ACTION_ALLOW) {
 		p->anew = 0;

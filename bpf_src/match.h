@@ -185,12 +185,21 @@ static __always_inline void ask_flow(struct packet *p, const struct flow *f)
 		ask_own(f->icmp, p->role != ROLE_OPENER);
 }
 
-static __always_inline void ask_way(struct packet *p, const struct settings *s, __u32 scope,
-				    __u32 in_ifindex, __u32 out_ifindex)
+/* By which way: as ask_own(). */
+GLOBAL int ask_way(__u32 scope, __u32 in_ifindex, __u32 out_ifindex)
 {
-	p->question.scope = scope;
-	p->question.on = patterns_of(s, in_ifindex);
-	p->question.via = patterns_of(s, out_ifindex);
+	struct cpu *cpu = this_cpu();
+	struct settings *s;
+
+	if (!cpu)
+		return 0;
+	s = settings_of(cpu->packet.generation);
+	if (!s)
+		return 0; /* as judge() will say */
+	cpu->packet.question.scope = scope;
+	cpu->packet.question.on = patterns_of(s, in_ifindex);
+	cpu->packet.question.via = patterns_of(s, out_ifindex);
+	return 0;
 }
 
 static __always_inline __u32 scope_of(__u32 in_ifindex, __u32 out_ifindex)

@@ -26,7 +26,7 @@ static __always_inline enum fw_reason adopt(struct packet *p, const struct setti
 	p->scope = h->scope;
 	if (p->scope == SCOPE_FORWARD && h->out_slot != p->slot) {
 		ask(p, &h->tuple, h->icmp);
-		ask_way(p, s, SCOPE_FORWARD, p->in_ifindex, p->out_ifindex);
+		ask_way(SCOPE_FORWARD, p->in_ifindex, p->out_ifindex);
 		ask_anew(p, h->rule);
 		reason = judge();
 		if (reason)
@@ -90,7 +90,7 @@ GLOBAL int match(struct __sk_buff *skb)
 	if (expected(cpu, p, s))
 		return REASON_NONE;
 	ask_own(p->icmp, false);
-	ask_way(p, s, p->scope, p->in_ifindex, p->out_ifindex);
+	ask_way(p->scope, p->in_ifindex, p->out_ifindex);
 	reason = judge();
 	if (reason)
 		return reason;

@@ -86,10 +86,10 @@ GLOBAL int pickup(struct __sk_buff *skb)
 		p->anew = reversed;
 		ask_own(0, reversed);
 		if (reversed)
-			ask_way(p, s, scope_of(p->out_ifindex, p->in_ifindex), p->out_ifindex,
+			ask_way(scope_of(p->out_ifindex, p->in_ifindex), p->out_ifindex,
 				p->in_ifindex);
 		else
-			ask_way(p, s, scope, p->in_ifindex, p->out_ifindex);
+			ask_way(scope, p->in_ifindex, p->out_ifindex);
 		reason = judge();
 		if (reason)
 			return reason;

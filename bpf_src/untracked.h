@@ -76,7 +76,7 @@ GLOBAL int stateless(void)
 	if (!(s->asks & FURTHER_UNTRACKED))
 		return REASON_NONE;
 	ask_own(p->icmp, false);
-	ask_way(p, s, p->scope, p->in_ifindex, p->out_ifindex);
+	ask_way(p->scope, p->in_ifindex, p->out_ifindex);
 	reason = judge();
 	if (!reason && p->action == ACTION_ALLOW)
 		reason = pass_untracked();
@@ -125,7 +125,7 @@ GLOBAL int stateless_error(struct __sk_buff *skb)
 		p->scope = p->in_ifindex ? SCOPE_FORWARD : SCOPE_OUT;
 	}
 	ask_own(0, false);
-	ask_way(p, s, scope_of(p->out_ifindex, p->in_ifindex), p->out_ifindex, p->in_ifindex);
+	ask_way(scope_of(p->out_ifindex, p->in_ifindex), p->out_ifindex, p->in_ifindex);
 	/* nothing but its ends is known of the quoted packet */
 	ask_anew(p, 0);
 	reason = judge();
