@@ -48,28 +48,36 @@ static __always_inline bool v6_nameless(const struct packet *p)
 }
 
 /* RFC 1122 section 3.2.1.3, RFC 4291 sections 2.5.2, 2.5.3 and 2.7: on no wire, whatever the routes. */
-static __always_inline bool martian(const struct packet *p)
+static __always_inline bool martian(__u32 family, const __be32 *src, const __be32 *dst)
 {
-	const struct tuple *t = &p->tuple;
-	__u32 src = bpf_ntohl(t->src[3]);
+	__u32 first = bpf_ntohl(src[3]);
 
-	if (t->family == 4) {
-		if (!(src >> 24))
-			return !v4_nameless(p);
-		return v4_loopback(t->src[3]) || v4_loopback(t->dst[3]) || src >> 28 == 0xe ||
-		       src == 0xffffffff;
-	}
-	if (v6_unspecified(t->src))
-		return !v6_nameless(p);
-	return v6_loopback(t->src) || v6_loopback(t->dst) || v4_mapped(t->src) ||
-	       (t->src[0] & bpf_htonl(0xff000000)) == bpf_htonl(0xff000000);
+	if (family == 4)
+		return v4_loopback(src[3]) || v4_loopback(dst[3]) || !(first >> 24) ||
+		       first >> 28 == 0xe || first == 0xffffffff;
+	return v6_unspecified(src) || v6_loopback(src) || v6_loopback(dst) || v4_mapped(src) ||
+	       (src[0] & bpf_htonl(0xff000000)) == bpf_htonl(0xff000000);
+}
+
+static __always_inline bool nameless(const struct packet *p)
+{
+	return p->tuple.family == 4 ? v4_nameless(p) :
+				      v6_unspecified(p->tuple.src) && v6_nameless(p);
 }
 
 static __always_inline enum fw_reason check_addresses(const struct packet *p)
 {
-	if (martian(p))
+	if (martian(p->tuple.family, p->tuple.src, p->tuple.dst) && !nameless(p))
 		return REASON_MARTIAN;
 	return same_address(p->tuple.src, p->tuple.dst) ? REASON_LAND : REASON_NONE;
+}
+
+/* Of an ICMP error, whoever sends it. */
+static __always_inline enum fw_reason check_outer_addresses(const struct packet *p)
+{
+	if (martian(p->tuple.family, p->outer_src, p->outer_dst))
+		return REASON_MARTIAN;
+	return same_address(p->outer_src, p->outer_dst) ? REASON_LAND : REASON_NONE;
 }
 
 /* Any link has these for its own. */

@@ -69,8 +69,10 @@ static __always_inline enum fw_state tcp_state(const struct side *o, const struc
 	if (o->state == SIDE_RST || r->state == SIDE_RST)
 		return STATE_CLOSED;
 	if (o->state == SIDE_FIN && r->state == SIDE_FIN)
-		return o->ack == r->seq_end && r->ack == o->seq_end ? STATE_TIME_WAIT :
-								      STATE_LAST_ACK;
+		/* more than was counted, where the FIN came in fragments */
+		return (__s32)(o->ack - r->seq_end) >= 0 && (__s32)(r->ack - o->seq_end) >= 0 ?
+			       STATE_TIME_WAIT :
+			       STATE_LAST_ACK;
 	if (o->state == SIDE_FIN || r->state == SIDE_FIN)
 		return STATE_FIN_WAIT;
 	if (o->state == SIDE_OPEN && r->state >= SIDE_SYN)

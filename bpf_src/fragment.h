@@ -43,15 +43,26 @@ static __always_inline __u32 header_least(const struct packet *p)
 	return 8;
 }
 
+/* An ICMP error's own, not those of the packet that it quotes. */
+static __always_inline const __be32 *fragment_src(const struct packet *p)
+{
+	return p->icmp_kind == ICMP_ERROR ? p->outer_src : p->tuple.src;
+}
+
+static __always_inline const __be32 *fragment_dst(const struct packet *p)
+{
+	return p->icmp_kind == ICMP_ERROR ? p->outer_dst : p->tuple.dst;
+}
+
 static __always_inline void fragment_key(struct fragment_key *key, const struct packet *p)
 {
 	bool v6 = p->tuple.family == 6;
-	const struct tuple *t = &p->tuple;
-	__u32 place = t->dst[0] ^ t->dst[1] ^ t->dst[2] ^ t->dst[3];
+	const __be32 *src = fragment_src(p), *dst = fragment_dst(p);
+	__u32 place = dst[0] ^ dst[1] ^ dst[2] ^ dst[3];
 
-	copy_words(key->src, t->src);
+	copy_words(key->src, src);
 	if (v6) { /* a network of 64 bits is one source */
-		place ^= t->src[2] ^ t->src[3];
+		place ^= src[2] ^ src[3];
 		key->src[2] = 0;
 		key->src[3] = 0;
 	}
@@ -71,8 +82,8 @@ static __always_inline __u32 fragment_proto(const struct packet *p)
 static __always_inline bool fragment_matches(const struct fragment *f, const struct packet *p)
 {
 	return f->id == p->fragment_id && f->proto == fragment_proto(p) &&
-	       f->family == p->tuple.family && same_address(f->src, p->tuple.src) &&
-	       same_address(f->dst, p->tuple.dst);
+	       f->family == p->tuple.family && same_address(f->src, fragment_src(p)) &&
+	       same_address(f->dst, fragment_dst(p));
 }
 
 /* The CPU that saw the first may have been a tick ahead of ours. */
@@ -94,8 +105,8 @@ static __always_inline void fragment_begin(struct fragment *f, const struct pack
 {
 	__builtin_memset(f, 0, sizeof(*f));
 	f->when_j = p->now_j;
-	copy_words(f->src, p->tuple.src);
-	copy_words(f->dst, p->tuple.dst);
+	copy_words(f->src, fragment_src(p));
+	copy_words(f->dst, fragment_dst(p));
 	f->id = p->fragment_id;
 	f->proto = fragment_proto(p);
 	f->family = p->tuple.family;
@@ -177,8 +188,6 @@ static __always_inline enum fw_reason fragment_ahead(struct cpu *cpu, struct pac
 	bool known = fragment_lives(f, p);
 	enum fw_reason reason;
 
-	if (!early_token(p))
-		return REASON_FRAGMENT_FLOOD;
 	if (known)
 		cpu->fragment = *f;
 	else
@@ -186,6 +195,8 @@ static __always_inline enum fw_reason fragment_ahead(struct cpu *cpu, struct pac
 	reason = place_fragment();
 	if (reason)
 		return reason;
+	if (!early_token(p))
+		return REASON_FRAGMENT_FLOOD;
 	if (known && f)
 		fragment_write(f, &cpu->fragment);
 	else if (bpf_map_update_elem(&early_fragments, key, &cpu->fragment, BPF_ANY))

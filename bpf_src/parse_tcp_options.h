@@ -42,7 +42,8 @@ static __always_inline void read_sack(struct packet *p, const __u8 *options, __u
 		if (2 + 8 * (i + 1) > size)
 			break;
 		edge = option_word(options, off + 2 + 8 * i + 4);
-		if ((__s32)(edge - p->sack) > 0)
+		/* each from the acknowledgement: two of them may be half of all numbers apart */
+		if ((__s32)(edge - p->ack) > (__s32)(p->sack - p->ack))
 			p->sack = edge;
 	}
 }

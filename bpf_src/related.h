@@ -6,6 +6,7 @@
 #include "tcp.h"
 #include "sctp.h"
 #include "anew.h"
+#include "antispoof.h"
 
 /* By the rule that decided; what is translated was counted at ingress. */
 static __always_inline bool counts_for_elements(const struct packet *p, __u32 reason)
@@ -75,10 +76,10 @@ GLOBAL int related(void)
 {
 	struct cpu *cpu = this_cpu();
 	struct side *own, *other;
+	enum fw_reason reason;
 	struct settings *s;
 	struct packet *p;
 	struct flow *f;
-	int i;
 
 	if (!cpu)
 		return REASON_NO_POLICY;
@@ -89,9 +90,11 @@ GLOBAL int related(void)
 		return REASON_NO_POLICY;
 	if (!f || expired(f, p, s))
 		return s->asks & FURTHER_UNTRACKED ? REASON_NONE : REASON_UNRELATED;
-	for (i = 0; i < 4; i++)
-		if (p->outer_dst[i] != p->tuple.src[i])
-			return REASON_UNRELATED;
+	if (!same_address(p->outer_dst, p->tuple.src))
+		return REASON_UNRELATED;
+	reason = p->hook == HOOK_INGRESS ? check_outer_addresses(p) : REASON_NONE;
+	if (reason)
+		return reason;
 	p->role = role_of(f, p);
 	own = &f->side[p->role & 1];
 	other = &f->side[!(p->role & 1)];
@@ -100,8 +103,8 @@ GLOBAL int related(void)
 	if (outdated(cpu, f, f->admission)) {
 		__u32 in = f->side[ROLE_OPENER].in_ifindex;
 		__u32 out = f->side[ROLE_OPENER].out_ifindex;
-		enum fw_reason reason = judge_flow(p, f, f->scope, in, out);
 
+		reason = judge_flow(p, f, f->scope, in, out);
 		if (reason)
 			return reason;
 		if (p->action != ACTION_ALLOW && !spared(f->scope, in, out))

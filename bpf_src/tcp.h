@@ -88,10 +88,15 @@ static __always_inline enum fw_segment judge_early(const struct packet *p, const
 	return seq_fits(p, own, other) ? SEGMENT_ACCEPT : SEGMENT_OUTSIDE;
 }
 
-/* There is nothing to be sent behind a FIN; which of the two is forged cannot be told. */
+/*
+ * There is nothing to be sent behind a FIN; which of the two is forged cannot be told. Of
+ * one that came in fragments the first alone was counted.
+ */
 static __always_inline bool beyond_fin(const struct packet *p, const struct side *own)
 {
-	return own->state == SIDE_FIN && after(p->seq_end, own->seq_end);
+	__u32 end = own->seq_end + (own->flags & SIDE_FRAGMENTED ? SEGMENT_MAX : 0);
+
+	return own->state == SIDE_FIN && after(p->seq_end, end);
 }
 
 static __always_inline enum fw_segment judge_segment(const struct packet *p, const struct flow *f,
@@ -200,9 +205,9 @@ static __always_inline void learn_anew(struct side *own, const struct side *othe
 	}
 }
 
-/* Every number only grows, so two packets of one side may race on two CPUs. */
-static __always_inline void update_side(struct side *own, const struct side *other,
-					const struct packet *p)
+/* What it has sent by now; the state in which that leaves it. */
+static __always_inline __u32 update_sent(struct side *own, const struct side *other,
+					 const struct packet *p)
 {
 	__u32 state = next_side_state(p);
 
@@ -212,6 +217,15 @@ static __always_inline void update_side(struct side *own, const struct side *oth
 	} else if (state != SIDE_RST) {
 		update_seq(own, other, p);
 	}
+	return state;
+}
+
+/* Every number only grows, so two packets of one side may race on two CPUs. */
+static __always_inline void update_side(struct side *own, const struct side *other,
+					const struct packet *p)
+{
+	__u32 state = update_sent(own, other, p);
+
 	update_window(own, other, p);
 	if (state > own->state)
 		own->state = state;
@@ -239,6 +253,14 @@ GLOBAL int learn_side(__u32 incarnation)
 	other = &f->side[!(p->role & 1)];
 	barrier_var(own);
 	barrier_var(other);
+	/* its numbers fit, and what it acknowledges may have been sent before we met: that alone is not believed */
+	if (numbers_known(f) && !p->strange) {
+		__u32 state = update_sent(own, other, p);
+
+		if (state > own->state)
+			own->state = state;
+		return REASON_NONE;
+	}
 	/* nothing behind its FIN: it has ended still */
 	ended = own->state == SIDE_FIN && p->seq_end == own->seq_end;
 	learn_anew(own, other, p);

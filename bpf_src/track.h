@@ -139,12 +139,13 @@ static __always_inline enum fw_reason follow(struct __sk_buff *skb, struct cpu *
 				return REASON_BAD_TAG;
 			if (s->tcp_window == WINDOW_STRICT && p->mode == MODE_ENFORCE)
 				return REASON_OUT_OF_WINDOW;
-			/* it will pass: what follows is measured by it, unless the connection is over */
-			segment = p->tcp_flags & (TCP_SYN | TCP_RST) || is_over(f, IPPROTO_TCP) ?
-					  SEGMENT_PASS :
-					  SEGMENT_LEARN;
+			/* it will pass: what follows is measured by it */
+			segment = p->tcp_flags & (TCP_SYN | TCP_RST) ? SEGMENT_PASS : SEGMENT_LEARN;
 			p->strange = 1;
 		}
+		/* what is over stays over */
+		if (tcp && segment == SEGMENT_LEARN && is_over(f, IPPROTO_TCP))
+			segment = SEGMENT_PASS;
 		if (segment == SEGMENT_REOPEN) {
 			p->reopen = 1;
 			return REASON_NONE;

@@ -69,16 +69,24 @@ static __always_inline bool seq_fits(const struct packet *p, const struct side *
 	/* from a base that no segment lies before: what is half of all numbers away is neither before nor after another */
 	if ((__u32)(p->seq - base) > reach)
 		return false;
+	if (p->seq_end - base >= SUPER_MAX)
+		return true;
 	/* the first fragment does not tell where its segment ends */
-	return p->seq_end - base >= SUPER_MAX ||
-	       (p->fragment && p->seq_end + SEGMENT_MAX - base >= SUPER_MAX);
+	if (p->fragment && p->seq_end + SEGMENT_MAX - base >= SUPER_MAX)
+		return true;
+	/* what was not acknowledged is not too old, whatever came behind it */
+	return other->flags & SIDE_ACK && !after(other->ack - 1, p->seq_end);
 }
 
-/* Before the other side has acknowledged anything there is its window alone. */
+/*
+ * Before the other side has acknowledged anything there is its window alone. Of answers to data
+ * on its SYN (RFC 7413) a later one may overtake the first.
+ */
 static __always_inline bool first_seq_fits(const struct packet *p, const struct side *own,
 					   const struct side *other)
 {
-	return p->seq - own->seq_end <= other->window_max || p->seq_end == own->seq_end;
+	return p->seq - own->seq_end <= other->window_max ||
+	       own->seq_end - p->seq_end < other->window_max;
 }
 
 /*
@@ -103,6 +111,9 @@ static __always_inline bool quote_fits(const struct packet *p, const struct side
 		if (own->state == SIDE_SYN && p->seq + 1 == own->syn_again)
 			return true;
 	}
+	/* all is acknowledged, and more than was counted, of a segment in fragments */
+	if (after(low, own->seq_end))
+		return false;
 	return p->seq - low <= own->seq_end - low;
 }
 

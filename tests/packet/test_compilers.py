@@ -15,6 +15,7 @@ from firewall.clock import hz
 from tests.stack import CALLS, STACK_BYTES, deepest
 
 ROOT = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.compiler
 COMPILERS = [name for version in range(14, 40) if shutil.which(name := f"clang-{version}")]
 
 

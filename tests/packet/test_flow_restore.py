@@ -88,6 +88,51 @@ def test_a_connection_that_has_sent_much_goes_on(
     assert talk.o("A", (at + 2**31) % 2**32, 901).reason == "out_of_window"
 
 
+def test_a_forged_acknowledgement_stops_no_restored_connection(path: PacketPath, pins: PathPins) -> None:
+    """Something that was sent before may be acknowledged: it passes, and is not believed."""
+    talk = Connection(path, V4)
+    talk.o("S", 100, options=wscale(7))
+    talk.r("SA", 900, 101, options=wscale(7))
+    talk.o("A", 101, 901, window=500)
+    lines = saved(pins)
+    path.reset_flows()
+    restore(pins, lines)
+    sent = answered = 0
+
+    def exchange() -> None:
+        nonlocal sent, answered
+        assert talk.o("PA", 101 + sent, 901 + answered, b"k" * 36, window=500).reason == "flow"
+        sent += 36
+        assert talk.r("PA", 901 + answered, 101 + sent, b"e" * 100, window=500).reason == "flow"
+        answered += 100
+        assert talk.o("A", 101 + sent, 901 + answered, window=500).reason == "flow"
+
+    for _ in range(1000):
+        exchange()
+    assert talk.o("A", 101 + sent, 901 + answered + 1_000_000, window=500).reason == "flow"
+    for _ in range(10):
+        exchange()
+    assert talk.records()[1][0] == 901 + answered
+
+
+def test_what_is_over_is_not_learnt_anew(path: PacketPath, pins: PathPins) -> None:
+    talk = Connection(path, V4)
+    talk.establish()
+    lines = saved(pins)
+    path.reset_flows()
+    restore(pins, lines)
+    for _ in range(2):
+        talk.o("A", 101, 901)
+        talk.r("A", 901, 101)
+    talk.o("FA", 101, 901)
+    talk.r("FA", 901, 102)
+    talk.o("A", 102, 902)
+    assert talk.sides() == ("FIN", "FIN")
+    before = path.the_flow()
+    assert talk.o("A", 102, 1902).reason == "flow"
+    assert path.the_flow() == before
+
+
 @FAMILIES
 def test_each_kind_has_the_key_that_its_packets_have(path: PacketPath, pins: PathPins, ends: Ends) -> None:
     """What the first packet after a restore finds is its flow, whoever sends it."""

@@ -17,6 +17,7 @@ from tests.packets import (
     Layer,
     eth,
     fragment_header,
+    fragments,
     icmp,
     icmp6,
     icmp_error,
@@ -303,3 +304,36 @@ def test_journal_of_an_unrelated_error_has_its_own_ends(path: PacketPath, ends: 
     assert event.reason == abi.Reason.UNRELATED
     assert event.src.endswith(ipaddress.ip_address(ends.hop).packed)
     assert event.dst.endswith(ipaddress.ip_address(ends.us).packed)
+
+
+@pytest.mark.parametrize("source", ["127.0.0.1", "224.0.0.1", "0.0.0.0", "255.255.255.255", V4.us])
+def test_error_from_nowhere_v4(path: PacketPath, source: str) -> None:
+    """Whoever sends it has an address; ours or the receiver's it cannot be."""
+    path.policy(BOTH_WAYS)
+    sent = ipv4(V4.us, V4.them, udp(5000, 22))
+    path.egress(eth(sent))
+    reason = path.ingress(eth(ipv4(source, V4.us, icmp_error(sent)))).reason
+    assert reason == ("land" if source == V4.us else "martian")
+
+
+@pytest.mark.parametrize("source", ["::", "::1", "ff02::1", "::ffff:192.0.2.1", V6.us])
+def test_error_from_nowhere_v6(path: PacketPath, source: str) -> None:
+    path.policy(BOTH_WAYS)
+    sent = ipv6(V6.us, V6.them, udp(5000, 22))
+    path.egress(eth(sent))
+    reason = path.ingress(eth(ip(source, V6.us, icmp_error(sent)))).reason
+    assert reason == ("land" if source == V6.us else "martian")
+
+
+@FAMILIES
+@pytest.mark.parametrize("early", ["pass", "drop"])
+def test_error_in_fragments(path: PacketPath, ends: Ends, early: str) -> None:
+    """They are of the error's ends, not of those that it quotes."""
+    path.policy(BOTH_WAYS + f"option fragments.early {early}\n")
+    sent = ip(ends.us, ends.them, udp(5000, 22, bytes(1400)))
+    path.egress(eth(sent))
+    parts = fragments(ip(ends.hop, ends.us, icmp_error(sent, quote_bytes=1200)), 600)
+    assert [path.ingress(eth(part)).reason for part in parts] == ["related", *["fragment"] * (len(parts) - 1)]
+    honest = fragments(ip(ends.us, ends.them, udp(5000, 22, bytes(1200))), 600)
+    reasons = [path.egress(eth(part)).reason for part in honest]
+    assert reasons == ["flow", *["fragment"] * (len(honest) - 1)]

@@ -122,7 +122,7 @@ def bad_tag(path: PacketPath) -> Verdict:
 
 def cut(payload: bytes, proto: int = 17, **fields: Any) -> Layer:
     """A fragment of a packet from them to us."""
-    return eth(ipv4(THEM, US, payload, proto=proto, ident=0x1234, **fields))
+    return eth(ipv4(THEM, US, payload, proto=proto, **{"ident": 0x1234} | fields))
 
 
 def later(at: int, size: int = 8, **fields: Any) -> Layer:
@@ -135,9 +135,8 @@ def fragment_unknown(path: PacketPath) -> Verdict:
 
 
 def fragment_flood(path: PacketPath) -> Verdict:
-    for _ in range(100):  # a slow machine may have earned another token in between
-        path.flood(later(40), 500)
-        verdict = path.ingress(later(40))
+    for ident in range(20_000):  # a slow machine may have earned another token in between
+        verdict = path.ingress(later(40, ident=ident))
         if verdict.reason == "fragment_flood":
             break
     return verdict

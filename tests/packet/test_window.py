@@ -53,7 +53,7 @@ def test_ends_within_a_window_of_what_was_sent(talk: Connection) -> None:
     talk.o("PA", SEQ, ACK, b"x" * 1000)
     talk.r("A", ACK, SEQ + 1000, window=1000)
     talk.o("PA", SEQ + 1000, ACK, b"y" * 1000)
-    assert refused(talk, "o", "PA", SEQ + 899, ACK, b"x" * 100)
+    assert refused(talk, "o", "PA", SEQ + 898, ACK, b"x" * 100)
     assert not refused(talk, "o", "PA", SEQ + 900, ACK, b"x" * 100), (
         "sent again: its acknowledgement was lost"
     )
@@ -381,6 +381,65 @@ def test_oldest_segment_of_a_full_window_again_in_fragments(talk: Connection) ->
     run = talk.path.egress if talk.we_open else talk.path.ingress
     again = ipv4(sender, receiver, tcp(4000, 22, "PA", b"x" * 2000, seq=SEQ, ack=ACK))
     assert [run(eth(part)).reason for part in fragments(again, 40)][:2] == ["flow", "fragment"]
+
+
+def test_quote_behind_a_segment_in_fragments(talk: Connection) -> None:
+    """All is acknowledged, and more than was counted: nothing is on its way."""
+    connect(talk)
+    send_in_fragments(talk, 2000)
+    assert not refused(talk, "r", "A", ACK, SEQ + 2000)
+    for seq in (SEQ, SEQ + 1999, SEQ + 5000, SEQ + 2**30, SEQ + 2**31, SEQ - 5000):
+        quoted = tcp(4000, 22, "PA", b"x" * 8, seq=seq % WRAP, ack=ACK)
+        ends = (V4.us, V4.them) if talk.we_open else (V4.them, V4.us)
+        error = eth(ip(ends[1], ends[0], icmp_error(ip(*ends, quoted))))
+        run = talk.path.ingress if talk.we_open else talk.path.egress
+        assert run(error).reason == "unrelated", seq - SEQ
+
+
+def test_fin_in_fragments(talk: Connection) -> None:
+    """What follows it still counts, though its end is not where the first fragment ended."""
+    connect(talk)
+    segment = tcp(4000, 22, "FPA", b"x" * 2000, seq=SEQ, ack=ACK)
+    sender, receiver = (V4.us, V4.them) if talk.we_open else (V4.them, V4.us)
+    run = talk.path.egress if talk.we_open else talk.path.ingress
+    assert {run(eth(part)).reason for part in fragments(ipv4(sender, receiver, segment), 600)} == {
+        "flow",
+        "fragment",
+    }
+    for i in range(100):
+        assert not refused(talk, "r", "PA", ACK + 1000 * i, SEQ + 2001, b"y" * 1000)
+        assert not refused(talk, "o", "A", SEQ + 2001, ACK + 1000 * (i + 1))
+    assert talk.records()[0][:2] == (SEQ + 2001, ACK + 100_000)
+    assert not refused(talk, "r", "FA", ACK + 100_000, SEQ + 2001)
+    assert not refused(talk, "o", "A", SEQ + 2001, ACK + 100_001)
+    assert talk.o("S", 77).reason in ("rule_allow", "default_allow"), "TIME_WAIT"
+
+
+def test_what_the_receiver_takes_nothing_of_stops_nobody(talk: Connection) -> None:
+    """It begins behind the window, as a probe does; what is not acknowledged is not too old after it."""
+    connect(talk, window=1000)
+    assert not refused(talk, "o", "PA", SEQ + 1000, ACK, b"?" * 1400)
+    for sent in range(0, 1000, 100):
+        assert not refused(talk, "o", "PA", SEQ + sent, ACK, b"x" * 100)
+        assert not refused(talk, "r", "A", ACK, SEQ + sent + 100, window=1000)
+    assert refused(talk, "o", "PA", SEQ, ACK, b"x" * 100), "acknowledged long ago"
+
+
+def test_each_sack_edge_is_looked_at(talk: Connection) -> None:
+    connect(talk)
+    assert not refused(talk, "o", "PA", SEQ, ACK, b"x" * 1000)
+    far = SEQ + 2**31 - 1
+    assert refused(talk, "r", "A", ACK, SEQ, options=sack((far - 9, far)))
+    assert refused(talk, "r", "A", ACK, SEQ, options=sack((far - 9, far), (SEQ - 9, SEQ - 2)))
+
+
+def test_answers_to_data_on_a_syn_may_overtake_each_other(talk: Connection) -> None:
+    """RFC 7413: the responder need not wait for the handshake's end."""
+    assert talk.o("S", ISN, payload=b"GET /").passed
+    assert talk.r("SA", PEER, SEQ + 5).reason == "flow"
+    assert talk.r("PA", ACK + 1400, SEQ + 5, b"d" * 1400).reason == "flow"
+    assert talk.r("PA", ACK, SEQ + 5, b"d" * 1400).reason == "flow"
+    assert talk.o("A", SEQ + 5, ACK + 2800).reason == "flow"
 
 
 def test_nothing_is_acknowledged_selectively_before_there_is_data(talk: Connection) -> None:

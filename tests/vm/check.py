@@ -32,7 +32,8 @@ class Suite(NamedTuple):
     name: str
     tests: tuple[str, ...]
     marks: str = (
-        "not alone and not hypothesis"  # what Hypothesis makes up says nothing of the kernel, and takes long
+        # what Hypothesis makes up says nothing of the kernel, and takes long
+        "not alone and not compiler and not hypothesis"
     )
     settings: str = ""
     judged: Amount = Amount(0, 0)

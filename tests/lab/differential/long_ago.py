@@ -62,8 +62,11 @@ def long_after(c: Conversation, at: int) -> bool:
 
 
 def old(s: Segment, h: History) -> bool:
-    """Does it end before what its receiver's widest window still holds?"""
-    return after(h.seen[s.side].end - h.seen[1 - s.side].window, s.end)
+    """Does it end before what its receiver's widest window still holds, and was acknowledged?"""
+    other = h.seen[1 - s.side]
+    if other.acked and not after(other.ack - 1, s.end):
+        return False
+    return after(h.seen[s.side].end - other.window, s.end)
 
 
 def old_data(c: Conversation, at: int) -> bool:
