@@ -39,6 +39,7 @@ struct slot {
 	__u32 incarnation; /* of the flow; 0: nobody's */
 	__u32 counted;     /* in `sources`, under `source` */
 	__u32 limited;     /* and under `ceiling`: its rule's `max-flows` */
+	__u32 relieved_j;  /* when it was over and counted no more; 0: it has never been */
 	struct source_key source;
 	struct source_key ceiling;
 	struct flow_key key;

@@ -61,6 +61,10 @@ static __always_inline bool expected(struct cpu *cpu, struct packet *p, const st
 	if (!e || p->now_j - e->when_j > s->timeout_j[TIMEOUT_EXPECTATION])
 		return false;
 	cpu->expectation.asked = e->asked;
+	/* the node may have become another question's */
+	if (!same_address(cpu->expectation.asked.src, p->tuple.dst) ||
+	    cpu->expectation.asked.sport != p->tuple.dport)
+		return false;
 	ask(p, &cpu->expectation.asked, 0);
 	ask_way(SCOPE_OUT, 0, p->in_ifindex);
 	ask_anew(p, e->rule);

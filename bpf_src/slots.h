@@ -78,31 +78,6 @@ GLOBAL int vacate(__u32 index, __u32 incarnation)
 	return 1;
 }
 
-/* A flow keeps its slot, and counts no more as its source's, nor as its rule's. */
-static __always_inline void discount(__u32 index, __u32 incarnation)
-{
-	struct slot *slot = bpf_map_lookup_elem(&slots, &index);
-	union source_words source = {}, ceiling = {};
-	__u32 counted = 0, limited = 0;
-
-	if (!slot)
-		return;
-	bpf_spin_lock(&slot->lock);
-	if (slot->incarnation == incarnation) {
-		counted = slot->counted;
-		limited = slot->limited;
-		slot->counted = 0;
-		slot->limited = 0;
-		source.key = slot->source;
-		ceiling.key = slot->ceiling;
-	}
-	bpf_spin_unlock(&slot->lock);
-	if (counted)
-		uncount_source(&source);
-	if (limited)
-		uncount_source(&ceiling);
-}
-
 /* What is left of a timeout, in 1/1024: it shrinks as the table fills, as pf's adaptive.start and adaptive.end do. */
 static __always_inline __u32 timeout_share(const struct table *t, const struct settings *s)
 {

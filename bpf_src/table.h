@@ -3,7 +3,7 @@
 #ifndef FW_TABLE_H
 #define FW_TABLE_H
 
-#include "slots.h"
+#include "counted.h"
 #include "overload.h"
 
 /*
@@ -14,31 +14,14 @@ static __always_inline enum fw_reason enter(const struct flow_key *key, struct f
 					    __u32 generation, __u32 per_source)
 {
 	struct totals *count = this_cpus_totals();
-	union source_words source = {}, ceiling = {};
-	__u32 counted, limited;
 	enum fw_reason reason;
 	struct slot *slot;
+	struct counts as;
 	int index;
 
-	counted = f->flags & FLOW_COUNTED;
-	limited = ceiling_of(&ceiling.key, key, f);
-	source_of(&source.key, key, f->flags & FLOW_OPENER_HI);
-	if (counted) {
-		reason = count_source(&source, per_source);
-		if (reason)
-			return reason;
-	}
-	if (limited) {
-		/* what has been running before us is there already */
-		bool fails = per_source != ~0U && !(f->flags & FLOW_LIBERAL);
-
-		reason = count_source(&ceiling, fails ? limited : ~0U);
-		if (reason) {
-			limited = 0;
-			reason = reason == REASON_SOURCE_LIMIT ? REASON_OVER_LIMIT : reason;
-			goto refused;
-		}
-	}
+	reason = count_flow(&as, key, f, per_source, per_source == ~0U || f->flags & FLOW_LIBERAL);
+	if (reason)
+		return reason;
 	index = seize(generation);
 	f->slot = index;
 	slot = bpf_map_lookup_elem(&slots, &f->slot);
@@ -52,19 +35,17 @@ static __always_inline enum fw_reason enter(const struct flow_key *key, struct f
 	}
 	bpf_spin_lock(&slot->lock);
 	slot->incarnation = f->incarnation;
-	slot->counted = counted;
-	slot->limited = limited;
-	slot->source = source.key;
-	slot->ceiling = ceiling.key;
+	slot->counted = as.counted;
+	slot->limited = as.limited;
+	slot->relieved_j = 0;
+	slot->source = as.source.key;
+	slot->ceiling = as.ceiling.key;
 	slot->key = *key;
 	bpf_spin_unlock(&slot->lock);
 	tally(&count->confirmed, 1);
 	return REASON_NONE;
 refused:
-	if (counted)
-		uncount_source(&source);
-	if (limited)
-		uncount_source(&ceiling);
+	uncount_flow(&as);
 	return reason;
 }
 
@@ -188,20 +169,6 @@ GLOBAL int promote(void)
 	leave_embryonic(&p->key);
 	p->confirmed = !reason;
 	return reason;
-}
-
-/* The packet's flow is over: connections that follow each other quickly do not add up. */
-GLOBAL int relieve_source(void)
-{
-	struct cpu *cpu = this_cpu();
-	struct flow *f;
-
-	if (!cpu)
-		return 0;
-	f = bpf_map_lookup_elem(&flows, &cpu->packet.key);
-	if (f && f->tag == key_tag(&cpu->packet.key))
-		discount(f->slot, f->incarnation);
-	return 0;
 }
 
 /* Not what this host opens, nor twice what it translates, nor what it masquerades for an interface without us. */

@@ -150,6 +150,11 @@ static __always_inline enum fw_reason follow(struct __sk_buff *skb, struct cpu *
 			p->reopen = 1;
 			return REASON_NONE;
 		}
+		if (other->state == SIDE_RST && p->confirmed) {
+			reason = count_again();
+			if (reason)
+				return reason;
+		}
 		/* by way of memory: the verifier would follow each of its values to the end */
 		p->segment = segment;
 		barrier();

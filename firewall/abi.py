@@ -1144,24 +1144,27 @@ class Slot(CStruct):
         "incarnation",
         "counted",
         "limited",
+        "relieved_j",
         "source",
         "ceiling",
         "key",
     )
-    SIZE = 104
+    SIZE = 108
     FIELDS = (
         ("lock", 0, BpfSpinLock, 0),
         ("incarnation", 4, "I", 0),
         ("counted", 8, "I", 0),
         ("limited", 12, "I", 0),
-        ("source", 16, SourceKey, 0),
-        ("ceiling", 40, SourceKey, 0),
-        ("key", 64, FlowKey, 0),
+        ("relieved_j", 16, "I", 0),
+        ("source", 20, SourceKey, 0),
+        ("ceiling", 44, SourceKey, 0),
+        ("key", 68, FlowKey, 0),
     )
     lock: BpfSpinLock
     incarnation: int
     counted: int
     limited: int
+    relieved_j: int
     source: SourceKey
     ceiling: SourceKey
     key: FlowKey

@@ -65,7 +65,22 @@ def answer(flags: int = ACK, ack: int = CLIENT_NEXT + 10, seq: int = SENT) -> Se
 @pytest.mark.parametrize("flags", [ACK, RST | ACK])
 def test_what_netfilter_has_not_counted_explains_that_its_answer_is_dropped(flags: int) -> None:
     packets = talk(asked(), answer(flags))
-    assert uncounted(conversation(packets), len(packets) - 1)
+    assert explains(packets)
+
+
+def test_the_windows_of_old_data_and_of_what_lies_beyond_are_not_counted() -> None:
+    old = segment(CLIENT, ACK, CLIENT_NEXT - 300_000, CURRENT, window=2000)
+    assert explains(talk(old, answer(ack=CLIENT_NEXT, seq=SENT + 100_000)))
+    assert not explains(talk(old, answer(ack=CLIENT_NEXT, seq=SENT)))
+    beyond = segment(SERVER, ACK, SENT + 200_000, CLIENT_NEXT, window=4000)
+    assert explains(talk(beyond, segment(CLIENT, ACK, CLIENT_NEXT + 300_000, SENT)))
+    assert not explains(
+        talk(beyond, segment(CLIENT, ACK, CLIENT_NEXT, SENT + 200_000))
+    )  # where it ends is counted
+
+
+def explains(packets: list[Packet]) -> bool:
+    return uncounted(conversation(packets), len(packets) - 1)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +95,7 @@ def test_what_netfilter_has_not_counted_explains_that_its_answer_is_dropped(flag
     ids=["nobody has sent it", "counted before", "a SYN", "not old", "nothing was sent"],
 )
 def test_nothing_else_is_explained_by_what_was_not_counted(packets: list[Packet]) -> None:
-    assert not uncounted(conversation(packets), len(packets) - 1)
+    assert not explains(packets)
 
 
 def test_what_netfilter_has_dropped_is_not_what_it_did_not_count() -> None:

@@ -23,34 +23,48 @@ def old_ack(c: Conversation, at: int) -> bool:
 
 
 def uncounted(c: Conversation, at: int) -> bool:
-    """It acknowledges what came with an old acknowledgement, or fits its window: netfilter has counted neither."""
+    """It acknowledges what came with an old acknowledgement, or fits the window of one, of old data or of data beyond
+    its own window: netfilter has let these by and counted nothing of them; of the last, where it ends.
+    """
     s = here(c, at)
     if s is None or not c.leaked(at) or s.flags & SYN:
         return False
     ignored = _ignored(c, at)
-    return bool(ignored) and _fits(s, history(c, at)) and not _fits(s, History(c, at, without=ignored))
+    return any(ignored) and _fits(s, *[history(c, at)] * 2) and not _fits(s, *_counted(c, at, *ignored))
 
 
-def _ignored(c: Conversation, at: int) -> set[int]:
-    """Those whose acknowledgement lay so far behind what was sent that netfilter let them by and counted nothing of
-    them, their windows neither.
+def _ignored(c: Conversation, at: int) -> tuple[set[int], set[int]]:
+    """Those that netfilter let by and did not count: what acknowledges or ends far behind what was sent; what lies
+    beyond the window.
     """
-    ignored: set[int] = set()
+    late: set[int] = set()
+    beyond: set[int] = set()
     for before, packet in enumerate(c.before(at)):
         t = segment_of(packet)
         if t is None or not c.came[NFT][before] or t.flags & (SYN | RST):
             continue
-        h = History(c, before, without=ignored)
-        lowest = h.seen[1 - t.side].end - max(_MAX_ACK_WINDOW, h.seen[t.side].window)
-        if h.established and after(lowest, t.ack):
-            ignored.add(before)
-    return ignored
+        ends, windows = _counted(c, before, late, beyond)
+        if not ends.established:
+            continue
+        sent, acked = ends.seen[t.side].end, ends.seen[1 - t.side].end
+        own, other = windows.seen[t.side], windows.seen[1 - t.side]
+        if after(t.seq, other.edge):
+            beyond.add(before)
+        elif after(sent - other.window, t.end) or after(acked - max(_MAX_ACK_WINDOW, own.window), t.ack):
+            late.add(before)
+    return late, beyond
 
 
-def _fits(s: Segment, h: History) -> bool:
+def _counted(c: Conversation, at: int, late: set[int], beyond: set[int]) -> tuple[History, History]:
+    """What netfilter knows of where both sides' data end, and of their windows."""
+    ends = History(c, at, without=late)
+    return ends, History(c, at, without=late | beyond) if beyond else ends
+
+
+def _fits(s: Segment, ends: History, windows: History) -> bool:
     """Neither beyond what the other side allows, nor does it acknowledge what was not sent."""
-    other = h.seen[1 - s.side]
-    return not after(s.seq, other.edge) and not (s.flags & ACK and after(s.ack, other.end))
+    beyond = after(s.seq, windows.seen[1 - s.side].edge)
+    return not beyond and not (s.flags & ACK and after(s.ack, ends.seen[1 - s.side].end))
 
 
 def long_after(c: Conversation, at: int) -> bool:

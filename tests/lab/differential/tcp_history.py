@@ -76,10 +76,9 @@ class History:
         own, other = s.side, 1 - s.side
         theirs = self.syn[other]
         if s.flags & SYN:
-            if not s.flags & ACK or answers(s, theirs):
+            begins = theirs is not None and answers(s, theirs) and self._begin(own, s, theirs)
+            if begins or not s.flags & ACK:
                 self.syn[own] = s
-            if theirs is not None and answers(s, theirs):
-                self._begin(own, s, theirs)
         elif s.flags & RST:
             self.reset = True
             if self.exact(s):
@@ -91,14 +90,14 @@ class History:
             self.spoken[own] = True
             self.seen[own].add(s, self.shift[own])
 
-    def _begin(self, own: int, synack: Segment, syn: Segment) -> None:
+    def _begin(self, own: int, synack: Segment, syn: Segment) -> bool:
         """A SYN has been answered: whatever was before is over, unless it is the same SYN."""
         if self.established and self.begun[1 - own] == syn.seq and self.begun[own] != synack.seq:
-            return
+            return False
         begun: list[int | None] = [syn.seq, synack.seq] if own == SERVER else [synack.seq, syn.seq]
         again = self.established and self.begun == begun
         if again and any(self.spoken):
-            return  # sent into the connection that it began: the end answers it, and it changes nothing
+            return False  # sent into the connection that it began: the end answers it, and it changes nothing
         self.renewed = self.renewed or (self.established and not again)
         self.begun = begun
         self.reset, self.spoken = False, [False, False]
@@ -110,6 +109,7 @@ class History:
             self.seen = [Seen(), Seen()]
         self.seen[1 - own].add(syn, 0)
         self.seen[own].add(synack, 0)
+        return True
 
     def exact(self, s: Segment) -> bool:
         """Has it the number that is expected next, or the one last acknowledged?"""
