@@ -59,7 +59,10 @@ class Seed(NamedTuple):
 
 
 class Seeded(NamedTuple):
-    """How many connections were taken over, and whether conntrack could tell of forwarded ones."""
+    """How many connections were taken over, and whether conntrack could tell of forwarded ones.
+
+    Where no rule asks for it, conntrack tracks nothing: then it does not even know of this host's own.
+    """
 
     connections: int
     conntrack: bool
@@ -79,7 +82,8 @@ def seed(requests: Requests, known: Mapping[int, Known]) -> Seeded:
         mine = [one for one in seeds if confirmed == (one.ends.proto == TCP or one.replied)]
         count += requests.add((entry(one, known, when_j) for one in mine if one.parent is None), confirmed)
         requests.add((entry(one, known, when_j) for one in mine if one.parent is not None), confirmed)
-    return Seeded(count, forwarded is not None)
+    unknown = not forwarded and any(one.ends.proto == TCP for one in own or ())
+    return Seeded(count, forwarded is not None and not unknown)
 
 
 class Finder:

@@ -56,10 +56,12 @@ class Talk:
         assert self.theirs.recv(3, 15) == b"yes", f"{self.theirs.peer} heard nothing"
 
 
-def talks(host: Host, to: str, listener: Listener, seen_as: str | None = None) -> list[Talk]:
-    """EACH connections from `host`; `seen_as`: its address as the listener sees it."""
+def talks(
+    host: Host, to: str, listener: Listener, seen_as: str | None = None, each: int = EACH
+) -> list[Talk]:
+    """So many connections from `host`; `seen_as`: its address as the listener sees it."""
     made = []
-    for _ in range(EACH):
+    for _ in range(each):
         ours = host.connect(to, listener.port)
         theirs = listener.accepted((seen_as or ours.local[0], ours.local[1]))
         made.append(Talk(ours, theirs))
@@ -128,6 +130,17 @@ def test_a_scanner_opens_nothing_into_the_inner_network(lab: RouterLab, family: 
         )
     until(lambda: sum(reasons(lab.router).values()) >= 3, what="all of them judged")
     assert ear.caught(lambda packet: packet.src == server) == []
+
+
+def test_a_router_without_conntrack_takes_over_what_its_far_end_sends(lab: RouterLab, family: str) -> None:
+    """Nothing is tracked, not even the router's own connections: so it is not known which ones are forwarded."""
+    router, server = address(lab.router, family), address(lab.server, family)
+    own = lab.server.connect(router, lab.router.listen(80, any_address(family)).port)
+    listener = lab.server.listen(7, any_address(family), mode="hold")
+    forwarded = talks(lab.client, server, listener, each=1)
+    protect(lab.router, HOME, "wan0", "lan0")
+    forwarded[0].both_ways()
+    own.echo()
 
 
 def test_what_is_not_allowed_does_not_go_on(pair: PairLab, family: str) -> None:
