@@ -16,6 +16,7 @@ from tests.packets import (
     esp,
     eth,
     fragment_header,
+    icmp,
     icmp6,
     ip,
     ipv4,
@@ -269,3 +270,19 @@ def test_options_up_to_the_end_of_the_packet(path: PacketPath) -> None:
     assert path.ingress(eth(packet)).reason == "default_allow"
     lying = ipv4(V4.them, V4.us, b"", proto=77, options=NOP * 3 + b"\x07")
     assert path.ingress(eth(lying)).reason == "bad_options"
+
+
+@FAMILIES
+@pytest.mark.parametrize("hops", [0, 1, 255])
+@pytest.mark.parametrize("place", ["us", "inside"])
+def test_hops_that_are_left_are_for_the_stack_to_judge(
+    path: PacketPath, ends: Ends, hops: int, place: str
+) -> None:
+    """RFC 1122 section 3.2.1.7: a host must not refuse a packet for that; a router's refusal is part of the flow."""
+    path.policy("default in drop\nallow in tcp to port 22\nallow forward via lan tcp to port 22\n")
+    to = getattr(ends, place)
+    body = tcp(4000, 22, "S")
+    packet = ipv6(ends.them, to, body, hop_limit=hops) if ends.is_v6 else ipv4(ends.them, to, body, ttl=hops)
+    assert path.ingress(eth(packet)).reason == "rule_allow"
+    exceeded = icmp6(3, payload=bytes(packet)) if ends.is_v6 else icmp(11, payload=bytes(packet))
+    assert path.egress(eth(ip(ends.us, ends.them, exceeded))).reason == "related"
