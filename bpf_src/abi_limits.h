@@ -19,7 +19,7 @@ enum fw_limits {
 	INTERFACES_MAX = 4096,
 	HOOKS_MAX = 1024, /* a power of two */
 	VLAN_DEVICES_MAX = 4096,
-	JOURNAL_SIZE = 4096,    /* last drops that are kept */
+	JOURNAL_SIZE = 4096,    /* last drops that are kept, and last passes that a rule logs */
 	HANDOFFS_PER_CPU = 128, /* packets on their way from ingress to egress */
 	HANDOFF_CPUS = 32,
 	/* Of which one policy uses half, and what replaces it the other; the first three are the defaults'. */

@@ -64,7 +64,7 @@ enum fw_event_flags {
 	EVENT_OVERLOAD = 1 << 3, /* its sender was put into a set for it */
 };
 
-/* journal[number % JOURNAL_SIZE]; a record is whole when both numbers agree. */
+/* journal[]: JOURNAL_SIZE drops, then as many passes, each a ring; a record is whole when both numbers agree. */
 struct event {
 	__u64 number;  /* from 1 */
 	__u64 time_ns; /* boot time */

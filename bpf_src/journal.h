@@ -9,7 +9,8 @@
 #include "limit.h"
 #include "cursor.h"
 
-static __always_inline __u64 next_number(void)
+/* Of one more record: its number, and where it is kept. What a rule lets pass and logs displaces no drop. */
+static __always_inline __u64 next_number(bool drop, __u32 *slot)
 {
 	__u32 zero = 0;
 	struct journal_head *head = bpf_map_lookup_elem(&journal_head, &zero);
@@ -20,6 +21,8 @@ static __always_inline __u64 next_number(void)
 	/* fetch-and-add does not load on 5.10; drops alone pay for this lock */
 	bpf_spin_lock(&head->lock);
 	number = ++head->newest;
+	*slot = drop ? head->kept[0]++ % JOURNAL_SIZE :
+		       head->kept[1]++ % JOURNAL_SIZE + JOURNAL_SIZE;
 	bpf_spin_unlock(&head->lock);
 	return number;
 }
@@ -55,19 +58,18 @@ GLOBAL int record(__u32 reason, __u32 flags)
 	struct event *e, *kept;
 	struct settings *s;
 	struct packet *p;
-	__u32 slot;
+	__u32 slot = 0;
 
 	if (!cpu)
 		return 0;
 	p = &cpu->packet;
 	e = &cpu->event;
 	__builtin_memset(e, 0, sizeof(*e));
-	e->number = next_number();
+	e->number = next_number(flags & EVENT_DROP, &slot);
 	e->number_end = e->number;
 	e->reason = reason;
 	e->flags = flags;
 	describe(e, p);
-	slot = e->number % JOURNAL_SIZE;
 	kept = bpf_map_lookup_elem(&journal, &slot);
 	if (kept) {
 		/* a reader drops a record whose two numbers differ */

@@ -79,7 +79,8 @@ struct cpu {
 struct journal_head {
 	struct bpf_spin_lock lock;
 	__u32 reserved;
-	__u64 newest; /* number of the newest record; 0: none yet */
+	__u64 newest;  /* number of the newest record; 0: none yet */
+	__u64 kept[2]; /* how many were written: of drops, and of what a rule logs */
 };
 
 struct {
@@ -232,7 +233,7 @@ struct {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, JOURNAL_SIZE);
+	__uint(max_entries, 2 * JOURNAL_SIZE);
 	__type(key, __u32);
 	__type(value, struct event);
 } journal SEC(".maps");

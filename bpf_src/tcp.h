@@ -205,6 +205,12 @@ static __always_inline void learn_anew(struct side *own, const struct side *othe
 	}
 }
 
+/* Behind it is what the other side has acknowledged already: there it has taken no FIN, and takes none any more. */
+static __always_inline bool is_old(const struct packet *p, const struct side *other)
+{
+	return other->flags & SIDE_ACK && !after(p->seq_end, other->ack);
+}
+
 /* What it has sent by now; the state in which that leaves it. */
 static __always_inline __u32 update_sent(struct side *own, const struct side *other,
 					 const struct packet *p)
@@ -215,6 +221,8 @@ static __always_inline __u32 update_sent(struct side *own, const struct side *ot
 		if (own->state <= SIDE_SYN)
 			update_syn(own, p);
 	} else if (state != SIDE_RST) {
+		if (state == SIDE_FIN && is_old(p, other))
+			state = SIDE_OPEN;
 		update_seq(own, other, p);
 	}
 	return state;

@@ -2,9 +2,9 @@
 """What the packet path tells: its journal of the last drops and logged packets, and its ring buffer for who
 follows.
 
-Every event has a number. The journal keeps the last 4,096 of them whether anybody reads or not; the ring
-buffer holds what `option log.rate` lets through, for one reader. So a follower first takes what lies in the
-ring from before, then reads the journal, and then waits at the ring for greater numbers.
+Every event has a number. The journal keeps the last 4,096 drops and the last 4,096 passes that rules log, whether
+anybody reads or not; the ring buffer holds what `option log.rate` lets through, for one reader. So a follower first
+takes what lies in the ring from before, then reads the journal, and then waits at the ring for greater numbers.
 """
 
 import sys
@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from functools import lru_cache
 from ipaddress import IPv6Address
+from struct import Struct
 from typing import NamedTuple
 
 from firewall import abi
@@ -24,6 +25,7 @@ from firewall.pins import Pins
 from firewall.reasons import REASONS
 from firewall.services import ICMP, ICMP6, PORT_PROTOCOLS, TCP
 
+_HEAD = Struct("=3Q")
 TCP_FLAGS = "FSRPAUEC"  # from bit 0, RFC 9293 section 3.1
 _EVENT = picker(abi.Event, *(name for name, *_ in abi.Event.FIELDS if name != "reserved"))
 _NAMES = ("none", *REASONS)
@@ -74,14 +76,19 @@ class Journal:
 
     def read(self, after: int = 0, last: int | None = None) -> list[Event]:
         """The events that are kept with numbers greater than `after`, oldest first; at most the `last` ones."""
-        newest, size = self._newest(), self._records.max_entries
-        wanted = min(newest - after, size if last is None else min(last, size))
+        newest, *kept = self._head()
+        size = self._records.max_entries // 2
+        wanted = min(newest - after, 2 * size if last is None else last)
         if wanted <= 0:
             return []
         records: Iterable[bytes | None]
         if wanted < _FEW:
-            numbers = range(newest - wanted + 1, newest + 1)
-            records = [self._records.lookup((n % size).to_bytes(4, sys.byteorder)) for n in numbers]
+            places = (
+                n % size + first
+                for first, count in zip((0, size), kept, strict=True)
+                for n in range(max(0, count - wanted), count)
+            )
+            records = [self._records.lookup(place.to_bytes(4, sys.byteorder)) for place in places]
         else:
             records = (record for _, record in self._records.items())
         events = (self._decoded(record) for record in records if record)
@@ -141,9 +148,15 @@ class Journal:
         return (self._pins.directory / "events").exists()
 
     def _newest(self) -> int:
-        # struct journal_head of bpf_src/maps.h ends with it, behind the lock
-        head = self._pins.map("journal_head").lookup(bytes(4)) or b""
-        return int.from_bytes(head[-8:], sys.byteorder)
+        return self._head()[0]
+
+    def _head(self) -> tuple[int, int, int]:
+        """The newest number, and how many drops and passes were written."""
+        # struct journal_head of bpf_src/maps.h ends with them, behind the lock
+        newest, drops, passes = _HEAD.unpack_from(
+            self._pins.map("journal_head").lookup(bytes(4)) or bytes(32), 8
+        )
+        return newest, drops, passes
 
     def _decoded(self, record: bytes) -> Event | None:
         """The event, or None if it was being written just then."""

@@ -407,21 +407,17 @@ class PacketPath:
                 side.seen_j = max(0, side.seen_j - round(seconds * clock.hz()))
             self.maps[table].update(key.pack(), flow.pack())
 
-    def events(self) -> list[abi.Event]:
-        """The journal, oldest first."""
-        newest = self._newest()
-        return [self._event(n) for n in range(max(1, newest - abi.Limits.JOURNAL_SIZE + 1), newest + 1)]
+    def events(self, last: int = 2 * abi.Limits.JOURNAL_SIZE) -> list[abi.Event]:
+        """The journal, oldest first; at most so many."""
+        head = self.maps["journal_head"].lookup(struct.pack("=I", 0)) or b""
+        size, found = int(abi.Limits.JOURNAL_SIZE), []
+        for first, written in zip((0, size), struct.unpack_from("=2Q", head, 16), strict=True):
+            for n in range(max(0, written - min(last, size)), written):
+                value = self.maps["journal"].lookup(struct.pack("=I", n % size + first))
+                found.append(abi.Event.unpack(value or b""))
+        return sorted(found, key=lambda event: event.number)[-last:]
 
     def last_event(self) -> abi.Event:
         """The newest, of which there must be one."""
-        newest = self._newest()
-        assert newest, "the journal is empty"
-        return self._event(newest)
-
-    def _newest(self) -> int:
-        head = self.maps["journal_head"].lookup(struct.pack("=I", 0)) or b""
-        return int(struct.unpack_from("=Q", head, 8)[0])
-
-    def _event(self, number: int) -> abi.Event:
-        key = struct.pack("=I", number % abi.Limits.JOURNAL_SIZE)
-        return abi.Event.unpack(self.maps["journal"].lookup(key) or b"")
+        (event,) = self.events(last=1)
+        return event

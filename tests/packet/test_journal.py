@@ -79,6 +79,21 @@ def test_the_last_of_very_many_are_kept(path: PacketPath) -> None:
     assert times == sorted(times)
 
 
+def test_what_a_rule_logs_displaces_no_drop(path: PacketPath) -> None:
+    path.policy(CLOSED + "allow in udp to port 5000 log\n")
+    drop_many(path, 20)
+    path.flood(eth(ip(V4.them, V4.us, b"", proto=253)), 1)
+    for port in range(SIZE + 10):
+        path.ingress(V4.arriving(udp(port, 5000)))
+    drop_many(path, 1)
+    events = path.events()
+    drops = [event for event in events if event.flags & abi.EventFlags.EVENT_DROP]
+    assert [event.number for event in drops] == [*range(1, 22), SIZE + 32]
+    passes = [event for event in events if event not in drops]
+    assert [event.sport for event in passes] == list(range(10, SIZE + 10))
+    assert path.last_event() == drops[-1]
+
+
 def test_what_passes_is_not_told(path: PacketPath) -> None:
     path.policy("default in allow\n")
     for _ in range(3):

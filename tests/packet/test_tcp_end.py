@@ -63,6 +63,22 @@ def test_nothing_is_sent_behind_a_fin(talk: Connection) -> None:
     assert talk.path.the_flow() == before
 
 
+def test_fin_where_all_was_acknowledged_ends_nothing(talk: Connection) -> None:
+    """It is forged: the other end has had data there."""
+    talk.establish()
+    talk.o("PA", 101, 901, b"x" * 1000)
+    talk.r("A", 901, 1101)
+    for seq in (600, 1100):
+        assert talk.o("FA", seq, 901).passed
+        assert talk.sides() == ("OPEN", "OPEN")
+    assert talk.o("PA", 1101, 901, b"y" * 1000).reason == talk.r("A", 901, 2101).reason == "flow"
+    talk.o("FA", 2101, 901)
+    assert talk.sides() == ("FIN", "OPEN")
+    talk.r("A", 901, 2102)
+    talk.o("FA", 2101, 901)
+    assert talk.sides() == ("FIN", "OPEN"), "its own FIN sent again is one still"
+
+
 @pytest.mark.parametrize("new_isn", [101, 5000, 3_000_000_000])
 def test_syn_reopens_after_time_wait(talk: Connection, new_isn: int) -> None:
     talk.close()

@@ -24,12 +24,17 @@ def record(number: int, **fields: Any) -> tuple[bytes, bytes]:
         if isinstance(fields.get(end), str):
             fields[end] = ip_address(fields[end]).packed.rjust(16, b"\0")
     event = abi.Event(**{"number": number, "number_end": number, "reason": abi.Reason.DEFAULT_DROP, **fields})
-    return struct.pack("=I", number % SIZE), event.pack()
+    return place(number - 1), event.pack()
 
 
-def journal(newest: int, *records: tuple[bytes, bytes]) -> Journal:
-    head = struct.pack("=IIQ", 0, 0, newest)
-    maps = {"journal": FakeMap(dict(records), SIZE), "journal_head": FakeMap({bytes(4): head})}
+def place(index: int) -> bytes:
+    return struct.pack("=I", index % SIZE)
+
+
+def journal(newest: int, *records: tuple[bytes, bytes], passes: int = 0) -> Journal:
+    """With so many passes, of which the records are behind those of the drops."""
+    head = struct.pack("=II3Q", 0, 0, newest, newest - passes, passes)
+    maps = {"journal": FakeMap(dict(records), 2 * SIZE), "journal_head": FakeMap({bytes(4): head})}
     return Journal(FakePins(maps))
 
 
@@ -56,6 +61,20 @@ def test_oldest_first_and_no_more_than_are_kept(newest: int) -> None:
     assert numbers(kept.read(last=2)) == [newest - 1, newest]
     assert numbers(kept.read(last=100)) == list(range(max(oldest, newest - 99), newest + 1))
     assert kept.read(last=0) == []
+
+
+@pytest.mark.parametrize("last", [None, 100, 7])
+def test_drops_and_passes_are_kept_apart_and_told_together(last: int | None) -> None:
+    """Of 10,000 events the first ten and the last two were drops."""
+    newest, drops = 10_000, [*range(1, 11), 9_999, 10_000]
+    passes = range(11, 9_999)
+    records = [(place(i), record(number)[1]) for i, number in enumerate(drops)]
+    for i, number in list(enumerate(passes))[-SIZE:]:
+        records.append((struct.pack("=I", i % SIZE + SIZE), record(number)[1]))
+    told = sorted([*drops, *passes[-SIZE:]])
+    kept = journal(newest, *records, passes=len(passes))
+    assert numbers(kept.read(last=last)) == (told if last is None else told[-last:])
+    assert numbers(kept.read(after=9_997)) == [9_998, 9_999, 10_000]
 
 
 def test_a_record_that_is_being_written_is_left_out() -> None:

@@ -152,6 +152,7 @@ def _in_place(c: Conversation, at: int) -> bool:
     syn, begun, fresh, over, in_place = None, None, False, True, False
     fins: dict[int, int] = {}
     ends: dict[int, int] = {}
+    heard: dict[int, int] = {}
     acked: set[int] = set()
     for s in (*passed(c, at), last):
         if s.flags & (SYN | ACK) == SYN and s.side == CLIENT:
@@ -162,9 +163,13 @@ def _in_place(c: Conversation, at: int) -> bool:
                 in_place = in_place or not over or not fresh
                 fresh = False
                 begun, fins, ends, acked = numbers, {}, {}, set()
+                heard = {SERVER: s.ack % MOD}
         else:
-            if s.flags & FIN and not after(ends.get(s.side, s.end), s.end):
-                fins[s.side] = s.end  # nothing came before that is beyond it
+            old = s.side not in fins and not after(s.end, heard.get(1 - s.side, s.end - 1))
+            if s.flags & FIN and not old and not after(ends.get(s.side, s.end), s.end):
+                fins[s.side] = s.end  # nothing came before that is beyond it, nor was acknowledged
+            if s.flags & ACK and after(s.ack, heard.get(s.side, s.ack - 1)):
+                heard[s.side] = s.ack % MOD
             if not s.flags & RST and after(s.end, ends.get(s.side, s.end - 1)):
                 ends[s.side] = s.end
             if s.flags & ACK and fins.get(1 - s.side) == s.ack % MOD:

@@ -56,8 +56,10 @@ def _ignored(c: Conversation, at: int) -> tuple[set[int], set[int]]:
 
 
 def _counted(c: Conversation, at: int, late: set[int], beyond: set[int]) -> tuple[History, History]:
-    """What netfilter knows of where both sides' data end, and of their windows."""
-    ends = History(c, at, without=late)
+    """What netfilter knows of where both sides' data end, to which what lies beyond counts though it be less; and of
+    their windows.
+    """
+    ends = History(c, at, without=late, ends=beyond)
     return ends, History(c, at, without=late | beyond) if beyond else ends
 
 

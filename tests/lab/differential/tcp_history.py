@@ -29,12 +29,16 @@ def about(c: Conversation, at: int) -> Segment | None:
     return segment_of(packet.quote if isinstance(packet, Error) else packet)
 
 
-def passed(c: Conversation, at: int, without: Container[int] = ()) -> Iterator[Segment]:
-    """The segments before one that came through fw, but for those with these indexes."""
+def passed(c: Conversation, at: int) -> Iterator[Segment]:
+    """The segments before one that came through fw."""
+    return (segment for _, segment in _passed(c, at))
+
+
+def _passed(c: Conversation, at: int) -> Iterator[tuple[int, Segment]]:
     for before, packet in enumerate(c.before(at)):
         segment = segment_of(packet)
-        if segment is not None and c.came[FW][before] and before not in without:
-            yield segment
+        if segment is not None and c.came[FW][before]:
+            yield before, segment
 
 
 def _scale(s: Segment) -> int | None:
@@ -55,10 +59,12 @@ def acknowledges(s: Segment, syn: Segment) -> bool:
 class History:
     """What fw has let through of the running connection, by side, as a window check remembers it.
 
-    without: indexes of packets that do not count.
+    without: indexes of packets that do not count; ends: of those where what was sent ends, though it be less.
     """
 
-    def __init__(self, c: Conversation, at: int, without: Container[int] = ()) -> None:
+    def __init__(
+        self, c: Conversation, at: int, without: Container[int] = (), ends: Container[int] = ()
+    ) -> None:
         self.tampered = any(
             p.forged if c.came[FW][i] else not c.came[NFT][i] for i, p in enumerate(c.before(at))
         )
@@ -69,8 +75,12 @@ class History:
         self.syn: list[Segment | None] = [None, None]
         self.begun: list[int | None] = [None, None]  # the SYNs' numbers
         self.shift = [0, 0]
-        for segment in passed(c, at, without):
+        for before, segment in _passed(c, at):
+            if before in without:
+                continue
             self._add(segment)
+            if before in ends:
+                self.seen[segment.side].end = segment.end % MOD
 
     def _add(self, s: Segment) -> None:
         own, other = s.side, 1 - s.side
