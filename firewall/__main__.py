@@ -5,6 +5,7 @@ import gc
 import os
 import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
 from typing import TextIO
 
 from firewall.errors import FwError
@@ -25,6 +26,7 @@ def main(argv: Sequence[str] | None = None, out: TextIO | None = None, err: Text
     _open_what_is_closed()
     words = sys.argv[1:] if argv is None else argv
     out, err = out or sys.stdout, err or sys.stderr
+    _show_what_is_no_text(out)
     try:
         from firewall.cli.app import run
 
@@ -62,6 +64,12 @@ def _open_what_is_closed() -> None:
     ):
         if getattr(sys, name) is None:
             setattr(sys, name, os.fdopen(os.open(os.devnull, access), mode))
+
+
+def _show_what_is_no_text(stream: TextIO) -> None:
+    """A byte of an interface's name that is no UTF-8 is printed as \\udcXX, which is JSON too."""
+    if isinstance(stream, TextIOWrapper) and stream.encoding == "utf-8":
+        stream.reconfigure(errors="backslashreplace")
 
 
 def _say(err: TextIO, error: FwError) -> None:

@@ -47,7 +47,7 @@ def decode(entries: Iterable[tuple[bytes, bytes]]) -> dict[int, Known]:
     found = {}
     for key, value in entries:
         iface = abi.Iface.unpack(value)
-        name = iface.name.split(b"\0")[0].decode()
+        name = iface.name.split(b"\0")[0].decode(errors="surrogateescape")
         found[_index(key)] = Known(name, iface.slot, iface.class_id, iface.zone, iface.flags)
     return found
 
@@ -133,7 +133,7 @@ def _value(ifindex: int, iface: Known) -> bytes:
         class_id=iface.class_id,
         zone=iface.zone,
         flags=iface.flags,
-        name=iface.name.encode(),
+        name=iface.name.encode(errors="surrogateescape"),
     ).pack()
 
 

@@ -93,5 +93,9 @@ def u32(attrs: Attributes, kind: int, default: int = 0) -> int:
 
 
 def text(attrs: Attributes, kind: int) -> str:
-    """An attribute that is a string; "" when it is absent."""
-    return attrs.get(kind, b"").split(b"\0")[0].decode(errors="replace")
+    """An attribute that is a string; "" when it is absent.
+
+    What is not UTF-8, as an interface's name need not be, is as in the words of a command line: encoded with
+    "surrogateescape" it is the same bytes again.
+    """
+    return attrs.get(kind, b"").split(b"\0")[0].decode(errors="surrogateescape")

@@ -22,6 +22,8 @@ class Replacement:
     def __init__(self, target: Path, *, hint: str | None = None, new_mode: int | None = None) -> None:
         # A link, to a file in a configuration repository say, stays one.
         self.target = Path(os.path.realpath(target))
+        if not self.target.name:
+            raise FwError(f"cannot write {self.target}: it is no regular file", hint)
         self._path = self.target.with_name(f".{self.target.name}{_STAGED}{os.getpid()}")
         self._hint = hint
         self._new_mode = new_mode

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import subprocess
 import sys
@@ -170,6 +171,17 @@ def test_problems_of_a_file_are_told_as_compilers_tell_them(fw: Fw, tmp_path: Pa
 def test_a_file_that_is_not_there(fw: Fw, machine: Machine, tmp_path: Path, command: str) -> None:
     done = fw(f"{command} {tmp_path}/none.fw")
     assert (done.status, done.err) == (1, f"fw: cannot read {tmp_path}/none.fw: No such file or directory\n")
+
+
+@pytest.mark.parametrize("locale", ["C", "C.UTF-8"])
+def test_what_is_no_text_is_printed_as_json(tmp_path: Path, locale: str) -> None:
+    file = os.fsencode(tmp_path) + b"/\xff.fw"
+    Path(os.fsdecode(file)).write_text("alow in\n")
+    with fw_process(
+        "check", os.fsdecode(file), "--json", stdout=subprocess.PIPE, env={**BUFFERED, "LC_ALL": locale}
+    ) as process:
+        said = json.loads(process.communicate()[0])
+    assert said["file"].endswith("/\udcff.fw")
 
 
 def test_the_source_tree_runs_as_a_module() -> None:

@@ -140,6 +140,7 @@ def test_a_terminal_that_does_not_tell_its_size(machine: Machine, monkeypatch: p
 
 def test_names_that_cannot_be_those_of_files(fw: Fw, machine: Machine) -> None:
     assert ": it is no regular file" in fw("flow save ''").err, "not the file that is for none"
+    assert fw("flow save /").err == "fw: cannot write /: it is no regular file\n"
     assert ": Is a directory" in fw("flow restore ''").err
     long = "x" * 300
     said = fw(f"flow save {long}")

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -186,3 +187,15 @@ def test_a_malformed_file_attaches_nothing(pair: PairLab) -> None:
     assert done.returncode == 2 and "rules.fw:2" in done.stderr and "Traceback" not in done.stderr
     assert not any(programs(pair.server, "eth0").values())
     until(lambda: pings(pair.client, pair.server.v4), what="nothing filtered")
+
+
+def test_an_interface_whose_name_is_no_text_is_in_nobodys_way(pair: PairLab) -> None:
+    name = b"\xff" * 15
+    in_server = ["ip", "-n", pair.server.netns, "link"]
+    subprocess.run([*in_server, "add", name, "up", "type", "bridge"], check=True)
+    protect(pair.server, WEB, "eth0")
+    assert pair.server.fw_json("status")["unprotected"] == [os.fsdecode(name)]
+    assert r"\udcff" in pair.server.fw("status").stdout
+    subprocess.run([*in_server, "del", name], check=True)
+    pair.server.fw("load")
+    assert pair.server.fw_json("status")["unprotected"] == []

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
-from firewall import abi
-from firewall.interfaces import Known, hook_places, plan
+from typing import Any
+
+from firewall import abi, netlink
+from firewall.interfaces import Known, hook_places, plan, read, write
 from firewall.links import ARPHRD_ETHER, Link
 
 NO_LINK_HEADER = 0xFFFE
@@ -87,3 +89,20 @@ def test_places_at_the_hooks_are_by_index_and_the_later_wins() -> None:
     links = [link(2, "eth0"), link(size + 2, "eth1"), link(size + 3, "eth2"), link(7, "eth7")]
     planned = plan({}, links, {2, size + 2, size + 3})
     assert hook_places(planned) == {2: size + 2, 3: size + 3}
+
+
+class Entries(dict[bytes, bytes]):
+    """What `read` and `write` ask of a map."""
+
+    lookup = dict.get
+    update: Any = dict.__setitem__
+
+
+def test_a_name_that_is_no_text_comes_back_as_it_was() -> None:
+    """The kernel takes any bytes but blanks, slashes and colons, up to 15."""
+    name = netlink.text({3: b"\xff" * 15 + b"\0"}, 3)
+    entries: Any = Entries()
+    planned = plan({}, [ETH0, link(3, name)], {3})
+    write(entries, Entries(), {}, planned)  # type: ignore[arg-type]
+    assert read(entries) == planned
+    assert name.encode(errors="surrogateescape") == b"\xff" * 15
