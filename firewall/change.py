@@ -30,7 +30,7 @@ from firewall.publish import publish, return_to, settle
 from firewall.refresh import renew
 from firewall.reports import ApplyReport
 from firewall.resolve import names_owners
-from firewall.saved import Staged, demand_saveable, is_saved, read_saved
+from firewall.saved import Staged, demand_saveable, is_saved, read_saved, stage
 from firewall.setcheck import check_sets
 from firewall.setload import Read, SetPlan, plan_sets
 from firewall.settable import SetTable
@@ -49,7 +49,7 @@ class Wishes(NamedTuple):
 
     `save` writes the file; `yes` does what is dangerous for the caller; `dry_run` only checks; `attach` is a mode of
     `firewall.attach`; `edited` warns of new rules alone; `name` is what messages call the text; `sets` tells which
-    files of sets are read; `flows` is what becomes of running flows.
+    files of sets are read; `flows` is what becomes of running flows; with `has_runtime` hints speak of --runtime.
     """
 
     save: bool = True
@@ -60,6 +60,7 @@ class Wishes(NamedTuple):
     name: str | None = None
     sets: Read = Read.NEW
     flows: Flows = Flows.LEAVE
+    has_runtime: bool = True
 
 
 class Plan(NamedTuple):
@@ -84,7 +85,7 @@ def put(running: Running, written: Written, wishes: Wishes) -> ApplyReport:
     links = list_links()
     plan = _plan(running, policy, written, links, wishes)
     if plan.writes:
-        demand_saveable(written)
+        demand_saveable(written, wishes.has_runtime)
     warnings += _without_a_place(running, plan.limits)
     changed = plan.writes or plan.runs
     seeded = 0
@@ -248,7 +249,7 @@ def carry_out(running: Running, plan: Plan, links: Sequence[Link], wishes: Wishe
     keeps = wishes.flows is Flows.KEEP and plan.sets.changes
     before = {interface.ifindex for interface in running.interfaces()}
     with ExitStack() as undo:
-        staged = undo.enter_context(Staged(plan.document.text)) if plan.writes else None
+        staged = undo.enter_context(stage(plan.document.text, wishes.has_runtime)) if plan.writes else None
         undo.callback(describe, pins, running.policy, links, before)
         known = describe(pins, running.policy, links, before | plan.staying)
         classes = {one.name: one.class_id for one in known.values()}

@@ -105,14 +105,13 @@ def load(
                 text = add_protect(text, name, included)
             save = text != running.document.text
             if save:
-                _demand_same(running)
+                _demand_same(running, has_runtime=False)
             with ExitStack() as undo:
                 if observe:  # before the programs are anywhere else: nothing is to be dropped meanwhile
                     undo.callback(pins.control.store_u32, _MODE, _MODES[running.mode])
                     pins.control.store_u32(_MODE, _MODES[OBSERVE])
-                done = put(
-                    running, Written(text, included), Wishes(save=save, yes=yes or observe, attach=attach)
-                )
+                wishes = Wishes(save=save, yes=yes or observe, attach=attach, has_runtime=False)
+                done = put(running, Written(text, included), wishes)
                 undo.pop_all()
         return _load_report(links, Loaded(done.attached, None, done.seeded, done.warnings), first=False)
 
@@ -134,7 +133,7 @@ def unload(names: Sequence[str]) -> UnloadReport:
             for name in names:
                 text = remove_protect(text, name, included)
             warnings = () if same else _unprotect_saved(names)
-            put(running, Written(text, included), Wishes(save=same, yes=True))
+            put(running, Written(text, included), Wishes(save=same, yes=True, has_runtime=False))
             left = running.interfaces()
         if not left:
             remove_all()
@@ -200,7 +199,7 @@ def edit(
             return _edit_saved(change, wishes)
         with Running(pins) as running:
             if not runtime:
-                _demand_same(running)
+                _demand_same(running, has_runtime=True)
             if added and running.document.size >= _MANY_RULES:
                 from firewall.addition import add
 
@@ -265,16 +264,13 @@ def _edit_saved(change: Callable[[Source], str], wishes: Wishes) -> ApplyReport:
     return done
 
 
-def _demand_same(running: Running) -> None:
+def _demand_same(running: Running, has_runtime: bool) -> None:
     """Raises FwError if to save a change of what runs would save more than the change."""
     if not policy_path().exists() or is_saved(running.document.written):
         return
     message = f"what runs is not what {policy_path()} says, and this change would mix the two"
-    hint = (
-        "'fw apply' puts the file in force and drops what runs; 'fw show > FILE; fw apply FILE' saves what runs; "
-        "--runtime changes what runs alone"
-    )
-    raise FwError(message, hint)
+    hint = "'fw apply' puts the file in force and drops what runs; 'fw show > FILE; fw apply FILE' saves what runs"
+    raise FwError(message, f"{hint}; --runtime changes what runs alone" if has_runtime else hint)
 
 
 def _unprotect_saved(names: Sequence[str]) -> tuple[str, ...]:

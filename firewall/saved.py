@@ -11,14 +11,15 @@ from firewall.written import Written
 
 _NEW_FILE_MODE = 0o644
 _INCLUDE = b"include"
-_HINT = "what was in force still is; with --runtime nothing is written"
+_STILL = "what was in force still is"
+_NOT_WRITTEN = f"{_STILL}; with --runtime nothing is written"
 
 
 class Staged(Replacement):
     """A policy file on disk beside the saved one, not in its place yet. Use it as a context manager."""
 
-    def __init__(self, text: str) -> None:
-        """Writes the file. Raises FwError if that cannot be done, and then leaves nothing behind."""
+    def __init__(self, text: str, hint: str | None = None) -> None:
+        """Writes the file. Raises FwError with that hint if it cannot be done, and then leaves nothing behind."""
         target = Path(os.path.realpath(policy_path()))
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -26,9 +27,14 @@ class Staged(Replacement):
                 # `ip netns exec` binds what is in /etc/netns/NAME over its like in /etc, which has to be there.
                 Path(ETC_DIR, target.parent.name).mkdir(exist_ok=True)
         except OSError as error:
-            raise cannot_write(error, target, _HINT) from None
-        super().__init__(target, hint=_HINT, new_mode=_NEW_FILE_MODE)
+            raise cannot_write(error, target, hint) from None
+        super().__init__(target, hint=hint, new_mode=_NEW_FILE_MODE)
         self.write((text.encode(),))
+
+
+def stage(text: str, has_runtime: bool) -> Staged:
+    """The file to be of a policy that is about to be in force, for a command that takes --runtime or does not."""
+    return Staged(text, _NOT_WRITTEN if has_runtime else _STILL)
 
 
 def read_saved() -> Written | None:
@@ -58,15 +64,19 @@ def is_saved(written: Written) -> bool:
         return False
 
 
-def demand_saveable(written: Written) -> None:
-    """Raises FwError if the policy would include other files where it is saved than where it was read."""
+def demand_saveable(written: Written, has_runtime: bool = False) -> None:
+    """Raises FwError if the policy would include other files where it is saved than where it was read.
+
+    `has_runtime` says whether the command takes --runtime, and something runs.
+    """
     if not written.included:
         return
     from firewall.include import read_included
     from firewall.lang import PolicyError
 
     path = str(policy_path())
-    hint = f"copy what it includes there too, give whole paths, or try it with --runtime; {path} was left as it was"
+    runtime = ", or try it with --runtime" if has_runtime else ""
+    hint = f"copy what it includes there too or give whole paths{runtime}; {path} was left as it was"
     try:
         same = read_included(written.text, path).flat() == written.flat()
     except PolicyError as error:

@@ -42,10 +42,12 @@ def report(session: Session, done: "ApplyReport", dry_run: bool) -> None:
     if dry_run:
         _end_dry_run(session, done, "--dry-run")
         return
+    # What was made anew under its name has gone and has come.
     for name in done.attached:
-        session.say(f"{name} is protected now")
+        session.say(f"{name} is protected {'again' if name in done.detached else 'now'}")
     for name in done.detached:
-        session.say(f"{name} is not protected any more")
+        if name not in done.attached:
+            session.say(f"{name} is not protected any more")
     session.say(_where(done))
 
 
@@ -77,5 +79,7 @@ def _where(done: "ApplyReport") -> str:
     if not done.changed:
         return f"nothing changed; generation {done.generation} is in force"
     if not done.saved:
-        return f"in force as generation {done.generation}, but not saved: the next 'fw load' forgets it"
+        return (
+            f"in force as generation {done.generation}, but not saved: the next 'fw apply' or boot forgets it"
+        )
     return f"in force as generation {done.generation}, and saved in {done.file}"

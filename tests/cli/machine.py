@@ -187,6 +187,8 @@ class Machine:
         self.loaded = True
         self.differs = False
         self.warnings: tuple[str, ...] = ()
+        self.attached: tuple[str, ...] = ()
+        self.detached: tuple[str, ...] = ()
         self.file = tmp_path / "rules.fw"
         self.file.write_text(POLICY)
         self.document: Document = place(parse_policy(POLICY), POLICY, True, None, abi.Limits.RULE_COUNTERS)
@@ -247,8 +249,8 @@ class Machine:
             generation=3 if dry_run else 4,
             added=gone(before=document, after=before),
             removed=gone(before=before, after=document),
-            attached=(),
-            detached=(),
+            attached=self.attached,
+            detached=self.detached,
             warnings=self.warnings,
             file=str(self.file),
             other=(),

@@ -33,7 +33,7 @@ def test_add(fw: Fw, machine: Machine) -> None:
 def test_options_stand_anywhere_among_the_words(fw: Fw, machine: Machine, line: str) -> None:
     done = fw(line)
     assert done.out == "+ rule 6: allow in udp to port 53\n"
-    assert done.err == "in force as generation 4, but not saved: the next 'fw load' forgets it\n"
+    assert done.err == "in force as generation 4, but not saved: the next 'fw apply' or boot forgets it\n"
     assert machine.done == ["apply runtime yes"]
 
 
@@ -79,6 +79,16 @@ def test_insert_and_delete(fw: Fw, machine: Machine) -> None:
     assert fw("rule delete 2").out == "- rule 2: allow in tcp to port 8080\n"
     assert fw("rule delete drop in from 203.0.113.9").out == "- rule 6: drop in from 203.0.113.9\n"
     assert [rule.id for rule in machine.document.rules] == [1, 3, 4, 5]
+
+
+def test_interfaces_that_come_and_go_with_a_change(fw: Fw, machine: Machine) -> None:
+    """One that was made anew under its name is of both, and is told once."""
+    machine.attached, machine.detached = ("eth0", "wg0"), ("eth0", "eth9")
+    assert fw("rule delete 2").err.splitlines()[:-1] == [
+        "eth0 is protected again",
+        "wg0 is protected now",
+        "eth9 is not protected any more",
+    ]
 
 
 def test_rules_that_are_not_there(fw: Fw, machine: Machine) -> None:

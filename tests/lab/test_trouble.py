@@ -113,8 +113,14 @@ def test_a_read_only_etc_refuses_saving_and_allows_runtime(pair: PairLab) -> Non
         subprocess.run(["mount", "-o", "remount,ro", str(directory)], check=True)
         done = pair.server.fw("rule add allow in tcp to port 81", check=False)
         assert "ead-only" in one_line(done) and done.returncode == FAILED
+        assert "with --runtime nothing is written" in done.stderr
         assert "port 81" not in pair.server.fw("show").stdout
+        pair.server.ip("link add br0 type bridge")
+        done = pair.server.fw("load br0", check=False)
+        assert "ead-only" in one_line(done) and "--runtime" not in done.stderr, "which fw load does not take"
         pair.server.fw("rule add allow in tcp to port 82 --runtime")
+        done = pair.server.fw("load br0", check=False)
+        assert "would mix the two" in one_line(done) and "--runtime" not in done.stderr
         assert "port 82" in pair.server.fw("show").stdout
         assert "port 82" not in pair.server.fw("show --saved").stdout
         pair.server.fw("unload --all", check=False)
@@ -148,14 +154,15 @@ def test_an_interface_that_vanishes_is_told_and_the_others_go_on(lab: RouterLab,
     assert [i["name"] for i in lab.router.fw_json("status")["interfaces"]] == ["wan0"]
 
 
-def test_an_interface_that_returns_is_protected_by_the_next_load(lab: RouterLab, attach: str) -> None:
+def test_an_interface_that_returns_is_protected_by_the_next_change(lab: RouterLab, attach: str) -> None:
     protect(lab.router, WEB, "wan0", attach=attach)
     lab.router.ip("link del wan0")
     lab.link(lab.router, "wan0", lab.server, "eth0")
     lab.router.ip(f"addr add {lab.router.v4}/24 dev wan0")
     lab.server.ip(f"addr add {lab.server.v4}/24 dev eth0")
     assert pings(lab.server, lab.router.v4), "nothing filters the new device yet"
-    lab.router.fw("load")
+    said = lab.router.fw("apply").stderr
+    assert "wan0 is protected again" in said and "not protected any more" not in said
     assert no_ping(lab.server, lab.router.v4)
     assert {i["name"]: i["attach"] for i in lab.router.fw_json("status")["interfaces"]}["wan0"] in (
         "tcx",

@@ -199,8 +199,11 @@ def test_a_policy_is_saved_only_where_it_means_the_same(saved: Path, tmp_path: P
             with pytest.raises(FwError, match=complaint):
                 demand_saveable(written)
     (elsewhere / "only-there.fw").write_text("allow in\n")
-    with pytest.raises(FwError, match="could not be read again"):
-        demand_saveable(read_included("include only-there.fw\n", str(elsewhere / "rules.fw")))
+    only_there = read_included("include only-there.fw\n", str(elsewhere / "rules.fw"))
+    for has_runtime in (False, True):
+        with pytest.raises(FwError, match="could not be read again") as refused:
+            demand_saveable(only_there, has_runtime)
+        assert ("--runtime" in (refused.value.hint or "")) == has_runtime
 
 
 def test_a_broken_policy_is_replaced(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
