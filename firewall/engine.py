@@ -21,7 +21,7 @@ from firewall.options import effective
 from firewall.paths import Lock, find_pin_dir, namespace_name, policy_path
 from firewall.pins import layout_of, offset_of, open_pins
 from firewall.policy import parse_policy
-from firewall.policyfile import add_protect, remove_protect
+from firewall.policyfile import add_protect, demand_nameable, remove_protect
 from firewall.recover import locked, remove_all
 from firewall.reports import ApplyReport, Loaded, LoadReport, UnloadReport, UpgradeReport
 from firewall.rule import Rule
@@ -88,11 +88,13 @@ def load(
     The first load puts the saved policy in force, or a starter file if there is none. `attach` is a mode of
     `firewall.attach`; `observe` lets everything pass that the policy would drop.
     """
+    names = tuple(dict.fromkeys(names))
     links = list_links()
     for name in names:
         reason = why_not_loadable(find(name, links), links)
         if reason:
             raise FwError(reason)
+        demand_nameable(name)
     with locked():
         pins = open_pins()
         if pins is None:

@@ -15,7 +15,7 @@ from firewall.lang import WORD, Source, Token, lex_line
 from firewall.policy import Default, Protect, Setting, Statement, Value, lists_of, parse_policy, parse_words
 from firewall.rule import Rule
 from firewall.setdef import SetDef
-from firewall.terms import Names
+from firewall.terms import Names, is_plain_name
 from firewall.written import Included, Written
 from firewall.zones import Zone, resolve
 
@@ -94,6 +94,15 @@ def add_protect(text: str, ifname: str, included: Included = ()) -> str:
     if not file.policy.protects(ifname):
         file.insert(file.place(Protect), value)
     return file.text()
+
+
+def demand_nameable(ifname: str) -> None:
+    """Raises UsageError where a policy that says the name of this interface means another, several, or none."""
+    if not is_plain_name(ifname):
+        raise UsageError(
+            f"a policy cannot name the interface '{ifname}': there that is no name, or stands for more than one",
+            "give the interface another name: ip link set dev OLD name NEW",
+        )
 
 
 def remove_protect(text: str, ifname: str, included: Included = ()) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from firewall.links import Link
 from firewall.sockets import SSH_SERVERS, TCP_LISTEN, command, processes, socket_inodes, tcp_sockets
+from firewall.terms import is_plain_name
 
 # Where systemd looks for ssh.socket and its drop-ins, systemd.unit(5).
 _UNIT_DIRS = ("/etc/systemd/system", "/run/systemd/system", "/run/systemd/generator", "/lib/systemd/system")
@@ -78,7 +79,8 @@ def forwarding_bridges(links: Sequence[Link], protect: Iterable[str]) -> list[st
     if not any(map(_is_on, ("/proc/sys/net/ipv4/ip_forward", "/proc/sys/net/ipv6/conf/all/forwarding"))):
         return []
     left_out = set(protect)
-    return sorted(link.name for link in links if link.kind == "bridge" and link.name not in left_out)
+    names = (link.name for link in links if link.kind == "bridge" and link.name not in left_out)
+    return sorted(filter(is_plain_name, names))
 
 
 def _allow_tcp(port: int) -> str:

@@ -76,6 +76,17 @@ def test_loading_twice_changes_nothing(pair: PairLab, attach: str) -> None:
     assert len(flows(pair.server, dport=80)) == 1
 
 
+def test_names_said_twice_and_names_that_say_more(lab: RouterLab) -> None:
+    for name in ("wan0,lan0", "wan0+"):
+        lab.router.ip(f"link add {name} type bridge")
+        refused = lab.router.fw("load", "lan0", name, check=False)
+        assert refused.returncode == 2 and f"a policy cannot name the interface '{name}'" in refused.stderr
+        assert not lab.router.policy_file.exists()
+    lab.router.fw("load", "wan0", "lan0", "wan0")
+    protected = [line for line in lab.router.policy_file.read_text().splitlines() if "protect" in line]
+    assert protected == ["protect wan0", "protect lan0"]
+
+
 def test_the_protect_line_follows_load_and_unload(lab: RouterLab) -> None:
     protect(lab.router, "# mine\ndefault in drop\ndefault out allow", "wan0")
     lab.router.fw("load lan0")

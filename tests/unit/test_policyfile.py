@@ -15,6 +15,7 @@ from firewall.policyfile import (
     add_to_zone,
     assign_ids,
     delete_rule,
+    demand_nameable,
     insert_rule,
     remove_protect,
     set_default,
@@ -198,6 +199,19 @@ def test_protected_names() -> None:
     assert remove_protect(STARTER, "eth1") == STARTER
     with pytest.raises(PolicyError, match="loopback"):
         add_protect(STARTER, "lo")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["wan,lan", "lan+", "a+b", "not", "any", "tcp", 'e"0"', "e#0", "#", ",", "+", "\udcff", "\x1b[1m", "ä"],
+)
+def test_names_that_a_policy_cannot_say(name: str) -> None:
+    with pytest.raises(UsageError, match="a policy cannot name the interface") as refused:
+        demand_nameable(name)
+    assert "\n" not in refused.value.message
+    for plain in ("eth0", "br-lan", "eth0.10", "@x", "protect", "wg_0", "0"):
+        demand_nameable(plain)
+        assert parse_policy(add_protect("", plain)).protects(plain)
 
 
 @pytest.mark.parametrize(

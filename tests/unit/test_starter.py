@@ -57,6 +57,7 @@ def test_what_it_suggests_can_be_taken_as_it_is() -> None:
 
 def test_bridges_count_only_where_the_host_forwards(monkeypatch: pytest.MonkeyPatch) -> None:
     links = [link("eth0"), link("virbr0", "bridge"), link("docker0", "bridge"), link("br0", "bridge")]
+    links.append(link("br,x", "bridge"))  # which no rule can name
     monkeypatch.setattr(starter, "_is_on", lambda path: True)
     assert starter.forwarding_bridges(links, ["br0"]) == ["docker0", "virbr0"]
     monkeypatch.setattr(starter, "_is_on", lambda path: False)
