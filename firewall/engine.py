@@ -22,6 +22,7 @@ from firewall.paths import Lock, find_pin_dir, namespace_name, policy_path
 from firewall.pins import layout_of, offset_of, open_pins
 from firewall.policy import parse_policy
 from firewall.policyfile import add_protect, demand_nameable, remove_protect
+from firewall.protect import reattach
 from firewall.recover import locked, remove_all
 from firewall.reports import ApplyReport, Loaded, LoadReport, UnloadReport, UpgradeReport
 from firewall.rule import Rule
@@ -86,7 +87,8 @@ def load(
     """Protects interfaces: `names`, and those that the policy names. Can be repeated at will.
 
     The first load puts the saved policy in force, or a starter file if there is none. `attach` is a mode of
-    `firewall.attach`; `observe` lets everything pass that the policy would drop.
+    `firewall.attach`, also for those of `names`, or without any for all, that are attached in another; `observe` lets
+    everything pass that the policy would drop.
     """
     names = tuple(dict.fromkeys(names))
     links = list_links()
@@ -112,6 +114,8 @@ def load(
                 if observe:  # before the programs are anywhere else: nothing is to be dropped meanwhile
                     undo.callback(pins.control.store_u32, _MODE, _MODES[running.mode])
                     pins.control.store_u32(_MODE, _MODES[OBSERVE])
+                named = [one for one in running.interfaces() if not names or one.name in names]
+                reattach(pins, named, attach, undo)
                 wishes = Wishes(save=save, yes=yes or observe, attach=attach, has_runtime=False)
                 done = put(running, Written(text, included), wishes)
                 undo.pop_all()

@@ -2,6 +2,7 @@
 """Puts the programs on interfaces and takes them off, and tells the packet path which interfaces there are."""
 
 from collections.abc import Collection, Iterable, Sequence
+from contextlib import ExitStack
 
 from firewall import abi, attach, interfaces
 from firewall.clock import hz, now_j
@@ -14,6 +15,7 @@ from firewall.options import effective
 from firewall.pins import EGRESS, INGRESS, Pins, offset_of
 from firewall.policy import Policy
 from firewall.publish import describe_classes
+from firewall.state import Interface
 
 
 def targets(policy: Policy, links: Sequence[Link]) -> list[Link]:
@@ -66,6 +68,21 @@ def attach_all(pins: Pins, links: Iterable[Link], mode: str) -> None:
         except FwError:
             detach_all(pins, done)
             raise
+
+
+def reattach(pins: Pins, attached: Iterable[Interface], mode: str, undo: ExitStack) -> None:
+    """Attaches in this mode what is attached already: the new programs come before the old go; `undo` goes back."""
+    if mode == "auto":
+        return
+    for one in attached:
+        if one.attach in attach.MODES:
+            undo.callback(_attach_again, pins, one.ifindex, one.attach)
+            _attach_again(pins, one.ifindex, mode)
+
+
+def _attach_again(pins: Pins, ifindex: int, mode: str) -> None:
+    with pins.program(INGRESS) as ingress, pins.program(EGRESS) as egress:
+        attach.attach(ifindex, ingress, egress, mode, pins.directory)
 
 
 def detach_all(pins: Pins, ifindexes: Iterable[int]) -> None:

@@ -193,6 +193,14 @@ with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as wire:
 """
 
 
+def flooding(scene: Scene) -> subprocess.Popen[str]:
+    """A process that sends as fast as it can, and has begun."""
+    macs = [host.macs["eth0"].replace(":", "") for host in (scene.client, scene.server)]
+    flood = scene.client.popen([sys.executable, "-c", FLOOD, "eth0", *macs])
+    assert flood.stdout and flood.stdout.readline() == "under way\n"
+    return flood
+
+
 def before_it(scene: Scene, program: Counting) -> int:
     """The packets that came before a program was attached that counts all: none came between the readings."""
     while True:
@@ -206,9 +214,7 @@ def test_replacing_misses_no_packet(scene: Scene, attach: str) -> None:
     both, quiet = (Counting("t_old", SHOT), Counting("t_new", SHOT)), Counting("t_quiet", NEXT).program
     scene.attach(both[0].program, quiet, attach)
     earlier = before_it(scene, both[0])
-    macs = [host.macs["eth0"].replace(":", "") for host in (scene.client, scene.server)]
-    flood = scene.client.popen([sys.executable, "-c", FLOOD, "eth0", *macs])
-    assert flood.stdout and flood.stdout.readline() == "under way\n"
+    flood = flooding(scene)
     replaced = 0
     while replaced < 30 or any(each.count < 1000 for each in both):
         replaced += 1
@@ -393,6 +399,20 @@ def test_changing_the_way_leaves_one(scene: Scene) -> None:
         assert scene.status() == (mode, (ours.program.id, [], []), (ours.program.id, [], []), False)
         assert qdiscs(scene) == (["clsact"] if mode == "clsact" else [])
         assert bool(pinned(scene)) == (mode == "tcx")
+
+
+def test_changing_the_way_misses_no_packet(scene: Scene) -> None:
+    if not features.tcx():
+        pytest.skip("this kernel has no TCX")
+    ours, quiet = Counting("t_ours", SHOT), Counting("t_quiet", NEXT).program
+    scene.attach(ours.program, quiet, "tcx")
+    earlier = before_it(scene, ours)
+    flood = flooding(scene)
+    for mode in ("clsact", "tcx") * 10:
+        assert scene.attach(ours.program, quiet, mode).mode == mode
+    flood.kill()
+    flood.wait()
+    until(lambda: scene.server.counters("eth0")[0] - earlier == ours.count)
 
 
 def test_pins_may_move(scene: Scene, attach: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import pytest
 
+from firewall import features
 from tests.lab.attachment import drops, flows, pins, programs, protect, reasons
 from tests.lab.host import Way
 from tests.lab.lab import PairLab, RouterLab
@@ -76,6 +77,29 @@ def test_loading_twice_changes_nothing(pair: PairLab, attach: str) -> None:
     assert len(flows(pair.server, dport=80)) == 1
 
 
+def test_what_is_attached_is_attached_in_another_way(lab: RouterLab) -> None:
+    if not features.tcx():
+        pytest.skip("this kernel has no TCX")
+    protect(lab.router, WEB, "wan0", "lan0", attach="tcx")
+    generation = lab.router.fw_json("status")["generation"]
+
+    def ways() -> dict[str, str]:
+        return {one["name"]: one["attach"] for one in lab.router.fw_json("status")["interfaces"]}
+
+    for words, found in (
+        (["wan0", "--attach", "clsact"], {"lan0": "tcx", "wan0": "clsact"}),
+        (["--attach", "auto"], {"lan0": "tcx", "wan0": "clsact"}),
+        (["--attach", "clsact"], {"lan0": "clsact", "wan0": "clsact"}),
+        (["--attach", "tcx"], {"lan0": "tcx", "wan0": "tcx"}),
+    ):
+        lab.router.fw("load", *words)
+        assert ways() == found
+        for interface in found:
+            assert programs(lab.router, interface) == {"ingress": ["fw_ingress"], "egress": ["fw_egress"]}
+    assert lab.router.fw_json("status")["generation"] == generation
+    assert "clsact" not in lab.router.run("tc qdisc show").stdout
+
+
 def test_names_said_twice_and_names_that_say_more(lab: RouterLab) -> None:
     for name in ("wan0,lan0", "wan0+"):
         lab.router.ip(f"link add {name} type bridge")
@@ -85,6 +109,17 @@ def test_names_said_twice_and_names_that_say_more(lab: RouterLab) -> None:
     lab.router.fw("load", "wan0", "lan0", "wan0")
     protected = [line for line in lab.router.policy_file.read_text().splitlines() if "protect" in line]
     assert protected == ["protect wan0", "protect lan0"]
+
+
+def test_a_way_that_one_interface_refuses_changes_none(lab: RouterLab) -> None:
+    if not features.tcx():
+        pytest.skip("this kernel has no TCX")
+    protect(lab.router, WEB, "wan0", "lan0", attach="tcx")
+    lab.router.run("tc qdisc add dev wan0 ingress")
+    refused = lab.router.fw("load", "--attach", "clsact", check=False)
+    assert refused.returncode == 6 and "wan0 has an 'ingress' qdisc" in refused.stderr
+    assert {one["attach"] for one in lab.router.fw_json("status")["interfaces"]} == {"tcx"}
+    assert no_ping(lab.server, lab.router.v4)
 
 
 def test_the_protect_line_follows_load_and_unload(lab: RouterLab) -> None:
