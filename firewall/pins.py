@@ -11,9 +11,10 @@ A directory comes into being under another name and is renamed once it is whole.
 """
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from firewall import abi
 from firewall.bpfmap import Map, MappedArray, open_pinned
@@ -28,6 +29,8 @@ NEXT = "next"
 # bpffs allows no dots in names.
 _UNFINISHED = "-new-"
 
+_Pinned = TypeVar("_Pinned", Map, Program)
+
 
 class Pins:
     """Opens what is pinned when it is first asked for. Use it as a context manager."""
@@ -40,12 +43,23 @@ class Pins:
     def map(self, name: str) -> Map:
         """The map of that name."""
         if name not in self._maps:
-            self._maps[name] = open_pinned(self.directory / name)
+            self._maps[name] = self._opened(name, open_pinned)
         return self._maps[name]
 
     def program(self, name: str) -> Program:
         """The program of that name; the caller closes it."""
-        return open_pinned_program(self.directory / name)
+        return self._opened(name, open_pinned_program)
+
+    def _opened(self, name: str, opener: Callable[[Path], _Pinned]) -> _Pinned:
+        try:
+            return opener(self.directory / name)
+        except NotLoaded:
+            if not self.directory.exists():  # unloaded meanwhile
+                raise
+            raise FwError(
+                f"what is loaded is not whole: {self.directory} lacks {name}",
+                "'fw unload --all' removes what is left of it, then 'fw load' begins anew",
+            ) from None
 
     @property
     def control(self) -> MappedArray:

@@ -4,7 +4,7 @@
 import os
 from pathlib import Path
 
-from firewall.errors import FwError
+from firewall.errors import FwError, NotPermitted
 from firewall.paths import ETC_DIR, namespace_name, policy_path
 from firewall.replacement import Replacement, cannot_write
 from firewall.written import Written
@@ -48,7 +48,8 @@ def read_saved() -> Written | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise FwError(f"cannot read {path}: {error.strerror}") from None
+        kind = NotPermitted if isinstance(error, PermissionError) else FwError
+        raise kind(f"cannot read {path}: {error.strerror}") from None
     return read_included(decode_policy(data, str(path)), str(path))
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -182,6 +183,26 @@ def test_what_is_no_text_is_printed_as_json(tmp_path: Path, locale: str) -> None
     ) as process:
         said = json.loads(process.communicate()[0])
     assert said["file"].endswith("/\udcff.fw")
+
+
+@pytest.mark.parametrize(
+    ("err", "status", "said"),
+    [
+        (errno.EACCES, 4, "Permission denied"),
+        (errno.EISDIR, 1, "Is a directory"),
+        (errno.EIO, 1, "Input/output error"),
+    ],
+)
+def test_a_saved_policy_that_cannot_be_read(
+    fw: Fw, nothing_loaded: Path, monkeypatch: pytest.MonkeyPatch, err: int, status: int, said: str
+) -> None:
+    monkeypatch.setattr(Path, "read_bytes", fail(OSError(err, os.strerror(err))))
+    for command in ("show --saved", "options", "rules", "sets", "zones"):
+        done = fw(command)
+        assert (done.status, done.err.splitlines()[-1]) == (
+            status,
+            f"fw: cannot read {nothing_loaded}: {said}",
+        ), command
 
 
 def test_the_source_tree_runs_as_a_module() -> None:

@@ -142,6 +142,18 @@ def test_pins_of_another_version_are_named_and_can_be_removed(pair: PairLab, att
     pair.server.fw("load", "eth0")
 
 
+def test_pins_that_lack_one_are_not_as_if_nothing_were_loaded(pair: PairLab) -> None:
+    protect(pair.server, WEB, "eth0")
+    (directory,) = pins(pair.server)
+    (directory / "settings").unlink()
+    for command in ("status", "rules", "rule add allow in icmp", "mode observe", "load"):
+        done = pair.server.fw(command, check=False)
+        assert (done.returncode, done.stdout) == (FAILED, ""), command
+        assert f"{directory} lacks settings" in one_line(done) and "'fw unload --all'" in done.stderr
+    pair.server.fw("unload --all")
+    pair.server.fw("load")
+
+
 def test_an_interface_that_vanishes_is_told_and_the_others_go_on(lab: RouterLab, attach: str) -> None:
     protect(lab.router, WEB + "allow in icmp", "wan0", "lan0", attach=attach)
     lab.router.ip("link del lan0")
