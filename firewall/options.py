@@ -180,10 +180,8 @@ def check(name: str, value: str) -> str:
     amount = _amount(option, value)
     if value == AUTO or option.kind in (SWITCH, CHOICE):
         return value
-    if not option.minimum <= amount <= option.maximum:
-        unit = "s" if option.kind == TIME else ""
-        limits = f"it goes from {option.minimum}{unit} to {option.maximum}{unit}"
-        raise UsageError(f"'{name}' cannot be {value}: {limits}")
+    if not _allowed(option, amount):
+        raise UsageError(f"'{name}' cannot be {value}: {_limits(option)}")
     return f"{int(value[:-1])}{value[-1]}" if option.kind == TIME else str(amount)
 
 
@@ -197,6 +195,15 @@ def effective(settings: Mapping[str, str]) -> dict[str, int]:
     if values["flows.per-source"] == AUTO:
         amounts["flows.per-source"] = amounts["flows.max"] // 2
     return amounts
+
+
+def _allowed(option: Option, amount: int) -> bool:
+    return option.minimum <= amount <= option.maximum
+
+
+def _limits(option: Option) -> str:
+    unit = "s" if option.kind == TIME else ""
+    return f"it goes from {option.minimum}{unit} to {option.maximum}{unit}"
 
 
 def _amount(option: Option, value: str) -> int:
@@ -223,6 +230,8 @@ def _amount(option: Option, value: str) -> int:
     amount = seconds(value)
     if amount is None:
         bare = number(value)
-        hint = f"did you mean '{bare}s'?" if bare is not None else EXAMPLES
+        hint = EXAMPLES
+        if bare is not None:
+            hint = f"did you mean '{bare}s'?" if _allowed(option, bare) else _limits(option)
         raise UsageError(f"'{option.name}' is a time with its unit, not '{value}'", hint)
     return amount

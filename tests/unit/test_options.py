@@ -67,6 +67,7 @@ def test_embryonic_follows_the_table(most: str, embryonic: int) -> None:
     ("name", "value", "message", "hint"),
     [
         ("timeout.udp", "120", "a time with its unit", "did you mean '120s'?"),
+        ("timeout.udp", "5", "a time with its unit", "it goes from 120s to 1209600s"),
         ("timeout.udp", "", "a time with its unit", "as in 90s"),
         ("timeout.udp", "119s", "from 120s to 1209600s", None),
         ("timeout.udp", "-120s", "a time with its unit", "as in 90s"),
