@@ -53,11 +53,15 @@ def version(ctx: typer.Context) -> None:
         libbpf = None
     try:
         pins = find_pin_dir()
-    except FwError:
-        pins = None
+        loaded = pins is not None
+        unknown = ""
+    except FwError as error:
+        pins = loaded = None
+        unknown = error.message
     facts: dict[str, Any] = {
         "fw": __version__,
         "layout": int(abi.Layout.LAYOUT_VERSION),
+        "loaded": loaded,
         "loaded_layout": layout_of(pins) if pins else None,
         "libbpf": libbpf,
         "kernel": os.uname().release,
@@ -65,10 +69,15 @@ def version(ctx: typer.Context) -> None:
     if session.json:
         session.print_json(**facts)
     else:
-        loaded = facts["loaded_layout"]
         session.print(
             f"fw {facts['fw']}",
-            f"layout {facts['layout']}, {'nothing loaded' if loaded is None else f'loaded: {loaded}'}",
+            f"layout {facts['layout']}, {_said_loaded(loaded, facts['loaded_layout'], unknown)}",
             f"libbpf {libbpf or 'not found'}",
             f"Linux {facts['kernel']}",
         )
+
+
+def _said_loaded(loaded: bool | None, layout: int | None, unknown: str) -> str:
+    if loaded is None:
+        return f"loaded: not known, {unknown}"
+    return f"loaded: {layout or 'unknown'}" if loaded else "nothing loaded"

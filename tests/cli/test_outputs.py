@@ -388,6 +388,23 @@ def test_version(fw: Fw, machine: Machine) -> None:
     assert lines[0] == f"fw {__version__}" and lines[1] == f"layout {LAYOUT}, nothing loaded"
     assert fw("--version").out.splitlines() == lines
     assert fw("version --json").json["layout"] == LAYOUT
+    assert fw("version --json").json["loaded"] is False
+
+
+def test_version_says_what_it_cannot_see(fw: Fw, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> None:
+        raise NotPermitted("cannot look at /run/fw/bpf: permission denied", "run as root")
+
+    monkeypatch.setattr("firewall.paths.find_pin_dir", refuse)
+    assert (
+        fw("version").out.splitlines()[1]
+        == f"layout {LAYOUT}, loaded: not known, cannot look at /run/fw/bpf: permission denied"
+    )
+    told = fw("version --json").json
+    assert (told["loaded"], told["loaded_layout"]) == (None, None)
+    monkeypatch.setattr("firewall.paths.find_pin_dir", lambda: machine.file.parent)
+    assert fw("version").out.splitlines()[1] == f"layout {LAYOUT}, loaded: unknown"
+    assert fw("version --json").json["loaded"] is True
 
 
 def test_sets(fw: Fw, machine: Machine) -> None:
