@@ -102,6 +102,12 @@ def session_of(ctx: typer.Context) -> Session:
     return session
 
 
+def refuse_json(session: Session, said: str) -> None:
+    """Raises UsageError if JSON is wanted of a command that changes something; `said` is how it was called."""
+    if session.json:
+        raise UsageError(f"'{said}' prints no data, so there is no --json for it")
+
+
 def new_app(cls: type[TyperGroup] | None = None) -> typer.Typer:
     """A Typer whose output is plain text and whose help also answers to -h."""
     return typer.Typer(
@@ -163,8 +169,8 @@ class Command(TyperCommand):
 
     def invoke(self, ctx: Any) -> Any:
         session: Session = ctx.obj
-        if session.json and not self.reads:
-            raise UsageError(f"'{ctx.command_path}' prints no data, so there is no --json for it")
+        if not self.reads:
+            refuse_json(session, ctx.command_path)
         if session.netns is not None:
             from firewall.paths import enter_netns
 

@@ -14,6 +14,7 @@ from firewall.cli.base import (
     Session,
     Yes,
     new_app,
+    refuse_json,
     session_of,
     unknown_value,
 )
@@ -67,6 +68,7 @@ def mode(
         return
     if new not in (state.ENFORCE, state.OBSERVE):
         raise unknown_value("mode", new, (state.OBSERVE, state.ENFORCE))
+    refuse_json(session, f"fw mode {new}")
     from firewall import engine
 
     changed = engine.set_mode(new, yes=yes)
@@ -91,6 +93,7 @@ def default(
     if scope is not None and scope not in SCOPES:
         raise unknown_value("scope", scope, SCOPES)
     if scope is not None and action is not None:
+        refuse_json(session, f"fw default {scope} {action}")
         from firewall import policyfile
         from firewall.cli.changes import edit
         from firewall.policy import parse_words
@@ -147,6 +150,7 @@ def option(
         return
     if value is not None and unset:
         raise UsageError("--unset takes no value")
+    refuse_json(session, f"fw option {name} {'--unset' if value is None else value}")
     if value is not None:
         options.check(name, value)
 

@@ -228,6 +228,18 @@ def test_option(fw: Fw, machine: Machine) -> None:
     assert fw("option timeout.udp --json").json["value"] == "180s"
 
 
+@pytest.mark.parametrize(
+    "line", ["mode observe", "default in drop", "option timeout.udp 200s", "option timeout.udp --unset"]
+)
+def test_a_change_has_no_json(fw: Fw, machine: Machine, line: str) -> None:
+    """Nor with the words that show something by themselves."""
+    for words in (f"{line} --json", f"--json {line}"):
+        done = fw(words)
+        assert (done.status, done.out) == (2, "")
+        assert done.err == f"fw: 'fw {line}' prints no data, so there is no --json for it\n"
+    assert machine.done == [] and machine.mode == "enforce"
+
+
 def test_options(fw: Fw, machine: Machine) -> None:
     listed = fw("option").out.splitlines()
     assert listed[0].split() == ["option", "value", "default", "meaning"]
