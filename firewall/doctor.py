@@ -5,14 +5,16 @@ Everything is looked at or tried; nothing is changed. What needs privileges that
 unknown.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from firewall import bpfprog, features, otherfilters
 from firewall.errors import FwError, KernelLacks, NotPermitted
 from firewall.links import list_links
-from firewall.paths import find_bpffs, find_pin_dir
+from firewall.paths import NETNS_DIR, RUN_DIR, find_bpffs, find_pin_dir, netns_names
+from firewall.render import counted
 
 OK, WARN, BAD = "ok", "warn", "bad"
 
@@ -165,6 +167,49 @@ def _filters() -> Iterator[Finding]:
         yield Finding("other filters", OK, "none")
 
 
+def _left_over() -> Iterator[Finding]:
+    """What fw has for network namespaces to which nothing leads any more.
+
+    Whether they have ended is not certain: an open file or socket can keep one, so nothing is removed here.
+    """
+    try:
+        root = find_bpffs()
+        living = _living_namespaces()
+    except (NotPermitted, PermissionError):
+        yield Finding("left over", WARN, "unknown", "run as root to see it")
+        return
+    pins = (
+        [path for path in sorted(root.iterdir()) if path.is_dir() and _has_ended(path, living)]
+        if root
+        else []
+    )
+    for path in pins:
+        text = f"{path} is of a network namespace to which no process and no name leads"
+        yield Finding("left over", WARN, text, f"if that has ended: rm -r {path}")
+    locks = [str(path) for path in sorted(Path(RUN_DIR).glob("*.*")) if _has_ended(path, living)]
+    if locks:
+        text = f"{counted(len(locks), 'lock')} of network namespaces to which no process and no name leads"
+        yield Finding("left over", WARN, text, f"if these have ended: rm {' '.join(locks)}")
+    if not pins and not locks:
+        yield Finding("left over", OK, "nothing")
+
+
+def _living_namespaces() -> set[int]:
+    """Inodes of the network namespaces that a process is in, or that have a name."""
+    places = [*Path("/proc").glob("[0-9]*/ns/net"), *(Path(NETNS_DIR, name) for name in netns_names())]
+    found = set()
+    for place in places:
+        with suppress(FileNotFoundError, ProcessLookupError):  # it ended just now
+            found.add(place.stat().st_ino)
+    return found
+
+
+def _has_ended(path: Path, living: Collection[int]) -> bool:
+    """Whether a file is named after a network namespace (see `paths.namespace_id`) that is none of `living`."""
+    inode = path.name.partition(".")[0].partition("-")[0]
+    return inode.isdecimal() and int(inode) not in living
+
+
 _CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (
     _capabilities,
     _libbpf,
@@ -173,4 +218,5 @@ _CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (
     _object,
     _tc_programs,
     _filters,
+    _left_over,
 )

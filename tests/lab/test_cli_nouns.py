@@ -6,10 +6,13 @@ client eth0 192.0.2.2 ── eth0 192.0.2.1 server, where fw is
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 
 from firewall.reasons import REASONS
-from tests.lab.attachment import inside, protect, reasons
+from tests.lab.attachment import inside, pins, protect, reasons
+from tests.lab.host import Host, execute
 from tests.lab.lab import PairLab
 from tests.lab.traffic import answered
 
@@ -185,6 +188,31 @@ def test_doctor_sees_filters_whose_pins_were_lost(pair: PairLab) -> None:
     assert lost in [finding["text"] for finding in pair.server.fw_json("doctor")["findings"]]
     assert talk(pair.server.fw("unload --all").stderr)[0] == "eth0 is not filtered any more"
     assert lost not in [finding["text"] for finding in pair.server.fw_json("doctor")["findings"]]
+
+
+def test_doctor_tells_what_an_ended_namespace_left(pair: PairLab) -> None:
+    """And what takes it away. Others may have left more."""
+    gone = Host("gone", f"{pair.server.netns}-gone")
+    try:
+        gone.ip("link add br0 type bridge")
+        protect(gone, POLICY, "br0")
+        (directory,) = pins(gone)
+        shutil.rmtree(gone.policy_file.parents[1])
+        assert str(directory) not in pair.server.fw("doctor").stdout
+        execute(["ip", "netns", "del", gone.netns])
+        gone.used_fw = False
+    finally:
+        gone.close()
+
+    def advice() -> list[str]:
+        said = [finding["advice"] for finding in pair.server.fw_json("doctor")["findings"]]
+        return [text.partition(": ")[2] for text in said if directory.name in text]
+
+    remove, _ = advice()
+    assert remove == f"rm -r {directory}"
+    execute(remove)
+    execute(["rm", f"/run/fw/{directory.name}.lock"])
+    assert not directory.exists() and advice() == []
 
 
 def test_version(pair: PairLab) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -38,6 +39,7 @@ def healthy(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     monkeypatch.setattr("firewall.bpfprog.libbpf_version", lambda: "v1.1")
     monkeypatch.setattr(doctor, "find_bpffs", lambda: None)
     monkeypatch.setattr(doctor, "find_pin_dir", lambda: None)
+    monkeypatch.setattr(doctor, "RUN_DIR", "/nonexistent")
     monkeypatch.setattr(otherfilters, "nft_tables", list)
     monkeypatch.setattr(otherfilters, "legacy_tables", list)
     monkeypatch.setattr(otherfilters, "active_services", list)
@@ -137,3 +139,26 @@ def test_active_services(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
     (tmp_path / "invocation:ufw.service").symlink_to("0123")
     monkeypatch.setattr(otherfilters, "_ACTIVE_UNIT", f"{tmp_path}/invocation:{{}}.service")
     assert otherfilters.active_services() == ["ufw"]
+
+
+def test_what_ended_namespaces_left(healthy: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Named after an inode that no process and no name leads to; what others pin, and ours, is left alone."""
+    root = tmp_path / "bpf"
+    ours = os.stat("/proc/self/ns/net").st_ino
+    for name in ("7-1", "7-2-next", "8", f"{ours}-3", "tc", "maps.debug"):
+        (root / name).mkdir(parents=True)
+    for name in ("7-1.lock", "9-4.follow", f"{ours}-3.lock", "x.lock"):
+        (tmp_path / name).touch()
+    healthy.setattr(doctor, "find_bpffs", lambda: root)
+    healthy.setattr(doctor, "RUN_DIR", str(tmp_path))
+    *pins, locks = found("left over")
+    assert [finding.advice for finding in pins] == [
+        f"if that has ended: rm -r {root}/{name}" for name in ("7-1", "7-2-next", "8")
+    ]
+    assert locks.text.startswith("2 locks of ")
+    assert locks.advice == f"if these have ended: rm {tmp_path}/7-1.lock {tmp_path}/9-4.follow"
+
+
+def test_what_may_not_be_seen_is_not_said_to_be_nothing(healthy: pytest.MonkeyPatch) -> None:
+    healthy.setattr(doctor, "find_bpffs", fail(NotPermitted("cannot look at /run/fw/bpf")))
+    assert [finding.text for finding in found("left over")] == ["unknown"]
