@@ -46,27 +46,62 @@ def files(folder: Path) -> set[str]:
 
 @pytest.mark.timeout(300)
 def test_install_and_uninstall(tmp_path: Path) -> None:
-    other = tmp_path / "usr" / "share" / "man" / "man8" / "other.8"
+    root = tmp_path / "a root & | of its own"
+    other = root / "usr" / "share" / "man" / "man8" / "other.8"
     other.parent.mkdir(parents=True)
     other.write_text("")
 
-    make("install", "PREFIX=/usr", f"DESTDIR={tmp_path}")
-    installed = files(tmp_path)
+    said = make("install", "PREFIX=/usr", f"DESTDIR={root}")
+    assert "systemctl enable fw\n" in said and "link" not in said
+    installed = files(root)
     assert installed >= PROGRAMS
     assert not any("/rich/" in name for name in installed), "fw does not need rich"
-    assert "/usr/bin/fw load" in (tmp_path / "usr/lib/systemd/system/fw.service").read_text()
+    assert "/usr/bin/fw load" in (root / "usr/lib/systemd/system/fw.service").read_text()
 
     # Neither the tree nor its virtual environment is in reach of what was installed.
     done = subprocess.run(
-        [tmp_path / "usr/bin/fw", "--version"], cwd="/", env={}, capture_output=True, text=True, check=False
+        [root / "usr/bin/fw", "--version"], cwd="/", env={}, capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
     assert done.stdout.startswith("fw ")
-    assert files(tmp_path) == installed, "all modules were compiled beforehand"
+    assert files(root) == installed, "all modules were compiled beforehand"
 
-    said = make("uninstall", "PREFIX=/usr", f"DESTDIR={tmp_path}")
+    said = make("uninstall", "PREFIX=/usr", f"DESTDIR={root}")
     assert "the policy in /etc/fw and saved flows in /var/lib/fw stay" in said
-    assert files(tmp_path) == {str(other.relative_to(tmp_path))}
+    assert files(root) == {str(other.relative_to(root))}
+
+
+@pytest.mark.timeout(300)
+def test_where_systemd_does_not_look_it_has_to_be_told(tmp_path: Path) -> None:
+    said = make("install", "PREFIX=/opt/fw+1/", f"DESTDIR={tmp_path}")
+    assert [line.strip() for line in said.splitlines() if line.startswith("    ")] == [
+        "systemctl link /opt/fw+1/lib/systemd/system/fw*",
+        "ln -s /opt/fw+1/lib/udev/rules.d/90-fw.rules /etc/udev/rules.d/",
+        "systemctl enable fw",
+    ]
+    assert (
+        "ExecStart=/opt/fw+1/bin/fw load\n"
+        in (tmp_path / "opt/fw+1/lib/systemd/system/fw.service").read_text()
+    )
+
+
+@pytest.mark.parametrize("action", ["install", "uninstall"])
+@pytest.mark.parametrize(
+    ("prefix", "said"),
+    [
+        ("/opt/a b", "may have letters, digits and /._+@~- alone: /opt/a b"),
+        ("/opt/a&b", "may have letters, digits and /._+@~- alone: /opt/a&b"),
+        ("/opt/a|b", "may have letters, digits and /._+@~- alone: /opt/a|b"),
+        ("/opt/%i", "may have letters, digits and /._+@~- alone: /opt/%i"),
+        ("opt", "must begin with /: opt"),
+        ("", "must begin with /: "),
+    ],
+)
+def test_a_prefix_that_no_unit_can_say(tmp_path: Path, action: str, prefix: str, said: str) -> None:
+    words = [str(ROOT / "packaging" / "install"), action, prefix, str(tmp_path), "/usr/bin/python3"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"{action}: PREFIX {said}\n")
+    assert not files(tmp_path)
 
 
 @pytest.mark.timeout(300)
