@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 import typer
 
+from firewall import errors
+from firewall.__main__ import INTERRUPTED
 from firewall.clauses import CLAUSES
 from firewall.cli.app import app
-from firewall.errors import NotLoaded
 from firewall.flowstate import STATES
 from firewall.options import OPTIONS
 from firewall.words import ANSWERS
@@ -65,6 +66,23 @@ def test_manual_is_well_formed() -> None:
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert "EXIT STATUS" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("path", "begin", "end", "row"),
+    [
+        (MAN, ".SH EXIT STATUS", ".TE", r"^(\d+);"),
+        (PACKAGING.parent / "docs" / "rules.md", "| exit code |", "\n\n", r"^\| (\d+) \|"),
+    ],
+    ids=["manual", "reference"],
+)
+def test_every_exit_status_is_told(path: Path, begin: str, end: str, row: str) -> None:
+    table = path.read_text().partition(begin)[2].partition(end)[0]
+    kinds = [
+        one for one in vars(errors).values() if isinstance(one, type) and issubclass(one, errors.FwError)
+    ]
+    told = [int(code) for code in re.findall(row, table, re.MULTILINE)]
+    assert told == sorted({0, INTERRUPTED, *(kind.exit_code for kind in kinds)})
 
 
 @pytest.mark.parametrize("path", COMPLETIONS, ids=lambda path: path.name)
@@ -127,5 +145,5 @@ def test_the_times_of_rules_are_counted_again() -> None:
     service = directives("fw-refresh.service")
     assert service["[Service] Type"] == {"oneshot"}
     assert service["[Service] ExecStart"] == {"/usr/local/bin/fw refresh"} and "refresh" in commands()
-    assert service["[Service] SuccessExitStatus"] == {str(NotLoaded.exit_code)}
+    assert service["[Service] SuccessExitStatus"] == {str(errors.NotLoaded.exit_code)}
     assert service["[Unit] After"] == {"fw.service"}
