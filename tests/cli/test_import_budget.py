@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+ROUTER = ROOT / "tests" / "golden" / "import" / "router"
 
 # Slow, and of no use to a command that reads.
 NEVER = (
@@ -45,8 +46,23 @@ MODULES = {
     "doctor": 121,
     "rule add allow in": 163,
     "load": 162,
+    "unload --all": 162,
+    "apply": 163,
+    "apply POLICY": 163,
+    "option timeout.udp 200s": 164,
+    "upgrade": 174,
+    "refresh": 149,
+    "set list": 134,
+    "set show blocked": 132,
+    "set add blocked 192.0.2.1": 132,
+    "fmt POLICY": 105,
+    "import iptables --partial ROUTER.iptables": 106,
+    "import nft --partial ROUTER.nft": 107,
 }
-FORBIDDEN = {"--help": KERNEL + LANGUAGE, "rule --help": KERNEL + LANGUAGE, "check POLICY": KERNEL}
+FORBIDDEN = {
+    **dict.fromkeys(("--help", "rule --help"), KERNEL + LANGUAGE),
+    **{command: KERNEL for command in MODULES if command.startswith(("check ", "fmt ", "import "))},
+}
 
 # Where nothing is loaded, nothing is saved and nobody may change anything.
 NOWHERE = """
@@ -83,7 +99,7 @@ def imported(command: str, tmp_path: Path) -> list[str]:
     """The modules that a process has imported that ran the command."""
     policy = tmp_path / "rules.fw"
     policy.write_text("default in drop\nallow in tcp to port 22\n")
-    words = command.replace("POLICY", str(policy)).split()
+    words = command.replace("POLICY", str(policy)).replace("ROUTER", str(ROUTER)).split()
     place = "" if command in FORBIDDEN else NOWHERE
     script = f"import sys\nsys.path += {sys.path!r}\n{place}{SCRIPT}"
     words = [sys.executable, "-IS", "-c", script, *words]
