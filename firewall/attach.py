@@ -127,11 +127,19 @@ def detach(ifindex: int, pins: Path) -> bool:
 
 def attached(pins: Path) -> list[int]:
     """The interfaces that we hold something for, those that have gone included."""
-    found = set()
-    for kept in ("links", "clsact"):
-        with suppress(FileNotFoundError):
-            found |= {entry.name.partition("-")[0] for entry in (pins / kept).iterdir()}
-    return sorted(int(name) for name in found if name.isdecimal())
+    return sorted(_held("links", pins) | _held("clsact", pins))
+
+
+def attached_twice(pins: Path) -> list[int]:
+    """The interfaces of which a change from one way to the other was interrupted."""
+    return sorted(_held("links", pins) & _held("clsact", pins))
+
+
+def _held(kept: str, pins: Path) -> set[int]:
+    names = set()
+    with suppress(FileNotFoundError):
+        names = {entry.name.partition("-")[0] for entry in (pins / kept).iterdir()}
+    return {int(name) for name in names if name.isdecimal()}
 
 
 def status(ifindex: int, pins: Path) -> Status:

@@ -35,6 +35,10 @@ def locked() -> Iterator[None]:
 def _finish_changes(pins: Pins) -> None:
     from firewall.sparing import spares_all
 
+    for ifindex in attach.attached_twice(pins.directory):
+        if attach.status(ifindex, pins.directory).mode:
+            with pins.program(INGRESS) as ingress, pins.program(EGRESS) as egress:
+                attach.replace(ifindex, ingress, egress, pins.directory)
     if (pins.directory / NEXT).exists():
         from firewall.programs import finish_next
 

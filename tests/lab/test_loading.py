@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from firewall import features
-from tests.lab.attachment import drops, flows, pins, programs, protect, reasons
+from tests.lab.attachment import drops, flows, index_of, inside, pins, programs, protect, reasons
 from tests.lab.host import Way
 from tests.lab.lab import PairLab, RouterLab
 from tests.lab.traffic import no_ping, no_tcp, pings, reaches
@@ -98,6 +98,37 @@ def test_what_is_attached_is_attached_in_another_way(lab: RouterLab) -> None:
             assert programs(lab.router, interface) == {"ingress": ["fw_ingress"], "egress": ["fw_egress"]}
     assert lab.router.fw_json("status")["generation"] == generation
     assert "clsact" not in lab.router.run("tc qdisc show").stdout
+
+
+KILLED = """
+import os
+from firewall import attach, bpfprog, paths
+from firewall.pins import Pins
+from firewall.protect import _attach_again
+def die(*_): os._exit(0)
+create = bpfprog.link_create_tcx
+attach._detach_tcx = attach._detach_clsact = die
+if sys.argv[3] == "half":
+    bpfprog.link_create_tcx = lambda *words: die() if words[2] else create(*words)
+_attach_again(Pins(paths.find_pin_dir()), int(sys.argv[1]), sys.argv[2])
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "how"), [("tcx", "clsact", ""), ("clsact", "tcx", ""), ("clsact", "tcx", "half")]
+)
+def test_a_change_of_the_way_that_was_cut_off_is_completed(
+    pair: PairLab, old: str, new: str, how: str
+) -> None:
+    if not features.tcx():
+        pytest.skip("this kernel has no TCX")
+    protect(pair.server, WEB, "eth0", attach=old)
+    inside(pair.server, KILLED, index_of(pair.server, "eth0"), new, how)
+    assert programs(pair.server, "eth0")["egress"] == ["fw_egress", "fw_egress"]
+    assert no_ping(pair.client, pair.server.v4)
+    pair.server.fw("mode enforce")
+    assert programs(pair.server, "eth0") == {"ingress": ["fw_ingress"], "egress": ["fw_egress"]}
+    assert pair.server.fw_json("status")["interfaces"][0]["attach"] == "tcx"
 
 
 def test_names_said_twice_and_names_that_say_more(lab: RouterLab) -> None:
