@@ -148,7 +148,7 @@ _TABLE = (
     Option(
         "reject.rate", COUNT, "250", 0, 100_000, "answers to rejected packets per second and CPU; 0: none"
     ),
-    Option("log.rate", COUNT, "1000", 0, 1_000_000, "events per second and CPU that followers are told of; 0: none"),
+    Option("log.rate", COUNT, "1000", 0, 1_000_000, "events per second and CPU for who follows; 0: none"),
     _builtin("arp", "ARP, which finds the neighbours of IPv4"),
     _builtin("pppoe", "PPPoE discovery and session frames"),
     _builtin("eapol", "802.1X authentication"),
