@@ -11,11 +11,13 @@ import pytest
 
 from tests.lab.attachment import flows, protect
 from tests.lab.conftest import address, any_address
-from tests.lab.lab import RouterLab
+from tests.lab.host import Host
+from tests.lab.lab import PairLab, RouterLab
 from tests.lab.traffic import Stream
 from tests.lab.wait import until
 
 BULK = 200_000_000
+BIG = 180_000
 HOME = """
     default in drop
     default forward drop
@@ -24,6 +26,12 @@ HOME = """
 """
 SEGMENTS_OUT_AT = 136
 """Offset of tcpi_segs_out in struct tcp_info (linux/tcp.h)."""
+
+
+def one_cpu(*hosts: Host) -> None:
+    """On two CPUs at once, two packets of one side may count as one (docs/conntrack.md)."""
+    for host in hosts:
+        os.sched_setaffinity(host.agent.pid, {min(os.sched_getaffinity(0))})
 
 
 def segments_sent(stream: Stream) -> int:
@@ -35,10 +43,7 @@ def segments_sent(stream: Stream) -> int:
 
 def test_bulk_through_the_router_is_counted_to_the_segment(lab: RouterLab, family: str, attach: str) -> None:
     protect(lab.router, HOME, "wan0", "lan0", attach=attach)
-    # On two CPUs at once, two packets of one side may count as one (docs/conntrack.md).
-    cpu = min(os.sched_getaffinity(0))
-    for host in (lab.client, lab.server):
-        os.sched_setaffinity(host.agent.pid, {cpu})
+    one_cpu(lab.client, lab.server)
     listener = lab.server.listen(7, any_address(family), mode="sink")
     before = lab.router.counters("wan0")
     stream = lab.client.connect(address(lab.server, family), 7)
@@ -61,6 +66,34 @@ def test_bulk_through_the_router_is_counted_to_the_segment(lab: RouterLab, famil
     assert least * flow["reply_packets"] <= flow["reply_bytes"] <= (most + 14) * flow["reply_packets"]
 
 
+def test_frames_of_more_than_64_kib_pass_and_are_counted(pair: PairLab) -> None:
+    """BIG TCP: IPv6 super-packets whose length does not fit its field, from one end to the other."""
+    one_cpu(pair.client, pair.server)
+    for host in (pair.client, pair.server):
+        host.ip(f"link set dev eth0 gso_max_size {BIG} gro_max_size {BIG}")
+    protect(pair.client, "default in drop\ndefault out allow", "eth0")
+    protect(pair.server, "default in drop\ndefault out drop\nallow in tcp to port 7", "eth0")
+    listener = pair.server.listen(7, any_address("ipv6"), mode="sink")
+    before = pair.client.counters("eth0")
+    stream = pair.client.connect(address(pair.server, "ipv6"), 7)
+    sink = listener.accepted(stream.local)
+    stream.send_zeros(BULK)
+    until(lambda: sink.swallowed() == BULK, 60, "all of it")
+    after = pair.client.counters("eth0")
+    assert (after[3] - before[3]) / (after[2] - before[2]) > 2**16, (
+        "most were larger than an IP packet can be"
+    )
+    for host in (pair.client, pair.server):
+        (flow,) = flows(host, proto="tcp", sport=stream.local[1])
+        assert flow["packets"] == segments_sent(stream)
+        assert BULK + 60 * flow["packets"] <= flow["bytes"] <= BULK + 114 * flow["packets"]
+
+
+def interfaces(lab: RouterLab) -> list[tuple[Host, str]]:
+    """All that the client's packets pass on their way to the server."""
+    return [(lab.client, "eth0"), (lab.router, "lan0"), (lab.router, "wan0"), (lab.server, "eth0")]
+
+
 def flow_of(lab: RouterLab, stream: Stream) -> dict[str, int]:
     (flow,) = flows(lab.router, proto="tcp", sport=stream.local[1])
     return flow
@@ -71,12 +104,7 @@ def test_large_mtus_pass_too(lab: RouterLab, family: str, size: int) -> None:
     """Small segments, jumbo frames, and a link as large as a super-packet."""
     protect(lab.router, HOME, "wan0", "lan0")
     if size > 1500:
-        for host, interface in (
-            (lab.client, "eth0"),
-            (lab.router, "lan0"),
-            (lab.router, "wan0"),
-            (lab.server, "eth0"),
-        ):
+        for host, interface in interfaces(lab):
             host.ip(f"link set {interface} mtu {size}")
     listener = lab.server.listen(7, any_address(family), mode="sink")
     stream = lab.client.connect(address(lab.server, family), 7)
