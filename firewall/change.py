@@ -2,14 +2,14 @@
 """Puts another policy in the place of the one that runs: checked first, then all of it or nothing."""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from typing import NamedTuple
 
 from firewall import abi
 from firewall.compile import Compiled
 from firewall.document import Document, PlacedRule, place
-from firewall.errors import NeedsYes, NotLoaded
+from firewall.errors import NotLoaded
 from firewall.generations import generation, next_generation
 from firewall.lang import PolicyError
 from firewall.links import Link, list_links
@@ -30,14 +30,14 @@ from firewall.publish import publish, return_to, settle
 from firewall.refresh import renew
 from firewall.reports import ApplyReport
 from firewall.resolve import names_owners
+from firewall.safety import demand_safe
 from firewall.saved import Staged, demand_saveable, is_saved, read_saved, stage
 from firewall.setcheck import check_sets
 from firewall.setload import Read, SetPlan, plan_sets
 from firewall.settable import SetTable
 from firewall.shadow import dead_by
 from firewall.sparing import NONE, Flows, in_force, sparing_of
-from firewall.sshguard import cuts_by, guard
-from firewall.state import ENFORCE, FlowLimits, Interface, Running
+from firewall.state import FlowLimits, Interface, Running
 from firewall.surroundings import unknown_here
 from firewall.verify import verify
 from firewall.written import Written
@@ -90,7 +90,7 @@ def put(running: Running, written: Written, wishes: Wishes) -> ApplyReport:
     changed = plan.writes or plan.runs
     seeded = 0
     if changed:
-        warnings += _demand_safe(running, plan, links, wishes)
+        warnings += demand_safe(running, plan, links, wishes)
     if changed and not wishes.dry_run:
         seeded = carry_out(running, plan, links, wishes)
     elif not wishes.dry_run:
@@ -216,30 +216,6 @@ def _plan(running: Running, policy: Policy, written: Written, links: Sequence[Li
             differs or joining or leaving or limits != running.flow_limits() or sets.changes or judges_again
         ),
     )
-
-
-def _demand_safe(running: Running, plan: Plan, links: Sequence[Link], wishes: Wishes) -> list[str]:
-    """Raises NeedsYes if the change is dangerous for the caller; else what he should know of it."""
-    if wishes.yes:
-        return []
-    demand_protection((interface.name for interface in plan.leaving), plan.staying)
-    if running.mode != ENFORCE:
-        return []
-    member = plan.sets.membership(SetTable(running.pins))
-    names = {link.name for link in links if link.ifindex in plan.staying}
-    spared = names - {link.name for link in plan.joining} if wishes.flows is Flows.KEEP else set()
-    guard(plan.policy, names - spared, links, member)
-    return [cut.spared() for cut in cuts_by(plan.policy, spared, links, member)] if spared else []
-
-
-def demand_protection(leaving: Iterable[str], staying: Collection[object]) -> None:
-    """Raises NeedsYes if interfaces lose their protection and there are none that have it."""
-    names = ", ".join(leaving)
-    if names and not staying:
-        raise NeedsYes(
-            f"this policy protects no interface that exists: {names} would be open",
-            f"keep 'protect {names}' in it, or give --yes",
-        )
 
 
 def carry_out(running: Running, plan: Plan, links: Sequence[Link], wishes: Wishes) -> int:

@@ -4,7 +4,7 @@
 from pathlib import Path
 
 from firewall import abi, attach
-from firewall.change import Wishes, demand_protection, put
+from firewall.change import Wishes, put
 from firewall.errors import FwError
 from firewall.firstload import build
 from firewall.heritage import Heritage
@@ -16,6 +16,7 @@ from firewall.programs import finish_next, prepare_next
 from firewall.protect import targets
 from firewall.recover import succeed
 from firewall.reports import UpgradeReport
+from firewall.safety import demand_protection
 from firewall.saved import read_saved
 from firewall.setload import Read, plan_sets
 from firewall.sshguard import guard

@@ -163,6 +163,27 @@ def test_a_change_that_spares_us_is_not_refused(pair: PairLab, tmp_path: Path, f
     assert status == REFUSED and "your connection" in said, "this one would judge us"
 
 
+def test_another_interface_is_loaded_while_flows_are_spared(pair: PairLab, tmp_path: Path) -> None:
+    """The rules deny our connection, but what protects one interface more cuts nothing on this one."""
+    shell = remote(pair, tmp_path, "ipv4", "sshd")
+    protect(shell.server, SSH, "eth0")
+    assert shell.fw("rule", "delete", "1", "--keep-flows")[0] == 0
+    shell.server.ip("link add other0 type veth peer name other1", "link set other0 up")
+    status, said = shell.fw("load", "other0")
+    assert status == 0, said
+    assert shell.fw("status")[0] == 0, "and we are still here"
+
+
+def test_an_interface_that_we_come_by_is_loaded_with_a_question(pair: PairLab, tmp_path: Path) -> None:
+    """Flows of an interface that was not filtered cannot be spared."""
+    shell = remote(pair, tmp_path, "ipv4", "sshd")
+    shell.server.ip("link add other0 type veth peer name other1", "link set other0 up")
+    protect(shell.server, "default in drop\n", "other0")
+    status, said = shell.fw("load", "eth0")
+    assert status == REFUSED and "your connection" in said
+    assert [one["name"] for one in shell.server.fw_json("status")["interfaces"]] == ["other0"]
+
+
 def test_yes_does_it_all_the_same(pair: PairLab, tmp_path: Path) -> None:
     shell = remote(pair, tmp_path, "ipv4", "sshd")
     protect(shell.server, SSH, "eth0")

@@ -131,6 +131,18 @@ def test_stopping_the_boot_unit_opens_nothing() -> None:
     assert "network-pre.target" in " ".join(said["[Unit] Before"]).split()
 
 
+@pytest.mark.parametrize("unit", ["fw.service", "fw-attach@.service"])
+def test_what_boot_protects_does_not_depend_on_who_is_connected(unit: str) -> None:
+    """A connection to the ssh server that the policy does not allow must not keep an interface open."""
+    assert directives(unit)["[Service] ExecStart"] == {"/usr/local/bin/fw load --yes"}
+    assert "--yes" in commands()["load"]
+
+
+def test_a_reload_asks_before_it_cuts() -> None:
+    """Nothing is open when it is refused: the policy before stays in force."""
+    assert directives("fw.service")["[Service] ExecReload"] == {"/usr/local/bin/fw apply"}
+
+
 def test_the_times_of_rules_are_counted_again() -> None:
     """When the clock or the zone is set and each hour, as docs/rules.md says; also where nothing is loaded."""
     timer = directives("fw-refresh.timer")
