@@ -32,13 +32,13 @@ class TcpSocket(NamedTuple):
     remote_port: int
 
 
-def tcp_sockets(state: int) -> Iterator[TcpSocket]:
-    """The sockets in that state, of both families, of the caller's network namespace."""
+def tcp_sockets(*states: int) -> Iterator[TcpSocket]:
+    """The sockets in these states, of both families, of the caller's network namespace."""
     for name in ("tcp", "tcp6"):
         try:
             with open(f"/proc/self/net/{name}") as table:
                 next(table)
-                yield from (_socket(line) for line in table if int(line.split(None, 4)[3], 16) == state)
+                yield from (_socket(line) for line in table if int(line.split(None, 4)[3], 16) in states)
         except FileNotFoundError:  # a kernel without IPv6
             continue
 

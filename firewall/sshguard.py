@@ -7,7 +7,7 @@ it survives in shells that outlive their connection, and sudo takes it away.
 """
 
 import os
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import NamedTuple
 
 from firewall.clock import now
@@ -113,20 +113,32 @@ def find_cuts(
 
 def caller_connections() -> list[TcpSocket]:
     """The connections that the caller works through; where there is none, every live ssh connection."""
-    established = {s.inode: s for s in tcp_sockets(TCP_ESTABLISHED) if not s.remote.is_loopback}
+    sockets = list(tcp_sockets(TCP_ESTABLISHED, TCP_LISTEN))
+    established = {s.inode: s for s in sockets if s.state == TCP_ESTABLISHED and not s.remote.is_loopback}
     if not established:
         return []
-    own: list[TcpSocket] = []
-    for pid in ancestors(os.getppid()):
-        held = _held(established, [pid])
-        if held and command(pid) not in SSH_SERVERS:
-            # What an ancestor opened itself, such as a download, is not the way that the caller came.
-            listening = {s.local_port for s in tcp_sockets(TCP_LISTEN)}
-            held = [s for s in held if s.local_port in listening]
-        own += held
-    return list(dict.fromkeys(own)) or _held(established, processes(SSH_SERVERS))
+    listeners = [s for s in sockets if s.state == TCP_LISTEN]
+    own = [s for pid in ancestors(os.getppid()) for s in _came_in(pid, established, listeners)]
+    if not own:
+        own = [s for pid in processes(SSH_SERVERS) for s in _came_in(pid, established, listeners)]
+    return list(dict.fromkeys(own))
 
 
-def _held(established: dict[int, TcpSocket], pids: Iterable[int]) -> list[TcpSocket]:
-    inodes = set().union(*map(socket_inodes, pids))
-    return [established[inode] for inode in sorted(inodes & established.keys())]
+def _came_in(
+    pid: int, established: Mapping[int, TcpSocket], listeners: Iterable[TcpSocket]
+) -> list[TcpSocket]:
+    """The connections of a process that somebody came by.
+
+    An ssh server has others: what it opens itself for `ssh -L`, and what comes to the ports at which it listens itself,
+    as a session's process does for `ssh -R` alone. If nobody else listens any more at any of its ports, all count.
+    """
+    inodes = socket_inodes(pid)
+    held = [established[inode] for inode in sorted(inodes & established.keys())]
+    if not held:
+        return []
+    if command(pid) not in SSH_SERVERS:
+        # What an ancestor opened itself, such as a download, is not the way that the caller came.
+        ports = {s.local_port for s in listeners}
+        return [s for s in held if s.local_port in ports]
+    ports = {s.local_port for s in listeners if s.inode not in inodes}
+    return [s for s in held if s.local_port in ports] or held

@@ -113,8 +113,10 @@ def test_the_refusal_says_what_would_help(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 # A process that takes one connection, as sshd does, and then asks, in a child, which connections are the caller's.
+# `sshd`: it is called so, and the master that listens is another process. `forward`: it has opened a connection for
+# `ssh -L` too. `remote`: it listens for `ssh -R`, and somebody has come. `closed`: nobody listens any more.
 SERVER = f"""
-import socket, subprocess, sys
+import os, signal, socket, subprocess, sys
 sys.path.insert(0, {str(ROOT)!r})
 ask = '''
 import json, sys
@@ -127,9 +129,32 @@ print(json.dumps([[s.local_port, s.remote_port] for s in sshguard.caller_connect
 listener = socket.create_server(("127.0.0.1", 0))
 print(listener.getsockname()[1], flush=True)
 accepted, _ = listener.accept()
-if "closed" in sys.argv:
+own, others = [accepted], [listener]
+if "forward" in sys.argv:
+    others.append(socket.create_server(("127.0.0.1", 0)))
+    own.append(socket.create_connection(others[-1].getsockname()))
+if "remote" in sys.argv:
+    opened = socket.create_server(("127.0.0.1", 0))
+    others.append(socket.create_connection(opened.getsockname()))
+    own += [opened, opened.accept()[0]]
+master = 0
+if "sshd" in sys.argv:
+    heard, told = os.pipe()
+    master = os.fork()
+    for one in others if master else own:
+        one.close()
+    if not master:
+        if "closed" in sys.argv:
+            listener.close()
+        os.write(told, b".")
+        signal.pause()
+    os.read(heard, 1)
+    open("/proc/self/comm", "w").write("sshd")
+elif "closed" in sys.argv:
     listener.close()
 subprocess.run([sys.executable, "-c", ask])
+if master:
+    os.kill(master, 9)
 """
 
 
@@ -153,6 +178,20 @@ def test_what_an_ancestor_opened_itself_is_not_the_way_we_came() -> None:
     """Our own end of that connection is an ancestor's socket too; nor is it one when nobody listens."""
     found, port, our_port = asked("closed")
     assert [our_port, port] not in found
+
+
+@pytest.mark.parametrize("more", [(), ("forward",), ("remote",), ("forward", "remote")], ids="-".join)
+def test_what_sshd_has_besides_is_not_the_callers(more: tuple[str, ...]) -> None:
+    """Its own connections of `ssh -L`, and those of others that came by `ssh -R`."""
+    found, port, our_port = asked("sshd", *more)
+    assert found == [[port, our_port]]
+
+
+@pytest.mark.parametrize("more", [(), ("forward",), ("remote",)], ids="-".join)
+def test_all_that_sshd_has_where_its_master_listens_no_more(more: tuple[str, ...]) -> None:
+    """As when it was told of another port: nothing shows then which connection it is."""
+    found, port, our_port = asked("sshd", "closed", *more)
+    assert [port, our_port] in found
 
 
 def test_sockets_are_read_as_they_are() -> None:
