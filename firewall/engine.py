@@ -22,7 +22,7 @@ from firewall.paths import Lock, find_pin_dir, namespace_name, policy_path
 from firewall.pins import layout_of, offset_of, open_pins
 from firewall.policy import parse_policy
 from firewall.policyfile import add_protect, demand_nameable, remove_protect
-from firewall.protect import reattach
+from firewall.protect import adopt_connections, reattach
 from firewall.recover import locked, remove_all
 from firewall.reports import ApplyReport, Loaded, LoadReport, UnloadReport, UpgradeReport
 from firewall.rule import Rule
@@ -227,6 +227,9 @@ def set_mode(mode: str, *, yes: bool = False) -> bool:
         if mode == ENFORCE and not yes:
             links = list_links()
             guard(running.policy, running.names_now(links), links, membership_of(running.pins))
+        if mode == ENFORCE:
+            # Observing lets connections live of which the table has nothing, and which no rule could let begin midway.
+            adopt_connections(running.pins)
         running.pins.control.store_u32(_MODE, _MODES[mode])
         return True
 

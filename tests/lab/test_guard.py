@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.lab.attachment import pins, protect
+from tests.lab.attachment import flows, pins, protect
 from tests.lab.conftest import address
 from tests.lab.host import Host
 from tests.lab.lab import PairLab
@@ -94,6 +94,17 @@ def test_a_load_that_would_cut_us_is_refused(shell: Remote) -> None:
     assert shell.fw("load", "eth0", "--observe")[0] == 0
     status, said = shell.fw("mode", "enforce")
     assert status == REFUSED and shell.server.fw_json("status")["mode"] == "observe"
+
+
+def test_a_connection_without_a_flow_is_taken_over_when_drops_begin(shell: Remote) -> None:
+    """As after a load: the rules let it begin, but a segment of its middle opens nothing."""
+    shell.server.save_policy("protect eth0\noption load.grace 0s\ndefault in drop\n")
+    assert shell.fw("load", "--observe")[0] == 0
+    assert shell.fw("rule", "add", "allow", "in", "tcp", "to", "port", "22")[0] == 0
+    shell.server.fw("flow flush --yes")
+    assert not flows(shell.server, proto="tcp"), "as when it was silent for timeout.revoked"
+    assert shell.fw("mode", "enforce") == (0, "mode enforce: what the policy does not allow is dropped\n")
+    assert shell.fw("status")[0] == 0, "and we are still here"
 
 
 def test_a_change_that_would_cut_us_is_refused(shell: Remote) -> None:
