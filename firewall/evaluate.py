@@ -25,6 +25,7 @@ class Question(NamedTuple):
     where there is no such interface, or it is not known; no `on` or `via` clause then matches. So is `mac`, the sender
     of the frame as a number. Of what this host sends, `user` and `units` are whose it is, as rules name them.
     `when_s` is the moment, in Unix time; `synced`: something keeps the clock right.
+    `anew`: a running flow is judged, of whose opener's packet nothing is known but its ends.
     """
 
     scope: str
@@ -44,6 +45,7 @@ class Question(NamedTuple):
     user: str | None = None
     units: tuple[str, ...] = ()
     synced: bool = True
+    anew: bool = False
 
 
 # Whether an address is an element of the set of that name.
@@ -97,6 +99,7 @@ def matches(rule: Rule, question: Question, member: Membership = no_member) -> b
         and _end_matches(rule.src, question.src, question.sport, question.proto, member)
         and _end_matches(rule.dst, question.dst, question.dport, question.proto, member)
         and _icmp_matches(rule, question)
+        and not (question.anew and rule.asks_packet)
         and (rule.dscp is None or question.dscp in rule.dscp)
         and (rule.macs is None or question.mac in rule.macs)
         and (rule.user is None or question.user == rule.user)

@@ -105,6 +105,11 @@ class Rule(NamedTuple):
         return any(getattr(self, clause.field) is not None for clause in FURTHER if not clause.of_allow)
 
     @property
+    def asks_packet(self) -> bool:
+        """Whether it asks for what a flow does not keep of its opener's packet: FURTHER_OF_PACKET of the ABI."""
+        return any(one is not None for one in (self.mark, self.dscp, self.macs, self.user, self.unit))
+
+    @property
     def has_further(self) -> bool:
         """Whether it has a clause that no box holds: one that asks for more, or a ceiling."""
         return _further(self) != _NO_FURTHER

@@ -86,6 +86,8 @@ def find_cuts(
 ) -> list[Cut]:
     """Those of the connections, all opened by their remote end, that the policy does not allow at this time.
 
+    A rule that lets in by more than both ends, such as `mac`, is taken for one that does not: it holds for a running
+    connection only if that one began by it.
     `interfaces_of` tells at which interfaces the packets of a connection may arrive.
     """
     cuts = []
@@ -102,6 +104,7 @@ def find_cuts(
                 on=interface,
                 when_s=moment.wall_ns / 1e9,
                 synced=moment.synced,
+                anew=True,
             )
             answer = evaluate(policy, question, member)
             if answer.action != "allow":

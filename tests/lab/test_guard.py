@@ -96,6 +96,24 @@ def test_a_load_that_would_cut_us_is_refused(shell: Remote) -> None:
     assert status == REFUSED and shell.server.fw_json("status")["mode"] == "observe"
 
 
+@pytest.mark.parametrize("clause", ["dscp cs0", "mark 0/1", "mac {mac}"])
+def test_what_asks_for_the_openers_packet_is_not_asked_of_us(
+    pair: PairLab, tmp_path: Path, clause: str
+) -> None:
+    """A running flow keeps nothing of that packet: such a rule neither lets it go on nor cuts it."""
+    shell = remote(pair, tmp_path, "ipv4", "sshd")
+    asks = clause.format(mac=pair.client.macs["eth0"])
+    shell.server.save_policy(f"protect eth0\ndefault in drop\nallow in tcp to port 22 {asks}\n")
+    status, said = shell.fw("load")
+    assert status == REFUSED and "by 'default in drop'" in said
+    shell.server.save_policy(f"protect eth0\ndefault in drop\ndrop in tcp {asks}\nallow in tcp to port 22\n")
+    assert shell.fw("load")[0] == 0
+    assert shell.fw("rule", "insert", "1", "drop", "in", "tcp", *asks.split(), "to", "port", "22")[0] == 0
+    assert shell.fw("status")[0] == 0, "and we are still here"
+    status, said = shell.fw("rule", "insert", "1", "drop", "in", "tcp", "to", "port", "22")
+    assert status == REFUSED
+
+
 def test_a_connection_without_a_flow_is_taken_over_when_drops_begin(shell: Remote) -> None:
     """As after a load: the rules let it begin, but a segment of its middle opens nothing."""
     shell.server.save_policy("protect eth0\noption load.grace 0s\ndefault in drop\n")

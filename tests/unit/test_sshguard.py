@@ -55,6 +55,13 @@ def test_what_is_not_allowed_is_cut_and_by_what_is_said(text: str, by: str) -> N
     assert cuts(text, connection()) == [by]
 
 
+@pytest.mark.parametrize("clause", ["dscp cs0", "dscp ef", "mark 0/1", "mark 1", "mac 02:00:00:00:00:01"])
+def test_a_rule_that_asks_for_the_openers_packet_is_passed_over(clause: str) -> None:
+    """As it is for a running flow, of which that is not known."""
+    assert cuts(f"allow in tcp to port 22 {clause}\n", connection()) == ["default in drop"]
+    assert cuts(f"drop in {clause}\nallow in\n", connection()) == []
+
+
 SSH = "in tcp to port 22"
 
 
