@@ -17,6 +17,7 @@ from firewall.document import PlacedRule, place
 from firewall.errors import FwError, UsageError
 from firewall.lang import PolicyError
 from firewall.links import Link, find, list_links, why_not_loadable
+from firewall.neighbours import guard_neighbours
 from firewall.options import effective
 from firewall.paths import Lock, find_pin_dir, namespace_name, policy_path
 from firewall.pins import layout_of, offset_of, open_pins
@@ -226,7 +227,9 @@ def set_mode(mode: str, *, yes: bool = False) -> bool:
             return False
         if mode == ENFORCE and not yes:
             links = list_links()
-            guard(running.policy, running.names_now(links), links, membership_of(running.pins))
+            names, member = running.names_now(links), membership_of(running.pins)
+            guard(running.policy, names, links, member)
+            guard_neighbours(running.policy, names, links, member)
         if mode == ENFORCE:
             # Observing lets connections live of which the table has nothing, and which no rule could let begin midway.
             adopt_connections(running.pins)

@@ -12,6 +12,7 @@ from firewall.document import place
 from firewall.errors import FwError, UsageError
 from firewall.heritage import Heritage
 from firewall.links import Link
+from firewall.neighbours import guard_neighbours
 from firewall.paths import pin_dir, policy_path
 from firewall.pins import Pins, offset_of, remove_predecessors, remove_tree, unfinished
 from firewall.policy import Policy, parse_policy
@@ -57,7 +58,9 @@ def first_load(names: Sequence[str], links: Sequence[Link], attach: str, observe
         hint = "; ".join(not_protected(policy, links)) or "name one: fw load eth0"
         raise FwError(f"{policy_path()} protects no interface that exists", hint)
     if not yes and not observe:
-        guard(policy, {link.name for link in chosen}, links, sets.membership(None))
+        wanted, member = {link.name for link in chosen}, sets.membership(None)
+        guard(policy, wanted, links, member)
+        guard_neighbours(policy, wanted, links, member)
     with ExitStack() as undo:
         staged = undo.enter_context(Staged(text)) if written != saved else None
         seeded = _bring_up(policy, written, sets, chosen, links, attach, observe, undo)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from firewall import netlink
 from firewall.errors import UsageError
 
-IFF_UP, IFF_LOOPBACK = 1 << 0, 1 << 3
+IFF_UP, IFF_LOOPBACK, IFF_NOARP = 1 << 0, 1 << 3, 1 << 7
 
 # include/uapi/linux/if_link.h
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_LINK, _IFLA_MASTER = 1, 3, 4, 5, 10

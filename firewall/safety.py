@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from firewall.errors import NeedsYes
 from firewall.links import Link
+from firewall.neighbours import guard_neighbours
 from firewall.settable import SetTable
 from firewall.sparing import Flows
 from firewall.sshguard import cuts_by, guard
@@ -26,6 +27,7 @@ def demand_safe(running: Running, plan: "Plan", links: Sequence[Link], wishes: "
     names = {link.name for link in links if link.ifindex in plan.staying}
     spared = set() if wishes.flows is Flows.JUDGE else _going_on(running, plan, links)
     guard(plan.policy, names - spared, links, member)
+    guard_neighbours(plan.policy, names, links, member, None if plan.joining else running.policy)
     if wishes.flows is not Flows.KEEP:  # where the rules stay as they are there is nothing to be told
         return []
     return [cut.spared() for cut in cuts_by(plan.policy, spared, links, member)] if spared else []

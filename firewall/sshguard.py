@@ -66,6 +66,12 @@ def cuts_by(
     policy: Policy, protected: Collection[str], links: Iterable[Link], member: Membership | None = None
 ) -> list[Cut]:
     """The caller's connections that would not outlive `policy`, enforced on the interfaces `protected`."""
+    with Routes() as routes:
+        return find_cuts(policy, caller_connections(), protected, arrivals(links, routes), member)
+
+
+def arrivals(links: Iterable[Link], routes: Routes) -> Callable[[TcpSocket], list[str]]:
+    """What tells at which interfaces the packets of a connection may arrive."""
     names = {link.ifindex: link.name for link in links}
 
     def interfaces_of(connection: TcpSocket) -> list[str]:
@@ -73,8 +79,7 @@ def cuts_by(
         ways = {routes.owner(connection.local), routes.way_to(connection.remote)}
         return [names[way] for way in sorted(ways) if way in names]
 
-    with Routes() as routes:
-        return find_cuts(policy, caller_connections(), protected, interfaces_of, member)
+    return interfaces_of
 
 
 def find_cuts(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from firewall.errors import FwError
 from firewall.hours import broken_zone
 from firewall.lang import closest
-from firewall.policy import LOOPBACK, Default, Policy, Statement, lists_of
+from firewall.policy import LOOPBACK, Default, Policy, Setting, Statement, lists_of
 from firewall.resolve import find_owners
 from firewall.verify import PolicyWarning
 from firewall.zones import Zone
@@ -104,14 +104,16 @@ def _cuts(policy: Policy, links: Sequence["Link"], listed: "Membership | None") 
     }
     if not protected:
         return
+    from firewall.neighbours import lost_by
     from firewall.sshguard import cuts_by
 
+    member = _members(policy, listed)
     try:
-        cuts = cuts_by(policy, protected, links, _members(policy, listed))
+        cuts = cuts_by(policy, protected, links, member) + lost_by(policy, protected, links, member)
     except (FwError, OSError):
         return
     for cut in cuts:
-        line, file = _default_place(policy)
+        line, file = _place(policy, cut.by)
         if cut.position is not None:
             line, file = policy.rule_lines[cut.position], policy.rule_files[cut.position]
         yield PolicyWarning(f"this would cut {cut}", line, file)
@@ -134,9 +136,9 @@ def _members(policy: Policy, listed: "Membership | None") -> "Membership | None"
     return lambda name, address: first(name, address) or added(name, address)
 
 
-def _default_place(policy: Policy) -> tuple[int, str]:
-    """The line and the file of `default in`; line 0 where the policy does not say it."""
+def _place(policy: Policy, by: str) -> tuple[int, str]:
+    """The line and the file of `default in`, or of the option that `by` is; line 0 where the policy does not say it."""
     for one in policy.statements:
-        if isinstance(one.value, Default) and one.value.scope == "in":
+        if isinstance(one.value, Default | Setting) and str(one.value) == by:
             return one.line, one.file
     return 0, ""

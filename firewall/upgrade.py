@@ -9,6 +9,7 @@ from firewall.errors import FwError
 from firewall.firstload import build
 from firewall.heritage import Heritage
 from firewall.links import list_links
+from firewall.neighbours import guard_neighbours
 from firewall.paths import policy_path
 from firewall.pins import remove_tree, unfinished
 from firewall.policy import parse_policy
@@ -51,7 +52,9 @@ def replace_layout(directory: Path, yes: bool) -> UpgradeReport:
     if not yes:
         wanted = {link.name for link in targets(policy, links)}
         demand_protection((link.name for link in held), wanted)
-        guard(policy, wanted, links, sets.membership(None))
+        member = sets.membership(None)
+        guard(policy, wanted, links, member)
+        guard_neighbours(policy, wanted, links, member)
     building = unfinished(directory)
     heritage = Heritage(directory)
     mode = heritage.mode()

@@ -114,6 +114,35 @@ def test_what_asks_for_the_openers_packet_is_not_asked_of_us(
     assert status == REFUSED
 
 
+def test_who_would_not_be_found_on_the_link_is_cut(pair: PairLab, tmp_path: Path, family: str) -> None:
+    """Flows are of no help then. Who has said --yes, and has not been cut, is not asked again."""
+    shell = remote(pair, tmp_path, family, "sshd")
+    protect(shell.server, SSH, "eth0")
+    option, other = ("builtin.arp", "builtin.nd") if family == "ipv4" else ("builtin.nd", "builtin.arp")
+    by = f"on eth0, by 'option {option} off'"
+    for words in (("option", option, "off"), ("option", option, "off", "--keep-flows")):
+        status, said = shell.fw(*words)
+        assert status == REFUSED and by in said, words
+    assert shell.fw("option", other, "off")[0] == 0
+    assert shell.fw("mode", "observe")[0] == shell.fw("option", option, "off")[0] == 0
+    status, said = shell.fw("mode", "enforce")
+    assert status == REFUSED and by in said
+    for host, peer in ((pair.server, pair.client), (pair.client, pair.server)):
+        host.ip(f"neigh replace {address(peer, family)} lladdr {peer.macs['eth0']} dev eth0 nud permanent")
+    assert shell.fw("mode", "enforce", "--yes")[0] == 0
+    assert shell.fw("rule", "add", "drop", "in", "udp")[0] == 0
+
+
+def test_rules_may_stand_for_neighbour_discovery(pair: PairLab, tmp_path: Path) -> None:
+    shell = remote(pair, tmp_path, "ipv6", "sshd")
+    protect(shell.server, SSH + "allow in icmp6 icmp-type 135, 136\n", "eth0")
+    status, said = shell.fw("option", "builtin.nd", "off")
+    assert status == 0, said
+    for host in (pair.server, pair.client):
+        host.run("ip -6 neigh flush dev eth0")
+    assert shell.fw("status")[0] == 0, "and we are still here"
+
+
 def test_a_connection_without_a_flow_is_taken_over_when_drops_begin(shell: Remote) -> None:
     """As after a load: the rules let it begin, but a segment of its middle opens nothing."""
     shell.server.save_policy("protect eth0\noption load.grace 0s\ndefault in drop\n")

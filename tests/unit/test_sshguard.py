@@ -17,6 +17,8 @@ import pytest
 from firewall import sshguard
 from firewall.clock import Moment
 from firewall.errors import NeedsYes
+from firewall.links import ARPHRD_ETHER, IFF_NOARP, Link
+from firewall.neighbours import find_lost, guard_neighbours, lost_by
 from firewall.policy import parse_policy
 from firewall.routes import Routes
 from firewall.sockets import SSH_SERVERS, TCP_ESTABLISHED, TcpSocket, tcp_sockets
@@ -107,8 +109,6 @@ def test_the_refusal_says_what_would_help(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(sshguard, "caller_connections", lambda: [connection(), connection("2001:db8::7")])
     monkeypatch.setattr(Routes, "owner", lambda self, address: 2)
     monkeypatch.setattr(Routes, "way_to", lambda self, address: 0)
-    from firewall.links import ARPHRD_ETHER, Link
-
     links = [Link("eth0", 2, "", True, ARPHRD_ETHER, 1, 1500, "", 0, 0, None)]
     with pytest.raises(NeedsYes) as refused:
         sshguard.guard(parse_policy(""), {"eth0"}, links)
@@ -117,6 +117,45 @@ def test_the_refusal_says_what_would_help(monkeypatch: pytest.MonkeyPatch) -> No
     )
     assert refused.value.hint == ("put 'allow in tcp to port 22 from 198.51.100.7' first, or give --yes")
     sshguard.guard(parse_policy("allow in tcp to port 22\n"), {"eth0"}, links)
+
+
+ND_IN = "allow in icmp6 icmp-type neighbor-solicitation, neighbor-advertisement\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "by"),
+    [
+        ("option builtin.arp off\n", ["option builtin.arp off", None]),
+        ("option builtin.nd off\n", [None, "option builtin.nd off"]),
+        (f"option builtin.nd off\n{ND_IN}", [None, None]),
+        (f"option builtin.nd off\ndefault out drop\n{ND_IN}", [None, "option builtin.nd off"]),
+        ("option builtin.nd off\nallow in icmp6 from fe80::/10\n", [None, "option builtin.nd off"]),
+        ("option builtin.nd off\nallow in icmp6 icmp-type 135\n", [None, "option builtin.nd off"]),
+        ("option builtin.arp on\noption builtin.lldp off\n", [None, None]),
+    ],
+)
+def test_who_cannot_be_found_on_the_link_is_cut(text: str, by: list[str | None]) -> None:
+    policy = parse_policy("allow in tcp\n" + text)
+    for one, option in zip((connection(), connection("2001:db8::7")), by, strict=True):
+        found = find_lost(policy, [one], {"eth0"}, lambda _: ["eth0"])
+        assert [cut.by for cut in found] == ([option] if option else [])
+        assert not find_lost(policy, [one], {"wlan0"}, lambda _: ["eth0"])
+
+
+@pytest.mark.parametrize(
+    ("arphrd", "flags", "lost"), [(ARPHRD_ETHER, 0, 1), (ARPHRD_ETHER, IFF_NOARP, 0), (0xFFFE, 0, 0)]
+)
+def test_devices_without_neighbours_lose_nobody(
+    monkeypatch: pytest.MonkeyPatch, arphrd: int, flags: int, lost: int
+) -> None:
+    monkeypatch.setattr("firewall.neighbours.caller_connections", lambda: [connection()])
+    monkeypatch.setattr(Routes, "owner", lambda self, address: 2)
+    monkeypatch.setattr(Routes, "way_to", lambda self, address: 2)
+    links = [Link("eth0", 2, "", True, arphrd, flags, 1500, "", 0, 0, None)]
+    off = parse_policy("option builtin.arp off\n")
+    assert len(lost_by(off, {"eth0"}, links)) == lost
+    assert not lost_by(off, {"wlan0"}, links) and not lost_by(parse_policy(""), {"eth0"}, links)
+    guard_neighbours(off, {"eth0"}, links, before=off)
 
 
 # A process that takes one connection, as sshd does, and then asks, in a child, which connections are the caller's.

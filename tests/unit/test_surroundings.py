@@ -40,8 +40,9 @@ class Routes:
 @pytest.fixture(autouse=True)
 def connected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("firewall.links.list_links", lambda: LINKS)
-    monkeypatch.setattr("firewall.sshguard.Routes", Routes)
-    monkeypatch.setattr("firewall.sshguard.caller_connections", lambda: [CONNECTION])
+    for module in ("sshguard", "neighbours"):
+        monkeypatch.setattr(f"firewall.{module}.Routes", Routes)
+        monkeypatch.setattr(f"firewall.{module}.caller_connections", lambda: [CONNECTION])
 
 
 def said(text: str) -> list[str]:
@@ -87,6 +88,10 @@ CUT = "this would cut your connection from 192.0.2.7 (on eth0, by"
             [f"rules.fw:2: {CUT} 'drop in from 192.0.2.7')"],
         ),
         ("protect eth0\nallow in tcp to port 22\n", []),
+        (
+            "protect eth0\nallow in\noption builtin.nd off\noption builtin.arp off\n",
+            [f"rules.fw:4: {CUT} 'option builtin.arp off')"],
+        ),
         ("protect wg0\n", []),
         ("default in drop\n", []),
         ("zone lan = eth+\nprotect lan\nallow in on lan tcp to port 22\n", []),
