@@ -4,11 +4,13 @@
 Stdlib netlink: see `firewall.netlink`. Either may be missing from a kernel.
 """
 
+import os
 import socket
 import struct
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import ip_address
+from itertools import starmap
 from typing import NamedTuple
 
 from firewall import netlink
@@ -49,6 +51,9 @@ _TCP_STATE, _TCP_WSCALE_ORIGINAL, _TCP_WSCALE_REPLY, _TCP_FLAGS_ORIGINAL, _TCP_F
 _CTA_PROTOINFO_SCTP = 3
 _SCTP_STATE, _SCTP_VTAG_ORIGINAL, _SCTP_VTAG_REPLY = 1, 2, 3
 _SCTP_ESTABLISHED = 4  # nf_conntrack_sctp.h
+_IP_ATTRIBUTES = {4: (_CTA_IP_V4_SRC, _CTA_IP_V4_DST), 6: (_CTA_IP_V6_SRC, _CTA_IP_V6_DST)}
+_NLA_F_NESTED = 1 << 15  # include/uapi/linux/netlink.h
+_CONNTRACK = "/proc/sys/net/netfilter/nf_conntrack_count"
 _NETLINK_NETFILTER, _CT_GET = 12, 1 << 8 | 1  # NFNL_SUBSYS_CTNETLINK, IPCTNL_MSG_CT_GET
 _NFGENMSG = struct.Struct("=BBH")  # struct nfgenmsg of nfnetlink.h: family, version, resource
 
@@ -134,6 +139,35 @@ def tracked() -> list[Tracked] | None:
     except (FwError, OSError):
         return None
     return list(_entries(message[_NFGENMSG.size :] for message in messages))
+
+
+def original(reply: Ends) -> Ends | None:
+    """How conntrack has seen come what is answered so: otherwise addressed, if the host translates it.
+
+    None if it has not, or cannot be asked. A kernel that has no conntrack by now is not made to load it.
+    """
+    if not os.path.exists(_CONNTRACK):
+        return None
+    version = reply.src.version
+    ip = zip(_IP_ATTRIBUTES[version], (reply.src.packed, reply.dst.packed), strict=True)
+    ports = ((_CTA_PROTO_SRC_PORT, reply.sport), (_CTA_PROTO_DST_PORT, reply.dport))
+    proto = [
+        (_CTA_PROTO_NUM, bytes([reply.proto])),
+        *((kind, port.to_bytes(2, "big")) for kind, port in ports),
+    ]
+    parts = ((_CTA_TUPLE_IP, ip), (_CTA_TUPLE_PROTO, proto))
+    nested = b"".join(_nested(kind, starmap(netlink.attribute, inner)) for kind, inner in parts)
+    family = socket.AF_INET if version == 4 else socket.AF_INET6
+    request = _NFGENMSG.pack(family, 0, 0) + _nested(_CTA_TUPLE_REPLY, [nested])
+    try:
+        found = netlink.ask(_CT_GET, request, "look up a tracked connection", _NETLINK_NETFILTER)
+    except (FwError, OSError):
+        return None
+    return _ends(netlink.attributes(found[_NFGENMSG.size :])[_CTA_TUPLE_ORIG])
+
+
+def _nested(kind: int, parts: Iterable[bytes]) -> bytes:
+    return netlink.attribute(kind | _NLA_F_NESTED, b"".join(parts))
 
 
 def _sockets(proto: int, live: Sequence[int], waiting: int) -> list[Connection] | None:

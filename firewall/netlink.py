@@ -62,6 +62,23 @@ def _dump_once(kind: int, header: bytes, what: str, protocol: int) -> Iterator[b
                 data = data[(size + 3) & ~3 :]
 
 
+def ask(kind: int, body: bytes, what: str, protocol: int) -> bytes:
+    """The one message that answers a question, without its struct nlmsghdr; `what` is a verb and a noun."""
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, protocol) as sock:
+        sock.bind((0, 0))
+        sock.send(struct.pack("=IHHII", 16 + len(body), kind, _NLM_F_REQUEST, 1, 0) + body)
+        data = sock.recv(1 << 16)
+    size, message = struct.unpack_from("=IH", data)
+    if message == _NLMSG_ERROR:
+        raise fault(-struct.unpack_from("=i", data, 16)[0], what)
+    return data[16:size]
+
+
+def attribute(kind: int, payload: bytes) -> bytes:
+    """A struct rtattr with what it holds."""
+    return struct.pack("=HH", 4 + len(payload), kind) + payload + bytes(-len(payload) % 4)
+
+
 def change(message: bytes, what: str) -> None:
     """Sends a whole message that asks for a change and waits until it is made; `what` is a verb and a noun.
 

@@ -14,6 +14,7 @@ from firewall.clock import now
 from firewall.errors import NeedsYes
 from firewall.evaluate import Membership, Question, evaluate
 from firewall.links import Link
+from firewall.live import TCP, Ends, original
 from firewall.policy import Policy
 from firewall.routes import Routes
 from firewall.sockets import (
@@ -27,8 +28,6 @@ from firewall.sockets import (
     socket_inodes,
     tcp_sockets,
 )
-
-_PROTO_TCP = 6
 
 
 class Cut(NamedTuple):
@@ -101,7 +100,7 @@ def find_cuts(
         for interface in filter(protected.__contains__, interfaces_of(connection)):
             question = Question(
                 scope="in",
-                proto=_PROTO_TCP,
+                proto=TCP,
                 src=connection.remote,
                 dst=connection.local,
                 sport=connection.remote_port,
@@ -120,7 +119,10 @@ def find_cuts(
 
 
 def caller_connections() -> list[TcpSocket]:
-    """The connections that the caller works through; where there is none, every live ssh connection."""
+    """The connections that the caller works through; where there is none, every live ssh connection.
+
+    They are as on the wire, where rules see them: the host may translate what comes, as nft does by `redirect`.
+    """
     sockets = list(tcp_sockets(TCP_ESTABLISHED, TCP_LISTEN))
     established = {s.inode: s for s in sockets if s.state == TCP_ESTABLISHED and not s.remote.is_loopback}
     if not established:
@@ -129,7 +131,13 @@ def caller_connections() -> list[TcpSocket]:
     own = [s for pid in ancestors(os.getppid()) for s in _came_in(pid, established, listeners)]
     if not own:
         own = [s for pid in processes(SSH_SERVERS) for s in _came_in(pid, established, listeners)]
-    return list(dict.fromkeys(own))
+    return [_on_the_wire(one) for one in dict.fromkeys(own)]
+
+
+def _on_the_wire(one: TcpSocket) -> TcpSocket:
+    answer = Ends(TCP, one.local, one.local_port, one.remote, one.remote_port)
+    sent = original(answer) or answer.reversed()
+    return TcpSocket(one.inode, one.state, sent.dst, sent.dport, sent.src, sent.sport)
 
 
 def _came_in(

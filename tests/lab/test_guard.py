@@ -19,6 +19,15 @@ from tests.lab.wait import until
 REFUSED = 8
 SSH = "default in drop\nallow in tcp to port 22\n"
 
+REDIRECT = """
+table inet nat {
+    chain prerouting {
+        type nat hook prerouting priority dstnat;
+        tcp dport 2222 redirect to :22
+    }
+}
+"""
+
 # Takes one connection and runs each line that comes over it as a command; the answer is status and output as JSON.
 # `detached`: what is run has no ancestor that holds the connection, as under tmux.
 SHELL = """
@@ -73,12 +82,12 @@ class Remote(NamedTuple):
         return status, said
 
 
-def remote(pair: PairLab, tmp_path: Path, family: str, *args: str) -> Remote:
+def remote(pair: PairLab, tmp_path: Path, family: str, *args: str, port: int = 22) -> Remote:
     script = tmp_path / "shell.py"
     script.write_text(SHELL)
     process = pair.server.popen(["python3", str(script), *args])
     assert process.stdout and process.stdout.readline() == "ready\n"
-    return Remote(pair.server, pair.client.connect(address(pair.server, family), 22))
+    return Remote(pair.server, pair.client.connect(address(pair.server, family), port))
 
 
 @pytest.fixture(params=[("plain",), ("sshd",), ("sshd", "detached")], ids="-".join)
@@ -250,6 +259,20 @@ def test_yes_does_it_all_the_same(pair: PairLab, tmp_path: Path) -> None:
     until(lambda: "port 22" not in shell.server.fw("show").stdout, what="the rule gone")
     with pytest.raises(TimeoutError):
         shell.stream.recv(1, 1)
+
+
+def test_a_connection_is_judged_as_it_is_on_the_wire(pair: PairLab, tmp_path: Path, family: str) -> None:
+    """The host may translate it: rules see the port that the client asked for."""
+    pair.server.run("nft -f -", input=REDIRECT)
+    shell = remote(pair, tmp_path, family, "sshd", port=2222)
+    shell.server.save_policy("protect eth0\ndefault in drop\nallow in tcp to port 22\n")
+    status, said = shell.fw("load")
+    assert status == REFUSED and "put 'allow in tcp to port 2222 from" in said
+    shell.server.save_policy("protect eth0\ndefault in drop\nallow in tcp to port 2222\n")
+    assert shell.fw("load")[0] == 0
+    assert shell.fw("rule", "delete", "1")[0] == REFUSED
+    assert shell.fw("flow", "flush")[0] == REFUSED
+    assert shell.fw("status")[0] == 0, "and we are still here"
 
 
 def test_from_the_console_nobody_is_in_the_way(pair: PairLab) -> None:
