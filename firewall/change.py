@@ -2,7 +2,7 @@
 """Puts another policy in the place of the one that runs: checked first, then all of it or nothing."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import ExitStack
 from typing import NamedTuple
 
@@ -24,6 +24,7 @@ from firewall.protect import (
     describe,
     detach_all,
     not_protected,
+    renamed,
     targets,
 )
 from firewall.publish import publish, return_to, settle
@@ -49,7 +50,8 @@ class Wishes(NamedTuple):
 
     `save` writes the file; `yes` does what is dangerous for the caller; `dry_run` only checks; `attach` is a mode of
     `firewall.attach`; `edited` warns of new rules alone; `name` is what messages call the text; `sets` tells which
-    files of sets are read; `flows` is what becomes of running flows; with `has_runtime` hints speak of --runtime.
+    files of sets are read; `flows` is what becomes of running flows; with `has_runtime` hints speak of --runtime;
+    `leave` are the indexes of interfaces that are to be open, whatever they are called.
     """
 
     save: bool = True
@@ -61,6 +63,7 @@ class Wishes(NamedTuple):
     sets: Read = Read.NEW
     flows: Flows = Flows.LEAVE
     has_runtime: bool = True
+    leave: Collection[int] = ()
 
 
 class Plan(NamedTuple):
@@ -87,6 +90,9 @@ def put(running: Running, written: Written, wishes: Wishes) -> ApplyReport:
     if plan.writes:
         demand_saveable(written, wishes.has_runtime)
     warnings += _without_a_place(running, plan.limits)
+    warnings += renamed(
+        running, policy, (link for link in links if link.ifindex in plan.staying), wishes.edited
+    )
     changed = plan.writes or plan.runs
     seeded = 0
     if changed:
@@ -184,12 +190,16 @@ def _plan(running: Running, policy: Policy, written: Written, links: Sequence[Li
     wanted = targets(policy, links)
     present = {link.name for link in wanted}
     current = {interface.ifindex: interface for interface in running.interfaces()}
-    # One that was made anew under its name has another index; what is left of the old goes.
-    leaving = [
-        old
-        for old in current.values()
-        if not policy.protects(old.name) or (old.attach == "gone" and old.name in present)
-    ]
+    names = {link.ifindex: link.name for link in links}
+
+    def leaves(old: Interface) -> bool:
+        if old.attach == "gone":  # one that was made anew under its name has another index
+            return old.name in present or not policy.protects(old.name)
+        # One that the policy in force does not name was renamed: nobody has said that it is to be open.
+        name = names.get(old.ifindex, old.name)
+        return not policy.protects(name) and running.policy.protects(name)
+
+    leaving = [old for old in current.values() if old.ifindex in wishes.leave or leaves(old)]
     joining = [
         link
         for link in wanted

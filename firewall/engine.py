@@ -131,16 +131,19 @@ def unload(names: Sequence[str]) -> UnloadReport:
         if directory is not None and layout_of(directory) != abi.Layout.LAYOUT_VERSION:
             return _unload_foreign(directory, names)
         with read() as running:
-            protected = [interface.name for interface in running.interfaces()]
+            protected = running.called_now(list_links())
+            known = protected.values()
             for name in names:
-                if name not in protected:
-                    raise UsageError(f"'{name}' is not protected", f"protected are {', '.join(protected)}")
+                if name not in known:
+                    raise UsageError(f"'{name}' is not protected", f"protected are {', '.join(known)}")
             text, included = running.document.written
             same = is_saved(running.document.written)
             for name in names:
                 text = remove_protect(text, name, included)
             warnings = () if same else _unprotect_saved(names)
-            put(running, Written(text, included), Wishes(save=same, yes=True, has_runtime=False))
+            leave = [ifindex for ifindex, name in protected.items() if name in names]
+            wishes = Wishes(save=same, yes=True, leave=leave, has_runtime=False)
+            put(running, Written(text, included), wishes)
             left = running.interfaces()
         if not left:
             remove_all()
@@ -316,11 +319,11 @@ def _load_report(links: Sequence[Link], loaded: Loaded, first: bool) -> LoadRepo
     with read() as running:
         policy = running.policy
         protected = tuple(running.interfaces())
-        names = {interface.name for interface in protected}
+        filtered = {interface.ifindex for interface in protected}
         unprotected = [
             link.name
             for link in links
-            if link.up and link.name not in names and why_not_loadable(link, links) is None
+            if link.up and link.ifindex not in filtered and why_not_loadable(link, links) is None
         ]
         opened = [str(rule) for rule in policy.rules if rule.action == "allow" and "in" in rule.scopes]
         if policy.defaults["in"] == "allow":

@@ -15,7 +15,7 @@ from firewall.options import effective
 from firewall.pins import EGRESS, INGRESS, Pins, offset_of
 from firewall.policy import Policy
 from firewall.publish import describe_classes
-from firewall.state import Interface
+from firewall.state import Interface, Running
 
 
 def targets(policy: Policy, links: Sequence[Link]) -> list[Link]:
@@ -35,6 +35,25 @@ def not_protected(policy: Policy, links: Sequence[Link]) -> list[str]:
     ]
     unfit = [why_not_loadable(link, links) for link in links if policy.protects(link.name)]
     return missing + [reason for reason in unfit if reason is not None]
+
+
+def renamed(running: Running, policy: Policy, staying: Iterable[Link], edited: bool) -> list[str]:
+    """Which interfaces stay filtered that a policy does not name; after an edit only those whose name is new."""
+    known = {one.ifindex: one.name for one in running.interfaces()}
+    told = []
+    for link in staying:
+        was = known.get(link.ifindex)
+        if was is None or policy.protects(link.name):
+            continue
+        ways = f"'fw load {link.name}' writes one, 'fw unload {link.name}' opens it"
+        if was != link.name:
+            told.append(
+                f"the interface protected as {was} is now called {link.name}, which no 'protect' line names: "
+                f"it stays filtered; {ways}"
+            )
+        elif not edited:
+            told.append(f"{link.name} stays filtered, though no 'protect' line names it: {ways}")
+    return told
 
 
 def describe(

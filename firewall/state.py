@@ -126,6 +126,11 @@ class Running:
         protected = {interface.ifindex for interface in self.interfaces()}
         return {link.name for link in links if link.ifindex in protected}
 
+    def called_now(self, links: "Iterable[Link]") -> dict[int, str]:
+        """The same by index, with what vanished interfaces were called."""
+        now = {link.ifindex: link.name for link in links}
+        return {one.ifindex: now.get(one.ifindex, one.name) for one in self.interfaces()}
+
     def names(self) -> dict[int, str]:
         """The names of all interfaces that rules can speak of, by index."""
         return {i: iface.name for i, iface in interfaces.read(self.pins.map("interfaces")).items()}

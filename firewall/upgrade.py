@@ -67,7 +67,9 @@ def replace_layout(directory: Path, yes: bool) -> UpgradeReport:
     began_anew = ["flows"] * (not heritage.flows_given) + ["counters"] + ["mode"] * (mode is None)
     began_anew += ["what was added to sets"] * (not heritage.sets_given)
     with read() as running:
-        put(running, written, Wishes(save=False, yes=True))  # which interfaces the saved policy protects
+        # The saved policy alone says which interfaces are protected.
+        leave = [link.ifindex for link in held if not policy.protects(link.name)]
+        put(running, written, Wishes(save=False, yes=True, leave=leave))
         said = f"another layout: {', '.join(began_anew)} began anew"
         return _report(running, (said, *sets.warnings))
 

@@ -30,7 +30,9 @@ def status(ctx: typer.Context) -> None:
     with state.read() as running:
         interfaces = running.interfaces()
         present = links.list_links()
-        protected = {interface.name for interface in interfaces}
+        filtered = {interface.ifindex for interface in interfaces}
+        known = {interface.name for interface in interfaces}
+        names_now = {link.ifindex: link.name for link in present}
         counts = Table(running.pins).counts()
         table = occupancy(running.pins, running.generation, counts.embryonic_entries)
         facts: dict[str, Any] = {
@@ -39,11 +41,21 @@ def status(ctx: typer.Context) -> None:
             "spares": running.spares,
             "rules": running.document.size,
             "differs": running.differs(),
-            "interfaces": [{"name": i.name, "ifindex": i.ifindex, "attach": i.attach} for i in interfaces],
+            "interfaces": [
+                {
+                    "name": i.name,
+                    "name_now": names_now.get(i.ifindex),
+                    "ifindex": i.ifindex,
+                    "attach": i.attach,
+                }
+                for i in interfaces
+            ],
             "unprotected": [
                 link.name
                 for link in present
-                if link.up and link.name not in protected and not links.why_not_loadable(link, present)
+                if link.ifindex not in filtered
+                and (link.up or link.name in known)
+                and not links.why_not_loadable(link, present)
             ],
             "flows": {
                 "confirmed": counts.confirmed,
@@ -70,7 +82,7 @@ def _show(session: Session, facts: dict[str, Any]) -> None:
     if facts["spares"] is not None:
         rows.append(("", "spares flows that were open before it (--keep-flows); 'fw apply' judges them"))
     for i, interface in enumerate(facts["interfaces"]):
-        rows.append(("" if i else "protected", _interface(interface, facts["interfaces"])))
+        rows.append(("" if i else "protected", _interface(interface, facts)))
     if not facts["interfaces"]:
         rows.append(("protected", "no interface"))
     if facts["unprotected"]:
@@ -100,13 +112,18 @@ def _flows(flows: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _interface(interface: dict[str, Any], every: list[dict[str, Any]]) -> str:
-    width = max(len(other["name"]) for other in every)
+def _interface(interface: dict[str, Any], facts: dict[str, Any]) -> str:
+    width = max(len(other["name"]) for other in facts["interfaces"])
+    name, now = interface["name"], interface["name_now"]
+    gone = "the interface has vanished"
+    if name in facts["unprotected"]:
+        gone = "another interface has the name, not filtered; 'fw load' protects it"
     attach = {
-        "gone": "GONE: the interface has vanished",
+        "gone": f"GONE: {gone}",
         "detached": "DETACHED: not filtered, our programs were removed; 'fw load' puts them back",
     }.get(interface["attach"], interface["attach"])
-    return f"{interface['name']:{width}}{render.GAP}{attach}"
+    renamed = f", now called {now}" if now not in (name, None) else ""
+    return f"{name:{width}}{render.GAP}{attach}{renamed}"
 
 
 def _show_reasons(session: Session, packets: dict[str, int], dropped: str) -> None:

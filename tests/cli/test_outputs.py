@@ -19,7 +19,7 @@ from firewall.errors import FwError, KernelLacks, NotPermitted
 from firewall.events import Event
 from firewall.reasons import REASONS
 from tests.cli.conftest import Fw
-from tests.cli.machine import EVENTS, FLOWS, Machine, flow
+from tests.cli.machine import EVENTS, FLOWS, Machine, flow, link
 
 LAYOUT = int(abi.Layout.LAYOUT_VERSION)
 GOLDEN = Path(__file__).parent / "golden"
@@ -43,6 +43,21 @@ def test_status_says_what_is_wrong(fw: Fw, machine: Machine) -> None:
     assert "wg0   GONE: the interface has vanished" in fw("status").out
 
 
+def test_status_of_names_that_others_have_now(
+    fw: Fw, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [link(2, "eth7"), link(6, "eth0"), link(7, "wg0", up=False)]
+    monkeypatch.setattr("firewall.links.list_links", lambda: now)
+    machine.wg0 = "gone"
+    assert fw("status").out.splitlines()[2:5] == [
+        "protected    eth0  tcx, now called eth7",
+        "             wg0   GONE: another interface has the name, not filtered; 'fw load' protects it",
+        "unprotected  eth0, wg0",
+    ]
+    told = fw("status --json").json
+    assert [one["name_now"] for one in told["interfaces"]] == ["eth7", None]
+
+
 def test_status_json(fw: Fw, machine: Machine) -> None:
     status = fw("status --json").json
     reasons = status.pop("reasons")
@@ -54,8 +69,8 @@ def test_status_json(fw: Fw, machine: Machine) -> None:
         "rules": 5,
         "differs": False,
         "interfaces": [
-            {"name": "eth0", "ifindex": 2, "attach": "tcx"},
-            {"name": "wg0", "ifindex": 3, "attach": "tcx"},
+            {"name": "eth0", "name_now": "eth0", "ifindex": 2, "attach": "tcx"},
+            {"name": "wg0", "name_now": "wg0", "ifindex": 3, "attach": "tcx"},
         ],
         "unprotected": ["docker0"],
         "flows": {

@@ -359,6 +359,64 @@ def test_a_wider_protect_line_must_be_edited_by_hand(lab: RouterLab) -> None:
     assert lab.router.policy_file.read_text() == "protect lan+\n" + WEB
 
 
+@pytest.mark.parametrize("rules", [1, 1100])
+def test_a_renamed_interface_stays_filtered(pair: PairLab, rules: int) -> None:
+    """Whatever is changed, until somebody says that it is to be open."""
+    server = pair.server
+    many = "".join(f"drop in udp from 10.0.{n >> 8}.{n & 255} to port {n}\n" for n in range(1, rules + 1))
+    protect(server, WEB + many, "eth0")
+    server.ip("link set eth0 down", "link set eth0 name eth7", "link set eth7 up")
+    (shown,) = server.fw_json("status")["interfaces"]
+    assert (shown["name"], shown["name_now"]) == ("eth0", "eth7")
+    assert "eth0  " in server.fw("status").stdout and ", now called eth7" in server.fw("status").stdout
+    assert "'eth0' is not protected" in server.fw("unload eth0", check=False).stderr
+    said = server.fw("rule add allow in tcp to port 81").stderr
+    assert "warning: the interface protected as eth0 is now called eth7" in said
+    for words in ("rule add allow in tcp to port 82", "option log.rate 7", "apply", "load"):
+        said = server.fw(words).stderr
+        assert all(programs(server, "eth7").values()), words
+        assert "protected as eth0" not in said
+    assert "warning: eth7 stays filtered, though no 'protect' line names it" in said
+    (shown,) = server.fw_json("status")["interfaces"]
+    assert (shown["name"], shown["name_now"]) == ("eth7", "eth7")
+    assert "eth7 is not filtered any more" in server.fw("unload eth7").stderr
+    assert not any(programs(server, "eth7").values())
+
+
+def test_a_renamed_interface_may_be_protected_by_its_new_name(lab: RouterLab) -> None:
+    router = lab.router
+    protect(router, WEB, "wan0", "lan0")
+    router.ip("link set lan0 down", "link set lan0 name inner0", "link set inner0 up")
+    router.fw("load inner0")
+    assert "protect inner0" in router.policy_file.read_text().replace("wan0, lan0, ", "")
+    assert "inner0" not in router.fw("rule add allow in tcp to port 82").stderr
+    router.fw("unload inner0")
+    assert not any(programs(router, "inner0").values()) and all(programs(router, "wan0").values())
+
+
+def test_an_interface_that_took_the_name_of_another_is_not_taken_for_it(lab: RouterLab) -> None:
+    """Deleted and made anew, or renamed: what is there now is not filtered, and that is said."""
+    router = lab.router
+    protect(router, WEB, "wan0")
+    router.ip("link set wan0 down", "link set wan0 name far0", "link set far0 up")
+    router.ip("link set lan0 down", "link set lan0 name wan0", "link set wan0 up")
+    status = router.fw_json("status")
+    assert [one["name_now"] for one in status["interfaces"]] == ["far0"] and status["unprotected"] == ["wan0"]
+    loaded = router.fw("load")
+    assert "protected as wan0 is now called far0" in loaded.stderr and "not protected" not in loaded.stderr
+    assert all(programs(router, "far0").values()) and all(programs(router, "wan0").values())
+    router.ip("link del wan0", "link add wan0 type veth peer name wan1")
+    status = router.fw_json("status")
+    assert {one["name"]: one["attach"] for one in status["interfaces"]}["wan0"] == "gone"
+    assert status["unprotected"] == ["wan0"]
+    assert (
+        "wan0  GONE: another interface has the name, not filtered; 'fw load' protects it"
+        in router.fw("status").stdout
+    )
+    router.fw("load")
+    assert all(programs(router, "wan0").values()) and router.fw_json("status")["unprotected"] == []
+
+
 def test_names_that_appear_later_are_known_to_the_rules(lab: RouterLab) -> None:
     """A rule that speaks of an interface made after loading holds as soon as any command has looked."""
     router = lab.router
