@@ -81,7 +81,7 @@ def counterexample(policy: Policy, expected: Rule) -> Counterexample | None:
     default = Rule(policy.defaults[scope], (scope,))
     steps = _Steps()
     for family in _FAMILIES:
-        for target in space.boxes(expected, family):
+        for target in space.targets(expected, family):
             covers: list[Box] = []  # where the first rule that matches decides as expected
             doubts: list[Box] = []  # where one that would may match or not
             for position, rule in [*rules, (None, default)]:
@@ -116,7 +116,7 @@ def meets(rule: Rule, expected: Rule) -> bool:
     return any(
         _meet(box, target)
         for family in _FAMILIES
-        for target in space.boxes(expected, family)
+        for target in space.targets(expected, family)
         for box in space.boxes(rule, family, target.ranges)
     )
 
@@ -143,9 +143,14 @@ class _Space:
 
     def __init__(self, policy: Policy, expected: Rule) -> None:
         rules = [*policy.rules, expected]
-        self.names = _kinds_of_names(
-            [names.plain for rule in rules for names in (rule.on, rule.via) if names]
-        )
+        lists = [names.plain for rule in rules for names in (rule.on, rule.via) if names]
+        self.names: list[str | None] = [*_kinds_of_names(lists)]
+        # The other interface of a forwarded packet need not be protected. Where the packet path does not know its name,
+        # no list has it, not even one of all but some.
+        self._unknown = 0
+        if expected.scopes[0] == "forward":
+            self._unknown = 1 << len(self.names)
+            self.names.append(None)
         named = {TCP, UDP, ICMP, ICMP6, *(proto for rule in rules for proto in rule.protos)}
         unnamed = [
             n for n in (*_FREE_PROTOCOLS, *range(256)) if n not in named and n not in EXTENSION_HEADERS
@@ -170,6 +175,21 @@ class _Space:
                 axes = [_meeting(axis, span) for axis, span in zip(axes, near, strict=True)]
             for ranges in product(*axes):
                 yield Box(on, via, kinds, ranges)
+
+    def targets(self, expected: Rule, family: int) -> Iterator[Box]:
+        """The boxes of what is expected, whose lists of all interfaces but some have those that are not known yet.
+
+        One interface of a packet is known: that at which it is filtered.
+        """
+        on, via = (
+            self._unknown if names is None or names.plain.negated else 0
+            for names in (expected.on, expected.via)
+        )
+        for box in self.boxes(expected, family):
+            known = box._replace(on=box.on & ~self._unknown, via=box.via & ~self._unknown)
+            yield known._replace(on=known.on | on)
+            if via:
+                yield known._replace(via=via)
 
     def packet(self, box: Box, family: int, scope: str) -> Question:
         """A packet of the box, as ordinary a one as there is."""
@@ -203,12 +223,12 @@ class _Space:
             self._known[names] = sum(1 << i for i in kinds)
         return self._known[names]
 
-    def _name(self, kinds: int) -> str:
+    def _name(self, kinds: int) -> str | None:
         return next(name for i, name in enumerate(self.names) if kinds >> i & 1)
 
 
 def described(question: Question) -> str:
-    """A packet in the words of a rule."""
+    """A packet in the words of a rule, which has none for an interface that is not known."""
     words = [question.scope]
     words += [f"{word} {name}" for word, name in (("on", question.on), ("via", question.via)) if name]
     words.append(protocol_name(question.proto))

@@ -195,7 +195,10 @@ def _unmet(policy: Policy) -> Iterator[Problem]:
             line, file = policy.rule_lines[found.position], policy.rule_files[found.position]
             by = f"by {policy.place(line, file, statement.file)} ({_shown(policy.rules[found.position])})"
         may = "may be" if found.maybe else "is"
-        message = f"this does not hold: '{described(found.question)}' {may} {_DONE[found.action]}"
+        packet = f"'{described(found.question)}'"
+        if found.question.scope == "forward" and None in (found.question.on, found.question.via):
+            packet += ", where the other interface is so new that fw does not know its name yet,"
+        message = f"this does not hold: {packet} {may} {_DONE[found.action]}"
         yield _problem(policy, statement, message, by)
 
 

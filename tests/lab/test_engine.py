@@ -13,7 +13,7 @@ from tests.lab.host import Host
 from tests.lab.lab import PairLab, RouterLab
 from tests.lab.traffic import Stream, all_busy, no_tcp, reaches
 
-REFUSED, FAILED, USAGE, WOULD_CHANGE = 8, 1, 2, 10
+REFUSED, FAILED, USAGE, UNMET, WOULD_CHANGE = 8, 1, 2, 9, 10
 
 WEB = """default in drop
 default out allow
@@ -428,6 +428,26 @@ def test_names_that_appear_later_are_known_to_the_rules(lab: RouterLab) -> None:
     assert lab.client.ping("198.51.100.1", timeout_s=5) > 0
     with pytest.raises(TimeoutError):
         lab.server.ping(router.v4, timeout_s=0.5)
+
+
+def test_not_has_an_interface_that_appears_when_any_command_has_looked(lab: RouterLab) -> None:
+    """Before, no list of a rule has it, as docs/rules.md says; so an expectation cannot rest on such a list."""
+    router, client = lab.router, lab.client
+    policy = "default forward allow\ndefault in allow\ndrop forward on not lan0 via wan0\n"
+    protect(router, policy, "wan0")
+    done = router.fw(
+        "apply", "-", input=policy + "protect wan0\nexpect drop forward on not lan0 via wan0\n", check=False
+    )
+    assert done.returncode == UNMET and "does not know its name yet" in done.stderr
+    lab.link(router, "late0", client, "late0")
+    lab.address(router, "late0", "198.51.100.1/24", "fd00::1/64")
+    lab.address(client, "late0", "198.51.100.2/24", "fd00::2/64")
+    client.ip("route replace default via 198.51.100.1 dev late0")
+    lab.server.ip("route add 198.51.100.0/24 via 203.0.113.1")
+    assert client.ping(lab.server.v4, timeout_s=5) > 0
+    router.fw("load")
+    with pytest.raises(TimeoutError):
+        client.ping(lab.server.v4, timeout_s=1)
 
 
 def test_running_and_saved_are_never_mixed(pair: PairLab) -> None:

@@ -116,6 +116,12 @@ def test_rules_meet_where_a_packet_matches_both(one: str, other: str) -> None:
 def demand_true(policy: Policy, rule: Rule, question: Question, action: str, position: int | None) -> None:
     """The packet is one of those described, and is decided otherwise, by that rule."""
     answer = evaluate(policy, question)
+    if question.scope == "forward":  # an interface that is not known yet is another than those listed
+        assert question.on or question.via
+        rule = rule._replace(
+            on=rule.on if question.on or not rule.on or not rule.on.plain.negated else None,
+            via=rule.via if question.via or not rule.via or not rule.via.plain.negated else None,
+        )
     assert matches(rule, question)
     assert (answer.action, answer.position) == (action, position)
     assert action != rule.action
@@ -211,6 +217,44 @@ def test_ceilings_are_left_aside() -> None:
     assert counterexample(policy, Rule.parse("allow in tcp to port 22")) is None
     found = counterexample(policy, Rule.parse("drop in tcp to port 22"))
     assert found is not None and not found.maybe
+
+
+NOT_LAN = "drop forward on not lan0 via wan0"
+
+
+@pytest.mark.parametrize(
+    ("text", "by"),
+    [
+        (f"{NOT_LAN}\nexpect {NOT_LAN}", "default forward allow"),
+        (f"{NOT_LAN}\ndrop forward on lan0\nexpect drop forward via wan0", "default forward allow"),
+        ("drop forward via not wan0\nexpect drop forward on lan0 via not wan0", "default forward allow"),
+        (f"allow forward on lan0\ndrop forward\nexpect {NOT_LAN}", None),
+        (f"allow forward on lan0\ndrop forward via wan0\nexpect {NOT_LAN}", None),
+        ("drop forward on lan0 via wan0\nexpect drop forward on lan0 via wan0", None),
+        (
+            "drop forward via not wan0\ndrop forward via wan0\nexpect drop forward on lan0 via wan0, eth0",
+            None,
+        ),
+        ("default in drop\nallow in on lan0\nexpect drop in on not lan0", None),
+        ("default out allow\ndrop out via not lan0\nexpect drop out via not lan0", None),
+        # one end is known
+        (
+            "drop forward on not a\ndrop forward on a\ndrop forward via not b\ndrop forward via b\nexpect drop forward",
+            None,
+        ),
+    ],
+)
+def test_interfaces_that_are_not_known_yet_match_no_list(text: str, by: str | None) -> None:
+    """As in the packet path: an interface without a class."""
+    policy = parse_policy("default forward allow\n" + text)
+    if by is None:
+        verify(policy)
+        return
+    with pytest.raises(
+        Unmet, match="where the other interface is so new that fw does not know its name yet"
+    ) as unmet:
+        verify(policy)
+    assert by in str(unmet.value)
 
 
 def test_boxes_that_are_far_from_what_is_expected_are_not_compared(monkeypatch: pytest.MonkeyPatch) -> None:
