@@ -87,9 +87,8 @@ def load(
 ) -> LoadReport:
     """Protects interfaces: `names`, and those that the policy names. Can be repeated at will.
 
-    The first load puts the saved policy in force, or a starter file if there is none. `attach` is a mode of
-    `firewall.attach`, also for those of `names`, or without any for all, that are attached in another; `observe` lets
-    everything pass that the policy would drop.
+    The first load puts the saved policy in force, or a starter file if there is none. `attach` is a mode, also for
+    those of `names` (or all) that are attached in another; `observe` lets pass what the policy would drop.
     """
     names = tuple(dict.fromkeys(names))
     links = list_links()
@@ -142,8 +141,7 @@ def unload(names: Sequence[str]) -> UnloadReport:
                 text = remove_protect(text, name, included)
             warnings = () if same else _unprotect_saved(names)
             leave = [ifindex for ifindex, name in protected.items() if name in names]
-            wishes = Wishes(save=same, yes=True, leave=leave, has_runtime=False)
-            put(running, Written(text, included), wishes)
+            put(running, Written(text, included), Wishes(same, yes=True, leave=leave, has_runtime=False))
             left = running.interfaces()
         if not left:
             remove_all()
@@ -230,9 +228,9 @@ def set_mode(mode: str, *, yes: bool = False) -> bool:
             return False
         if mode == ENFORCE and not yes:
             links = list_links()
-            names, member = running.names_now(links), membership_of(running.pins)
-            guard(running.policy, names, links, member)
-            guard_neighbours(running.policy, names, links, member)
+            what = running.policy, running.names_now(links), links, membership_of(running.pins)
+            guard(*what)
+            guard_neighbours(*what)
         if mode == ENFORCE:
             # Observing lets connections live of which the table has nothing, and which no rule could let begin midway.
             adopt_connections(running.pins)

@@ -80,7 +80,7 @@ def test_where_systemd_does_not_look_it_has_to_be_told(tmp_path: Path) -> None:
         "systemctl enable fw",
     ]
     assert (
-        "ExecStart=/opt/fw+1/bin/fw load\n"
+        "ExecStart=/opt/fw+1/bin/fw load --yes\n"
         in (tmp_path / "opt/fw+1/lib/systemd/system/fw.service").read_text()
     )
 
