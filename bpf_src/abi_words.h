@@ -36,14 +36,14 @@ enum fw_mode {
 enum fw_reason {
 	REASON_NONE, /* not settled yet; never counted */
 
-	REASON_FLOW,           /* belongs to a live flow */
-	REASON_RELATED,        /* ICMP error that quotes a live flow */
-	REASON_RULE_ALLOW,     /* a rule allowed it: a flow was opened */
-	REASON_DEFAULT_ALLOW,  /* the scope's default allowed it: a flow was opened */
-	REASON_EXPECTED,       /* answers a multicast or broadcast question: a flow was opened */
-	REASON_PICKUP,         /* mid-stream segment adopted after loading */
-	REASON_FRAGMENT,       /* later fragment of an allowed packet */
-	REASON_FRAGMENT_EARLY, /* later fragment ahead of its first, of which a few pass */
+	REASON_FLOW,          /* belongs to a live flow */
+	REASON_RELATED,       /* ICMP error that quotes a live flow */
+	REASON_RULE_ALLOW,    /* a rule allowed it: a flow was opened */
+	REASON_DEFAULT_ALLOW, /* the scope's default allowed it: a flow was opened */
+	REASON_EXPECTED,      /* answers a multicast or broadcast question: a flow was opened */
+	REASON_PICKUP,        /* mid-stream segment adopted after loading */
+	REASON_FRAGMENT,      /* later fragment of an allowed packet */
+	REASON_FRAGMENT_EARLY, /* later fragment whose first is not allowed yet, of which a few pass */
 	REASON_HANDED_ON,      /* judged at ingress, leaves where it was judged to */
 	REASON_TRANSLATED,     /* judged at ingress, then translated by the host */
 	REASON_ANSWER,         /* our own answer to a rejected packet */
@@ -63,15 +63,15 @@ enum fw_reason {
 	REASON_RULE_REJECT,
 	REASON_DEFAULT_DROP,
 	REASON_DEFAULT_REJECT,
-	REASON_REVOKED,           /* its flow is no longer allowed by the rules */
-	REASON_NO_FLOW,           /* cannot open a flow and belongs to none */
-	REASON_BAD_HANDSHAKE,     /* of TCP or SCTP, and does not fit the handshake */
-	REASON_OUT_OF_WINDOW,     /* TCP segment outside its connection's window */
-	REASON_BAD_TAG,           /* SCTP packet without its association's verification tag */
-	REASON_UNRELATED,         /* ICMP error that quotes no live flow */
-	REASON_FRAGMENT_UNKNOWN,  /* later fragment whose first was not allowed */
-	REASON_FRAGMENT_FLOOD,    /* one more ahead of its first than its destination may get */
-	REASON_FRAGMENT_TINY,     /* first fragment without the whole header */
+	REASON_REVOKED,          /* its flow is no longer allowed by the rules */
+	REASON_NO_FLOW,          /* cannot open a flow and belongs to none */
+	REASON_BAD_HANDSHAKE,    /* of TCP or SCTP, and does not fit the handshake */
+	REASON_OUT_OF_WINDOW,    /* TCP segment outside its connection's window */
+	REASON_BAD_TAG,          /* SCTP packet without its association's verification tag */
+	REASON_UNRELATED,        /* ICMP error that quotes no live flow */
+	REASON_FRAGMENT_UNKNOWN, /* later fragment whose first is not allowed, or went another way */
+	REASON_FRAGMENT_FLOOD,   /* one more ahead of its first than its destination may get */
+	REASON_FRAGMENT_TINY,    /* first fragment without the whole header */
 	REASON_FRAGMENT_HEADLESS, /* first fragment in which the chain of headers does not end */
 	REASON_FRAGMENT_HOLE,     /* later fragment that starts within the header */
 	REASON_FRAGMENT_OVERLAP,  /* fragment with bytes that another has had */
