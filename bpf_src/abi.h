@@ -29,7 +29,7 @@
  * by the names of their fields: states and flags of a flow keep their numbers.
  */
 enum fw_layout {
-	LAYOUT_VERSION = 5,
+	LAYOUT_VERSION = 6,
 };
 
 #endif

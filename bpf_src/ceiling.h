@@ -158,8 +158,8 @@ GLOBAL int move_count(void)
 	slot = bpf_map_lookup_elem(&slots, &f->slot);
 	if (!slot)
 		return 0;
-	limited = !is_over(f, p->key.proto) && ceiling_of(&after.key, &p->key, f) &&
-		  !count_source(&after, ~0U);
+	limited = (slot->limited || !is_over(f, p->key.proto)) &&
+		  ceiling_of(&after.key, &p->key, f) && !count_source(&after, ~0U);
 	counted = limited;
 	bpf_spin_lock(&slot->lock);
 	if (slot->incarnation == f->incarnation) {

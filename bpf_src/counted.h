@@ -111,11 +111,12 @@ GLOBAL int count_again(void)
 		return REASON_NONE;
 	reason = count_flow(&as, &p->key, f, s->per_source, false);
 	if (reason)
-		return reason;
+		return reason == REASON_FLOW ? REASON_NONE : reason;
 	bpf_spin_lock(&slot->lock);
 	if (slot->incarnation == f->incarnation && !slot->counted && !slot->limited) {
 		slot->counted = as.counted;
 		slot->limited = as.limited;
+		slot->source = as.source.key;
 		slot->ceiling = as.ceiling.key;
 		as.counted = 0;
 		as.limited = 0;

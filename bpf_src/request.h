@@ -19,12 +19,14 @@ static __always_inline enum fw_answer answered(enum fw_reason reason)
 /* It counts as its source's, and is not refused for it: the connection is there already. */
 static __always_inline enum fw_answer add_confirmed(struct request *request)
 {
-	__u32 zero = 0;
+	__u32 zero = 0, over_j = 0;
 	struct control *c = bpf_map_lookup_elem(&control, &zero);
 
 	if (!c)
 		return ANSWER_REFUSED;
-	return answered(enter(&request->key, &request->flow, c->generation, ~0U));
+	if (is_over(&request->flow, request->key.proto))
+		over_j = (__u32)bpf_jiffies64() ?: 1;
+	return answered(enter(&request->key, &request->flow, c->generation, ~0U, over_j));
 }
 
 /* 0 if there is no such request. */

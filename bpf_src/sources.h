@@ -25,6 +25,7 @@ union source_words {
 	__u64 words[3];
 };
 
+/* REASON_FLOW: not now. */
 GLOBAL int count_words(__u64 first, __u64 second, __u64 third, __u32 most)
 {
 	union source_words of = {.words = {first, second, third}};
@@ -46,8 +47,9 @@ GLOBAL int count_words(__u64 first, __u64 second, __u64 third, __u32 most)
 	if (flows && flows < most)
 		source->flows = flows + 1;
 	bpf_spin_unlock(&source->lock);
+	/* it is about to go, with its last flow: this one is counted at its next packet */
 	if (!flows)
-		return REASON_TABLE_FULL;
+		return REASON_FLOW;
 	return flows < most ? REASON_NONE : REASON_SOURCE_LIMIT;
 }
 

@@ -8,20 +8,23 @@
 
 /*
  * A flow enters the table of confirmed ones. `f` is a copy that nobody else
- * writes. REASON_FLOW: it is there already.
+ * writes. REASON_FLOW: it is there already, or is to come again. One that is over, since over_j, counts for nobody.
  */
 static __always_inline enum fw_reason enter(const struct flow_key *key, struct flow *f,
-					    __u32 generation, __u32 per_source)
+					    __u32 generation, __u32 per_source, __u32 over_j)
 {
 	struct totals *count = this_cpus_totals();
+	struct counts as = {};
 	enum fw_reason reason;
 	struct slot *slot;
-	struct counts as;
 	int index;
 
-	reason = count_flow(&as, key, f, per_source, per_source == ~0U || f->flags & FLOW_LIBERAL);
-	if (reason)
-		return reason;
+	if (!over_j) {
+		reason = count_flow(&as, key, f, per_source,
+				    per_source == ~0U || f->flags & FLOW_LIBERAL);
+		if (reason)
+			return reason;
+	}
 	index = seize(generation);
 	f->slot = index;
 	slot = bpf_map_lookup_elem(&slots, &f->slot);
@@ -37,7 +40,7 @@ static __always_inline enum fw_reason enter(const struct flow_key *key, struct f
 	slot->incarnation = f->incarnation;
 	slot->counted = as.counted;
 	slot->limited = as.limited;
-	slot->relieved_j = 0;
+	slot->relieved_j = over_j;
 	slot->source = as.source.key;
 	slot->ceiling = as.ceiling.key;
 	slot->key = *key;
@@ -161,7 +164,7 @@ GLOBAL int promote(void)
 	}
 	if (doubtful && s->per_source == 1)
 		return REASON_NONE;
-	reason = enter(&p->key, &cpu->fresh, p->generation, s->per_source >> doubtful);
+	reason = enter(&p->key, &cpu->fresh, p->generation, s->per_source >> doubtful, 0);
 	if (cpu->fresh.further)
 		reason = weigh(reason);
 	if (reason == REASON_FLOW || (doubtful && reason && reason != REASON_OVER_LIMIT))

@@ -10,7 +10,7 @@ Raw = bytes
 
 
 class Layout(IntEnum):
-    LAYOUT_VERSION = 5
+    LAYOUT_VERSION = 6
 
 
 class Limits(IntEnum):

@@ -23,7 +23,7 @@ from firewall.paths import Lock, find_pin_dir, namespace_name, policy_path
 from firewall.pins import layout_of, offset_of, open_pins
 from firewall.policy import parse_policy
 from firewall.policyfile import add_protect, demand_nameable, remove_protect
-from firewall.protect import adopt_connections, reattach
+from firewall.protect import adopt_connections, begin_grace, reattach
 from firewall.recover import locked, remove_all
 from firewall.reports import ApplyReport, Loaded, LoadReport, UnloadReport, UpgradeReport
 from firewall.rule import Rule
@@ -114,8 +114,7 @@ def load(
                 if observe:  # before the programs are anywhere else: nothing is to be dropped meanwhile
                     undo.callback(pins.control.store_u32, _MODE, _MODES[running.mode])
                     pins.control.store_u32(_MODE, _MODES[OBSERVE])
-                named = [one for one in running.interfaces() if not names or one.name in names]
-                reattach(pins, named, attach, undo)
+                reattach(running, links, names, attach, undo)
                 wishes = Wishes(save=save, yes=yes or observe, attach=attach, has_runtime=False)
                 done = put(running, Written(text, included), wishes)
                 undo.pop_all()
@@ -234,6 +233,7 @@ def set_mode(mode: str, *, yes: bool = False) -> bool:
         if mode == ENFORCE:
             # Observing lets connections live of which the table has nothing, and which no rule could let begin midway.
             adopt_connections(running.pins)
+            begin_grace(running.pins, running.policy)
         running.pins.control.store_u32(_MODE, _MODES[mode])
         return True
 

@@ -75,7 +75,10 @@ class Journal:
         self._booted_s = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
 
     def read(self, after: int = 0, last: int | None = None) -> list[Event]:
-        """The events that are kept with numbers greater than `after`, oldest first; at most the `last` ones."""
+        """The events that are kept with numbers greater than `after`, oldest first; at most the `last` ones.
+
+        None that comes meanwhile: one before it might lie where the reading has been.
+        """
         newest, *kept = self._head()
         size = self._records.max_entries // 2
         wanted = min(newest - after, 2 * size if last is None else last)
@@ -92,7 +95,7 @@ class Journal:
         else:
             records = (record for _, record in self._records.items())
         events = (self._decoded(record) for record in records if record)
-        found = sorted(event for event in events if event and event.number > after)
+        found = sorted(event for event in events if event and after < event.number <= newest)
         return found if last is None else found[max(0, len(found) - last) :]
 
     def follow(self, on_events: Callable[[list[Event], int], None]) -> None:

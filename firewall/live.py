@@ -163,7 +163,10 @@ def original(reply: Ends) -> Ends | None:
         found = netlink.ask(_CT_GET, request, "look up a tracked connection", _NETLINK_NETFILTER)
     except (FwError, OSError):
         return None
-    return _ends(netlink.attributes(found[_NFGENMSG.size :])[_CTA_TUPLE_ORIG])
+    attrs = netlink.attributes(found[_NFGENMSG.size :])
+    first, back = (_ends(attrs[kind]) for kind in (_CTA_TUPLE_ORIG, _CTA_TUPLE_REPLY))
+    # What conntrack met midway may have begun for it with an answer.
+    return back if first == reply else first
 
 
 def _nested(kind: int, parts: Iterable[bytes]) -> bytes:

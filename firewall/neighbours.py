@@ -33,10 +33,15 @@ def guard_neighbours(
 ) -> None:
     """Raises NeedsYes if the caller would be lost so, with `policy` enforced on the interfaces `protected`.
 
-    What is off already in the policy `before` has not cut a connection that lives.
+    What is lost already by the policy `before`, and lives, has another way.
     """
-    for cut in lost_by(policy, protected, links, member):
-        if before is None or not _is_off(before, cut.connection):
+    links = list(links)
+    lost = lost_by(policy, protected, links, member)
+    known = (
+        {cut.connection for cut in lost_by(before, protected, links, member)} if lost and before else set()
+    )
+    for cut in lost:
+        if cut.connection not in known:
             raise NeedsYes(f"this would cut {cut}", f"leave '{_builtin(cut.connection)}' on, or give --yes")
 
 

@@ -15,7 +15,7 @@ from firewall.options import effective
 from firewall.pins import EGRESS, INGRESS, Pins, offset_of
 from firewall.policy import Policy
 from firewall.publish import describe_classes
-from firewall.state import Interface, Running
+from firewall.state import Running
 
 
 def targets(policy: Policy, links: Sequence[Link]) -> list[Link]:
@@ -89,14 +89,21 @@ def attach_all(pins: Pins, links: Iterable[Link], mode: str) -> None:
             raise
 
 
-def reattach(pins: Pins, attached: Iterable[Interface], mode: str, undo: ExitStack) -> None:
-    """Attaches in this mode what is attached already: the new programs come before the old go; `undo` goes back."""
+def reattach(
+    running: Running, links: Iterable[Link], names: Collection[str], mode: str, undo: ExitStack
+) -> None:
+    """Attaches in this mode what is attached already, of these names now or all; `undo` goes back.
+
+    The new programs come before the old go. In between, for some milliseconds, packets are judged twice, and
+    fragments dropped: their second time they overlap.
+    """
     if mode == "auto":
         return
-    for one in attached:
-        if one.attach in attach.MODES:
-            undo.callback(_attach_again, pins, one.ifindex, one.attach)
-            _attach_again(pins, one.ifindex, mode)
+    called = running.called_now(links)
+    for one in running.interfaces():
+        if one.attach in attach.MODES and (not names or called[one.ifindex] in names):
+            undo.callback(_attach_again, running.pins, one.ifindex, one.attach)
+            _attach_again(running.pins, one.ifindex, mode)
 
 
 def _attach_again(pins: Pins, ifindex: int, mode: str) -> None:

@@ -61,7 +61,7 @@ class Seed(NamedTuple):
 class Seeded(NamedTuple):
     """How many connections were taken over, and whether conntrack could tell of forwarded ones.
 
-    Where no rule asks for it, conntrack tracks nothing: then it does not even know of this host's own.
+    Where no rule asks for it, conntrack tracks nothing new: then it does not know of each of this host's own.
     """
 
     connections: int
@@ -82,7 +82,11 @@ def seed(requests: Requests, known: Mapping[int, Known]) -> Seeded:
         mine = [one for one in seeds if confirmed == (one.ends.proto == TCP or one.replied)]
         count += requests.add((entry(one, known, when_j) for one in mine if one.parent is None), confirmed)
         requests.add((entry(one, known, when_j) for one in mine if one.parent is not None), confirmed)
-    unknown = not forwarded and any(one.ends.proto == TCP for one in own or ())
+    unknown = {one.ends for one in own or () if one.ends.proto == TCP}
+    for one in forwarded or ():
+        if not unknown:
+            break
+        unknown -= {end for ends in (one.original, one.reply) for end in (ends, ends.reversed())}
     return Seeded(count, forwarded is not None and not unknown)
 
 

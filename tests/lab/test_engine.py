@@ -390,6 +390,9 @@ def test_a_renamed_interface_may_be_protected_by_its_new_name(lab: RouterLab) ->
     router.fw("load inner0")
     assert "protect inner0" in router.policy_file.read_text().replace("wan0, lan0, ", "")
     assert "inner0" not in router.fw("rule add allow in tcp to port 82").stderr
+    router.fw("load inner0 --attach clsact")
+    attached = {one["name"]: one["attach"] for one in router.fw_json("status")["interfaces"]}
+    assert attached["inner0"] == "clsact"
     router.fw("unload inner0")
     assert not any(programs(router, "inner0").values()) and all(programs(router, "wan0").values())
 

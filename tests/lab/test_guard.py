@@ -19,6 +19,12 @@ from tests.lab.wait import until
 REFUSED = 8
 SSH = "default in drop\nallow in tcp to port 22\n"
 
+TRACKED = """
+table inet filter {
+    chain input { type filter hook input priority 0; ct state established accept; }
+    chain output { type filter hook output priority 0; ct state established accept; }
+}
+"""
 REDIRECT = """
 table inet nat {
     chain prerouting {
@@ -73,8 +79,11 @@ class Remote(NamedTuple):
 
     def fw(self, *args: str) -> tuple[int, str]:
         """Exit status and standard error of an fw that is run over the connection."""
-        line = json.dumps(self.server.fw_words(*args, way="nsenter")) + "\n"
-        self.stream.send(line.encode())
+        return self.run(*self.server.fw_words(*args, way="nsenter"))
+
+    def run(self, *words: str) -> tuple[int, str]:
+        """The same of any command."""
+        self.stream.send((json.dumps(words) + "\n").encode())
         answer = b""
         while not answer.endswith(b"\n"):
             answer += self.stream.recv(1, 20)
@@ -140,6 +149,16 @@ def test_who_would_not_be_found_on_the_link_is_cut(pair: PairLab, tmp_path: Path
         host.ip(f"neigh replace {address(peer, family)} lladdr {peer.macs['eth0']} dev eth0 nud permanent")
     assert shell.fw("mode", "enforce", "--yes")[0] == 0
     assert shell.fw("rule", "add", "drop", "in", "udp")[0] == 0
+
+
+def test_conntrack_that_met_us_midway_does_not_hide_us(pair: PairLab, tmp_path: Path, family: str) -> None:
+    """What it saw first was sent by the server: to it the server has opened the connection."""
+    shell = remote(pair, tmp_path, family, "sshd")
+    protect(shell.server, SSH, "eth0")
+    (tmp_path / "tracked.nft").write_text(TRACKED)
+    assert shell.run(*shell.server.enter("nsenter"), "nft", "-f", str(tmp_path / "tracked.nft"))[0] == 0
+    status, said = shell.fw("rule", "delete", "allow", "in", "tcp", "to", "port", "22")
+    assert status == REFUSED, said
 
 
 def test_rules_may_stand_for_neighbour_discovery(pair: PairLab, tmp_path: Path) -> None:

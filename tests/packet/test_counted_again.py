@@ -12,7 +12,7 @@ from tests.chunks import chunk
 from tests.packet.association import Association, established
 from tests.packet.ends import FAMILIES, V4, Connection, Ends
 from tests.packet.path import PacketPath
-from tests.packet.places import books, of_rules, sources
+from tests.packet.places import add, books, delete, of_rules, sources
 from tests.packets import tcp
 
 OPEN = "default in drop\ndefault out allow\n"
@@ -106,6 +106,53 @@ def test_association_that_goes_on_after_an_abort_counts_again(path: PacketPath, 
     wait(path, OVERTAKEN_S)
     assert talk.r(chunks.data()).passed
     assert counts(path) == before
+
+
+def test_a_change_of_rules_leaves_what_counts_again(path: PacketPath) -> None:
+    path.policy(LIMITS["over_limit"])
+    talk = Connection(path, V4)
+    talk.establish()
+    before = counts(path)
+    talk.o("R", 101)
+    wait(path, OVERTAKEN_S)
+    talk.r("A", 901, 101)
+    assert counts(path) == before
+    path.policy(LIMITS["over_limit"] + "allow in udp to port 99\n")
+    assert talk.r("A", 901, 101).reason == talk.o("A", 101, 901).reason == "flow"
+    assert counts(path) == before
+    assert another(path, V4) == "over_limit"
+
+
+@REASONS
+def test_what_is_over_does_not_count_when_it_is_copied(path: PacketPath, reason: str) -> None:
+    """To a table of another size, or of another layout."""
+    path.policy(LIMITS[reason])
+    talk = Connection(path, V4)
+    talk.establish()
+    before = counts(path)
+    talk.o("R", 101)
+    copied = list(path.maps["flows"].items())
+    delete(path, [key for key, _ in copied])
+    assert add(path, copied) == 1
+    assert counts(path) == []
+    wait(path, OVERTAKEN_S)
+    talk.r("A", 901, 101)
+    assert counts(path) == before
+
+
+def test_who_comes_while_the_last_one_of_his_source_goes_is_counted_later(path: PacketPath) -> None:
+    """For an instant, on another processor, the source's entry is there with nothing in it."""
+    path.policy(LIMITS["source_limit"])
+    first = Connection(path, V4)
+    first.establish()
+    (key,) = path.maps["sources"].keys()
+    first.o("R", 101)
+    path.maps["sources"].update(key, abi.Source(flows=0).pack())
+    assert another(path, V4) == "flow"
+    path.maps["sources"].delete(key)
+    assert counts(path) == []
+    assert another(path, V4, "A") == "flow"
+    assert counts(path) == [1]
 
 
 def test_connection_that_was_closed_does_not_count_again(path: PacketPath) -> None:

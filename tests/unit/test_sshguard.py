@@ -158,6 +158,18 @@ def test_devices_without_neighbours_lose_nobody(
     guard_neighbours(off, {"eth0"}, links, before=off)
 
 
+def test_rules_in_the_place_of_discovery_are_not_taken_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("firewall.neighbours.caller_connections", lambda: [connection("2001:db8::7")])
+    monkeypatch.setattr(Routes, "owner", lambda self, address: 2)
+    monkeypatch.setattr(Routes, "way_to", lambda self, address: 2)
+    links = [Link("eth0", 2, "", True, ARPHRD_ETHER, 0, 1500, "", 0, 0, None)]
+    off = parse_policy("option builtin.nd off\n")
+    by_rule = parse_policy("option builtin.nd off\n" + ND_IN)
+    guard_neighbours(by_rule, {"eth0"}, links, before=by_rule)
+    with pytest.raises(NeedsYes, match=r"builtin\.nd off"):
+        guard_neighbours(off, {"eth0"}, links, before=by_rule)
+
+
 # A process that takes one connection, as sshd does, and then asks, in a child, which connections are the caller's.
 # `sshd`: it is called so, and the master that listens is another process. `forward`: it has opened a connection for
 # `ssh -L` too. `remote`: it listens for `ssh -R`, and somebody has come. `closed`: nobody listens any more.
