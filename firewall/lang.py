@@ -6,7 +6,7 @@ words mean: `terms`, `rule` and `policy` read them through a `Cursor`.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple, NoReturn, TypeVar
 
 from firewall.errors import UsageError
@@ -27,6 +27,7 @@ CLAUSE_WORDS = frozenset(
 
 _new = tuple.__new__
 _Item = TypeVar("_Item")
+_Read = TypeVar("_Read")
 
 WORD, COMMA, STRING, END = "word", "comma", "string", "end"
 
@@ -322,3 +323,14 @@ def _underline(source: str, start: int, length: int) -> list[str]:
     margin = "".join("\t" if c == "\t" else " " for c in visible[: start - first])
     carets = "^" * max(1, min(length, last - start))
     return [f"    {head}{visible}{tail}".rstrip(), f"    {' ' * len(head)}{margin}{carets}"]
+
+
+def read_alone(text: str, reader: Callable[[Cursor], _Read]) -> _Read | None:
+    """What `reader` makes of a text that is nothing else; None if it is not that."""
+    try:
+        cursor = lex_line(Source("", 0, text))
+        value = reader(cursor)
+        cursor.finish()
+    except PolicyError:
+        return None
+    return value

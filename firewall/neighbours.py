@@ -16,7 +16,7 @@ from firewall.policy import Policy
 from firewall.routes import Routes
 from firewall.services import ICMP6
 from firewall.sockets import Address, TcpSocket
-from firewall.sshguard import Cut, arrivals, caller_connections
+from firewall.sshguard import Cut, arrivals, caller_connections, first_cuts
 
 _BUILTINS = {4: "builtin.arp", 6: "builtin.nd"}
 _SOLICITATION, _ADVERTISEMENT = 135, 136  # RFC 4861 sections 4.3 and 4.4
@@ -67,16 +67,13 @@ def find_lost(
     member: Membership | None = None,
 ) -> list[Cut]:
     """Those of the connections, as `find_cuts` has them, whose ends would not find each other."""
-    lost = []
-    for connection in connections:
-        if not _is_off(policy, connection):
-            continue
-        for interface in filter(protected.__contains__, interfaces_of(connection)):
-            if not _discovers(policy, connection, interface, member):
-                by = f"option {_builtin(connection)} off"
-                lost.append(Cut(connection, interface, by, None))
-                break
-    return lost
+
+    def cut_at(connection: TcpSocket, interface: str) -> Cut | None:
+        if not _is_off(policy, connection) or _discovers(policy, connection, interface, member):
+            return None
+        return Cut(connection, interface, f"option {_builtin(connection)} off", None)
+
+    return first_cuts(connections, protected, interfaces_of, cut_at)
 
 
 def _builtin(connection: TcpSocket) -> str:

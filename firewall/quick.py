@@ -12,7 +12,7 @@ from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 from typing import TypeVar
 
 from firewall.addresses import Addrs, Span, is_mapped, read_addrs
-from firewall.lang import MAX_LINE_CHARS, MAX_STRING_CHARS, Cursor, PolicyError, Source, lex_line
+from firewall.lang import MAX_LINE_CHARS, MAX_STRING_CHARS, Cursor, read_alone
 from firewall.rule import Rule
 from firewall.services import PORT_PROTOCOLS, PROTOCOLS
 from firewall.terms import ANY_END, End, Names, Ports, read_names, read_ports
@@ -176,10 +176,5 @@ def _one_span(text: str) -> tuple[Span, bool] | None:
 
 def _read(text: str, reader: Callable[[Cursor], _Read]) -> _Part[_Read]:
     """What the language's own reader makes of a text."""
-    try:
-        cursor = lex_line(Source("", 0, text))
-        value = reader(cursor)
-        cursor.finish()
-    except PolicyError:
-        return None
-    return value, str(value) == text
+    value = read_alone(text, reader)
+    return None if value is None else (value, str(value) == text)

@@ -94,28 +94,44 @@ def find_cuts(
     connection only if that one began by it.
     `interfaces_of` tells at which interfaces the packets of a connection may arrive.
     """
-    cuts = []
     moment = now()
+
+    def cut_at(connection: TcpSocket, interface: str) -> Cut | None:
+        question = Question(
+            scope="in",
+            proto=TCP,
+            src=connection.remote,
+            dst=connection.local,
+            sport=connection.remote_port,
+            dport=connection.local_port,
+            on=interface,
+            when_s=moment.wall_ns / 1e9,
+            synced=moment.synced,
+            anew=True,
+        )
+        answer = evaluate(policy, question, member)
+        if answer.action == "allow":
+            return None
+        by = str(answer.rule) if answer.rule else f"default in {answer.action}"
+        return Cut(connection, interface, by, answer.position)
+
+    return first_cuts(connections, protected, interfaces_of, cut_at)
+
+
+def first_cuts(
+    connections: Iterable[TcpSocket],
+    protected: Collection[str],
+    interfaces_of: Callable[[TcpSocket], Iterable[str]],
+    cut_at: Callable[[TcpSocket, str], Cut | None],
+) -> list[Cut]:
+    """Of each connection, the first cut at the protected interfaces where its packets may arrive."""
+    found = []
     for connection in connections:
-        for interface in filter(protected.__contains__, interfaces_of(connection)):
-            question = Question(
-                scope="in",
-                proto=TCP,
-                src=connection.remote,
-                dst=connection.local,
-                sport=connection.remote_port,
-                dport=connection.local_port,
-                on=interface,
-                when_s=moment.wall_ns / 1e9,
-                synced=moment.synced,
-                anew=True,
-            )
-            answer = evaluate(policy, question, member)
-            if answer.action != "allow":
-                by = str(answer.rule) if answer.rule else f"default in {answer.action}"
-                cuts.append(Cut(connection, interface, by, answer.position))
-                break
-    return cuts
+        names = filter(protected.__contains__, interfaces_of(connection))
+        cut = next(filter(None, (cut_at(connection, name) for name in names)), None)
+        if cut:
+            found.append(cut)
+    return found
 
 
 def caller_connections() -> list[TcpSocket]:

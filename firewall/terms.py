@@ -8,7 +8,7 @@ often a slip for something else.
 from typing import NamedTuple
 
 from firewall.addresses import Addrs, list_text, read_addrs
-from firewall.lang import CLAUSE_WORDS, Cursor, PolicyError, Source, Token, closest, lex_line, number
+from firewall.lang import CLAUSE_WORDS, Cursor, Token, closest, number, read_alone
 from firewall.ranges import PORT_MAX, Range, complement, merge
 from firewall.services import SERVICES, TYPES_OF
 
@@ -111,13 +111,7 @@ def read_names(cursor: Cursor) -> Names:
 
 def is_plain_name(ifname: str) -> bool:
     """Whether what reads as `ifname` in a policy is the name of that interface alone."""
-    try:
-        cursor = lex_line(Source("", 0, ifname))
-        names = read_names(cursor)
-        cursor.finish()
-    except PolicyError:
-        return False
-    return names == Names(False, (ifname,)) and not ifname.endswith("+")
+    return read_alone(ifname, read_names) == Names(False, (ifname,)) and not ifname.endswith("+")
 
 
 def read_end(cursor: Cursor) -> End:
